@@ -1,0 +1,31 @@
+"""jembench: the benchmark suite for joint energy-based models.
+
+Three calls do the work, and importing this package loads nothing heavy:
+
+- :func:`load` returns a trained baseline, ready to classify;
+- :func:`wrap` makes any ``torch.nn.Module`` that returns logits a model of the contract;
+- :func:`evaluate` measures a model and returns a result with intervals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jembench.version import __version__
+
+if TYPE_CHECKING:
+    from jembench.api import evaluate, load, wrap
+
+__all__ = ["__version__", "evaluate", "load", "wrap"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from jembench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

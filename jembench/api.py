@@ -1,0 +1,138 @@
+"""The Python interface: load a baseline, wrap a module, evaluate a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jembench import data, engine, report, zoo
+from jembench.engine import Outcome
+from jembench.evaluators import evaluator as evaluator_of
+from jembench.evaluators.contract import Metric
+from jembench.plan import plan
+from jembench.results import EXAMPLES
+from jembench.store import Store
+from jembench.suites import suite as evaluators_of
+from jembench.types import UserError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from jembench.models.softmax import Softmax
+
+OUTPUT = Path("jembench-runs")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A measured result.
+
+    Attributes:
+        outcome: the result document, the folder it is kept in, and what was computed for it.
+    """
+
+    outcome: Outcome
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """All numbers by id ``source/variant/name``, such as ``textures/mass/auroc``."""
+        return {metric.id: metric for metric in self.outcome.document.metrics}
+
+    @property
+    def folder(self) -> Path:
+        """Where ``result.json`` and ``examples.parquet`` are."""
+        return self.outcome.folder
+
+    def to_markdown(self) -> str:
+        """The tables of the result, one per evaluator, as GitHub markdown."""
+        return report.markdown([self.outcome.document])
+
+    def records(self, evaluator: str) -> pd.DataFrame:
+        """One row per example: source, index and the scalars that the evaluator's metrics use.
+
+        Raises:
+            UserError: if the result's suite has no such evaluator.
+        """
+        import pandas as pd
+
+        names = evaluators_of(self.outcome.document.suite)
+        if evaluator not in names:
+            raise unknown("evaluator of this result", evaluator, names)
+        made = evaluator_of(evaluator)
+        track = data.track(self.outcome.document.track.partition("-v")[0])
+        sources = {need.source for need in made.needs(track)}
+        frame = pd.read_parquet(self.folder / EXAMPLES)
+        columns = [name for name in ("source", "index", *made.columns) if name in frame]
+        return frame.loc[frame["source"].isin(sources), columns].reset_index(drop=True)
+
+
+def load(name: str, *, track: str = "digits") -> Any:
+    """A trained baseline of a track, in evaluation mode on the CPU.
+
+    Args:
+        name: of the baseline, such as ``jem``.
+        track: name of the track.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    data.track(track)
+    return zoo.load(zoo.resolve(name, track=track))
+
+
+def wrap(module: nn.Module, *, mean: float | tuple[float, ...] = 0.0, std: float | tuple[float, ...] = 1.0) -> Softmax:
+    """Make a module that returns logits ``(B, K)`` a model of the contract.
+
+    Args:
+        module: called with ``(x - mean) / std`` for images x in [0, 1]; every classifier is also a density,
+            log p(x) = logsumexp f(x).
+        mean: a number, or one per channel.
+        std: likewise, positive.
+    """
+    from jembench.models.softmax import Softmax
+
+    return Softmax(module, mean=mean, std=std)
+
+
+def evaluate(
+    model: Any,
+    suite: str = "all",
+    *,
+    track: str = "digits",
+    name: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "cpu",
+    output: str | Path = OUTPUT,
+    workers: int = 1,
+) -> Result:
+    """Measure a model; what was measured before is not measured again.
+
+    Args:
+        model: a baseline's name, ``"file.py:build"``, or a model object (a bare module is taken to map [0, 1] images to
+            logits).
+        suite: name of the suite.
+        track: name of the track.
+        name: what tables call a model object; its class by default.
+        seed: of all randomness.
+        limit: use the first ``limit`` examples of every source.
+        device: a torch device.
+        output: the store.
+        workers: processes that compute chunks; a model object needs 1.
+
+    Raises:
+        UserError: for bad input of any kind.
+    """
+    description = data.track(track)
+    store = Store.open(Path(output))
+    if isinstance(model, str):
+        if name is not None:
+            raise UserError("name is for model objects: a named model has its own")
+        spec = zoo.resolve(model, track=track)
+    else:
+        spec = zoo.in_memory(model, track=track, name=name or type(model).__name__)
+    made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
+    (outcome,) = engine.run([made], store, workers=workers)
+    return Result(outcome)

@@ -1,0 +1,287 @@
+"""The command line: results on stdout, all else on stderr; bad input is one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from jembench.types import UserError
+from jembench.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jembench.engine import Outcome
+
+app = typer.Typer(
+    name="jembench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The benchmark suite for joint energy-based models.",
+)
+
+Format = Literal["table", "markdown", "json"]
+OUTPUT = Path("jembench-runs")
+
+ModelOption = Annotated[
+    list[str],
+    typer.Option(
+        "--model", "-m", help="A baseline, path/to/file.py:build or package.module:build; repeat for several."
+    ),
+]
+SuiteOption = Annotated[
+    str, typer.Option("--suite", "-s", help="One or several, comma-separated; see `jembench list suites`.")
+]
+TrackOption = Annotated[
+    str, typer.Option("--track", "-t", help="In-distribution data set; see `jembench list tracks`.")
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", "-w", help="A safetensors file to load into the model.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of all randomness.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, cuda:1, mps.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", help="Only the first N of every image set, in its fixed shuffled order.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The store: records and results.")]
+WorkersOption = Annotated[int, typer.Option("--workers", "-j", help="Processes; the numbers do not depend on it.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"jembench {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    model: ModelOption,
+    suite: SuiteOption = "all",
+    track: TrackOption = "digits",
+    weights: WeightsOption = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="Of the result on stdout.")] = "table",
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    limit: LimitOption = None,
+    output: OutputOption = OUTPUT,
+    workers: WorkersOption = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure models and print a table per suite; what was measured before is not measured again."""
+    from jembench import data, engine, report, zoo
+    from jembench.plan import plan
+    from jembench.store import Store
+
+    started = time.perf_counter()
+    description = data.track(track)
+    store = Store.open(output)
+    if weights is not None and len(model) > 1:
+        raise UserError("--weights goes with one --model")
+    suites = list(dict.fromkeys(name.strip() for name in suite.split(",")))
+    _check_suites(suites)
+    specs = [zoo.resolve(name, track=track, weights=weights) for name in dict.fromkeys(model)]
+    plans = [
+        plan(spec, name, track=description, seed=seed, limit=limit, device=device) for name in suites for spec in specs
+    ]
+    with _progress(quiet) as progress:
+        outcomes = engine.run(plans, store, workers=workers, progress=progress)
+    if format == "json":
+        typer.echo(report.as_json([outcome.document for outcome in outcomes]))
+    else:
+        for name in suites:
+            group = [outcome for outcome in outcomes if outcome.document.suite == name]
+            _print(group, format)
+    _close(outcomes, time.perf_counter() - started, to_stdout=format == "table", quiet=quiet)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Literal["models", "tracks", "suites", "scores"], typer.Argument(help="What to list.")],
+    track: Annotated[str | None, typer.Option("--track", "-t", help="Models of this track only.")] = None,
+) -> None:
+    """List what there is."""
+    from jembench import data, suites, zoo
+    from jembench.scores import SCORES
+
+    if what == "models":
+        names = [track] if track is not None else list(data.TRACKS)
+        rows = [
+            (f"{name} ({owner})", about)
+            for owner in names
+            for name, about in zoo.baselines(data.track(owner).name).items()
+        ]
+    elif what == "tracks":
+        rows = [(name, data.track(name).about) for name in data.TRACKS]
+    elif what == "suites":
+        rows = [(name, about) for name, (_, about) in suites.SUITES.items()]
+    else:
+        rows = [(score.name, f"{score.title}: {score.about}") for score in SCORES]
+    width = max(len(name) for name, _ in rows)
+    for name, about in rows:
+        typer.echo(f"{name:{width}}  {about}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and the checkpoint.")],
+    track: TrackOption = "digits",
+    device: DeviceOption = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --output.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
+    from jembench import zoo
+
+    chosen = zoo.recipe_of(recipe, track=track)
+    from jembench.training import Progress
+    from jembench.training import train as run_training
+
+    with _progress(quiet) as show:
+
+        def report(progress: Progress) -> None:
+            gap = "" if progress.gap is None else f"  gap {progress.gap:+.2f}"
+            show(
+                progress.iteration, progress.total, f"loss {progress.loss:+.3f}  accuracy {progress.accuracy:.2f}{gap}"
+            )
+
+        path = run_training(chosen, output, device=device, resume=resume, report=report)
+    typer.echo(str(path))
+
+
+@app.command()
+def gate(
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A baseline, path/to/file.py:build or package.module:build.")
+    ],
+    suite: Annotated[str, typer.Option("--suite", "-s", help="The suite to compare.")] = "all",
+    track: TrackOption = "digits",
+    weights: WeightsOption = None,
+    golden: Annotated[
+        Path | None, typer.Option("--golden", help="A result folder to compare with, instead of the baseline's own.")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    limit: LimitOption = None,
+    output: OutputOption = OUTPUT,
+    workers: WorkersOption = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Compare a fresh result with the golden one: exit 0, 1 (a metric is worse) or 2 (not comparable)."""
+    from jembench import data, engine, zoo
+    from jembench import gate as gates
+    from jembench.plan import plan
+    from jembench.results import read_result
+    from jembench.store import Store
+
+    description = data.track(track)
+    spec = zoo.resolve(model, track=track, weights=weights)
+    made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
+    reference = read_result(golden if golden is not None else zoo.golden(track, model))
+    gates.check_comparable(made.protocol, reference)
+    with _progress(quiet) as progress:
+        (outcome,) = engine.run([made], Store.open(output), workers=workers, progress=progress)
+    verdict = gates.compare(outcome.document, reference)
+    typer.echo(verdict.text)
+    if verdict.worse:
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(
+    track: TrackOption = "digits",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the markdown files.")] = Path(
+        "leaderboards"
+    ),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
+) -> None:
+    """Write leaderboards/TRACK.md from the golden results of the track's baselines."""
+    from jembench import data, leaderboard, store, zoo
+
+    content = leaderboard.leaderboard(data.track(track), zoo.folder() / track)
+    path = output / f"{track}.md"
+    if check:
+        current = path.read_text(encoding="utf-8") if path.exists() else None
+        if current != content:
+            typer.echo(f"{path} is not current: run `jembench leaderboard --track {track}`", err=True)
+            raise typer.Exit(1)
+        typer.echo(f"{path} is current")
+    else:
+        store.write(path, content.encode())
+        typer.echo(str(path))
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``jembench`` and ``python -m jembench``."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"jembench: {error}", err=True)
+        sys.exit(2)
+
+
+def _check_suites(names: list[str]) -> None:
+    from jembench import suites
+
+    for name in names:
+        suites.suite(name)
+
+
+def _print(outcomes: list[Outcome], format: Format) -> None:
+    from jembench import report
+
+    documents = [outcome.document for outcome in outcomes]
+    if format == "markdown":
+        typer.echo(report.markdown(documents))
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    for table in report.tables(documents):
+        console.print(report.rich(table))
+
+
+def _close(outcomes: list[Outcome], seconds: float, *, to_stdout: bool, quiet: bool) -> None:
+    """Where the results are, what was computed and how long it took."""
+    if quiet and not to_stdout:
+        return
+    for outcome in outcomes:
+        typer.echo(f"{outcome.folder / 'result.json'}", err=not to_stdout)
+    chunks = sum(outcome.chunks for outcome in outcomes)
+    computed = sum(outcome.computed for outcome in outcomes)
+    if computed == 0:
+        typer.echo(f"nothing to compute: all {chunks} chunks were there, {seconds:.2f} s", err=not to_stdout)
+    else:
+        typer.echo(f"{computed} of {chunks} chunks computed, {seconds:.2f} s", err=not to_stdout)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr: ``show(done, total, words)``; nothing where stderr is no terminal or ``quiet``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int, words: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=words)
+
+        yield show
+
+
+if __name__ == "__main__":
+    main()

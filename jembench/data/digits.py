@@ -1,0 +1,186 @@
+"""``digits``: 1,797 real handwritten digits of 8x8 pixels, the embedded default track.
+
+Source: UCI "Optical recognition of handwritten digits" (Alpaydin & Kaynak, 1998), as scikit-learn ships it: integers
+0..16. The split is stratified (seed 0). All is integer arithmetic, so the arrays are the same everywhere.
+
+OOD sets: ``textures`` (8x8 grey patches of scikit-learn's two photographs, shipped beside this file because JPEG
+decoders differ: see NOTICE), ``interp`` (mean of two digits of different classes), ``rotated`` (by 90 degrees),
+``flipped`` (left-right), ``inverted`` and ``noise``. The four made from digits use images of a split of their own,
+``ood-base``, disjoint from test. A transformed digit that still is a digit is not OOD: classes in ``STILL_DIGITS`` are
+left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jembench import seeding
+from jembench.data.sets import ImageSet, Source, Track
+from jembench.types import UserError
+
+SPLITS = {"train": 1077, "validation": 180, "test": 360, "ood-base": 180}
+
+#: Classes that the transformation maps to digits; see the track's test for how often a classifier keeps the class.
+STILL_DIGITS = {"rotated": (0, 8), "flipped": (0, 1, 4, 8)}
+
+TRACK = Track(
+    name="digits",
+    version=1,
+    about="1,797 handwritten digits, 8x8, from scikit-learn",
+    shape=(1, 8, 8),
+    levels=17,
+    classes=10,
+    chunk=180,
+    sources=(
+        Source("train", "train", 1077, "2306ee81a7ba81ba4e6a18d1a27e64c19b13dcedad59ba8bab080a9880824ff6"),
+        Source("validation", "validation", 180, "0daf4251205f0f8eab1d20f7e2e989504b5e53f40729afb796c320b135c236b9"),
+        Source(
+            "ood-base",
+            "ood-base",
+            180,
+            "18c9b4fd93159a2e582982eadeea09ae13d3870e120d60e6181a06a365ccca76",
+            about="base images of the OOD sets made from digits",
+        ),
+        Source("test", "test", 360, "8cc0f47849445d826938b723103fce93edf5f91e738222dc1e5061fda677d33c"),
+        Source(
+            "textures",
+            "ood",
+            360,
+            "278e6c3b2429fd6b3df21f8bf4e026df4b7035adcd139369f3fcf63a6bbd6d9d",
+            about="grey patches of two photographs",
+        ),
+        Source(
+            "interp",
+            "ood",
+            90,
+            "55ed141d87f67cccbcc291ec7b8e1404a1ad5f6e9d7323a7febe8a9803020ddc",
+            "ood-base",
+            "mean of two digits of different classes",
+        ),
+        Source(
+            "rotated",
+            "ood",
+            144,
+            "41e94d311a1931759db64ccf689c440faf8816cfb9eb69a768f35a2fc9e20f5f",
+            "ood-base",
+            "turned by 90 degrees",
+        ),
+        Source(
+            "flipped",
+            "ood",
+            108,
+            "27d2947835ac2fb217928afaaad52f64a493228864036813b7baee1458afc830",
+            "ood-base",
+            "mirrored left-right",
+        ),
+        Source(
+            "inverted",
+            "ood",
+            180,
+            "88857f6ff79730d5760085ad17400065a2da87fb61c65f0f84c0ab6ba6f5d6f6",
+            "ood-base",
+            "16 - x",
+        ),
+        Source(
+            "noise",
+            "ood",
+            360,
+            "acb037e65692a1271b17390945ada21d9e54a736391ab900767a1052a4368c35",
+            about="uniform integers 0..16",
+        ),
+    ),
+)
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+def build(name: str) -> ImageSet:
+    """The image set ``name`` of the track, unchecked."""
+    if name in SPLITS:
+        images, labels = split(name)
+    elif name == "textures":
+        images = textures()
+        labels = np.full(len(images), -1)
+    elif name == "noise":
+        draws = seeding.integers("digits-v1", "noise", count=360 * 64, high=17)
+        images, labels = draws.astype(np.uint8).reshape(-1, 1, 8, 8), np.full(360, -1)
+    else:
+        images = _transformed(name, *split("ood-base"))
+        labels = np.full(len(images), -1)
+    return ImageSet(images, labels.astype(np.int64), TRACK.levels)
+
+
+def original() -> tuple[Images, Labels]:
+    """All 1,797 digits ``(N, 1, 8, 8)`` and labels, in scikit-learn's order.
+
+    The file is read from the installed scikit-learn without importing it (1 s).
+    """
+    path = Path(str(metadata.distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
+    try:
+        text = gzip.decompress(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"the digits data of scikit-learn cannot be read ({error}): reinstall scikit-learn") from error
+    table = np.array(text.replace(b"\n", b",").rstrip(b",").split(b","), dtype="S8").astype(np.float64).astype(np.uint8)
+    table = table.reshape(-1, 65)
+    return table[:, :64].reshape(-1, 1, 8, 8), table[:, 64].astype(np.int64)
+
+
+def split(name: str) -> tuple[Images, Labels]:
+    """One of the four splits, in its fixed shuffled order.
+
+    Every class is shuffled and dealt to the splits in proportion to their sizes, by largest remainder over the running
+    totals; then each split is shuffled as a whole.
+    """
+    images, labels = original()
+    order = seeding.permutation("digits-v1", "split", 0, n=len(labels))
+    by_class = np.concatenate([order[labels[order] == k] for k in range(TRACK.classes)])
+    # Position j of the class-sorted order goes to the split whose quota is furthest behind: stratified to within one.
+    sizes = np.array([SPLITS[part] for part in SPLITS])
+    owner = np.empty(len(labels), dtype=np.int64)
+    given = np.zeros(len(sizes), dtype=np.int64)
+    for position in range(len(labels)):
+        behind = sizes * (position + 1) - given * len(labels)
+        behind[given >= sizes] = np.iinfo(np.int64).min
+        owner[position] = int(np.argmax(behind))
+        given[owner[position]] += 1
+    members = by_class[owner == list(SPLITS).index(name)]
+    members = members[seeding.permutation("digits-v1", "order", name, n=len(members))]
+    return images[members], labels[members]
+
+
+def textures() -> Images:
+    """The shipped patches ``(360, 1, 8, 8)``."""
+    with resources.files("jembench.data").joinpath("textures.npy").open("rb") as file:
+        patches: Images = np.load(file, allow_pickle=False)
+    return patches
+
+
+def pairs(labels: Labels) -> NDArray[np.int64]:
+    """Disjoint pairs ``(M, 2)`` of examples of different classes: each takes the next free one of another class."""
+    free = list(range(len(labels)))
+    result = []
+    while free:
+        first = free.pop(0)
+        partner = next((j for j in free if labels[j] != labels[first]), None)
+        if partner is not None:
+            free.remove(partner)
+            result.append((first, partner))
+    return np.array(result, dtype=np.int64)
+
+
+def _transformed(name: str, images: Images, labels: Labels) -> Images:
+    if name == "interp":
+        first, second = pairs(labels).T
+        total = images[first].astype(np.uint16) + images[second]
+        return (total // 2).astype(np.uint8)
+    if name == "inverted":
+        return np.subtract(TRACK.levels - 1, images, dtype=np.uint8)
+    kept = images[~np.isin(labels, STILL_DIGITS[name])]
+    turned = np.rot90(kept, axes=(2, 3)) if name == "rotated" else kept[..., ::-1]
+    return np.array(turned, dtype=np.uint8, order="C")

@@ -1,0 +1,98 @@
+"""Tracks: what a data set is, before any of it is loaded.
+
+A track is described by pinned facts (sizes, hashes, roles), so that a plan, its identity and a finished result need
+no image; :func:`jembench.data.load` builds an image set and checks it against them. Images are stored as integers
+0..levels-1 in a **fixed shuffled order**: "the first N" of a source is a random sample of it, the same for everyone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["train", "validation", "ood-base", "test", "ood"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image set of a track.
+
+    Attributes:
+        name: identifier, unique in the track.
+        role: what it is for; only ``test`` and ``ood`` may appear in a published number.
+        n: number of images.
+        sha256: hash of its images and labels (:func:`jembench.identity.array_sha256`).
+        base: name of the source its images are made from, if any; sets with the same base are not independent.
+        about: one line of explanation.
+    """
+
+    name: str
+    role: Role
+    n: int
+    sha256: str
+    base: str | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Track:
+    """An in-distribution data set with its splits and OOD sets.
+
+    Attributes:
+        name: identifier.
+        version: raised by every change that moves numbers.
+        about: one line of explanation.
+        shape: (C, H, W) of an image.
+        levels: number of grey levels; a pixel is k / (levels - 1).
+        classes: number of classes K.
+        chunk: examples per chunk and per batch of an evaluation.
+        sources: all image sets.
+    """
+
+    name: str
+    version: int
+    about: str
+    shape: tuple[int, int, int]
+    levels: int
+    classes: int
+    chunk: int
+    sources: tuple[Source, ...]
+
+    @property
+    def id(self) -> str:
+        """Versioned name, such as ``digits-v1``."""
+        return f"{self.name}-v{self.version}"
+
+    @property
+    def ood(self) -> tuple[Source, ...]:
+        """The OOD sets, in the order of the tables."""
+        return tuple(source for source in self.sources if source.role == "ood")
+
+    def source(self, name: str) -> Source:
+        """The source called ``name``; ``KeyError`` if there is none."""
+        return next(source for source in self.sources if source.name == name)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images as integers, with labels.
+
+    Attributes:
+        images: uint8 or uint16 ``(N, C, H, W)``, values 0..levels-1.
+        labels: int64 ``(N,)``, -1 where an example has no class of the track.
+        levels: number of grey levels.
+    """
+
+    images: NDArray[np.unsignedinteger]
+    labels: NDArray[np.int64]
+    levels: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Images ``start:stop`` as float32 in [0, 1]: k / (levels - 1)."""
+        return self.images[start:stop].astype(np.float32) / np.float32(self.levels - 1)

@@ -1,0 +1,22 @@
+"""The evaluators, by name. A new one is a module here and a line in :data:`EVALUATORS`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jembench.evaluators.contract import Evaluator
+
+EVALUATORS = {
+    "accuracy": "jembench.evaluators.accuracy:Accuracy",
+    "calibration": "jembench.evaluators.calibration:Calibration",
+    "ood": "jembench.evaluators.ood:Ood",
+}
+
+
+def evaluator(name: str) -> Evaluator:
+    """The evaluator called ``name``, a key of :data:`EVALUATORS`."""
+    module, _, attribute = EVALUATORS[name].partition(":")
+    made: Evaluator = getattr(import_module(module), attribute)()
+    return made

@@ -1,0 +1,72 @@
+"""Executors: run jobs in this process, or in local worker processes; the records are the same bytes either way.
+
+Workers are spawned, not forked, and end within a second of their parent's death, so that a killed run leaves nothing
+behind that still computes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any
+
+from jembench.types import UserError
+
+Work = Callable[[Any], None]
+
+_work: Work | None = None  # of a worker process, set once by its initialiser
+
+
+def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Callable[[], None]) -> None:
+    """Do ``work(job)`` for all jobs, where ``work = make()`` in every process.
+
+    Args:
+        make: a picklable factory; what it builds keeps a model loaded between jobs.
+        jobs: picklable jobs.
+        workers: 1 runs in this process.
+        done: called in this process after every job.
+
+    Raises:
+        UserError: the first that a job raised, or if a worker died.
+    """
+    if workers == 1:
+        work = make()
+        for job in jobs:
+            work(job)
+            done()
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make,)) as pool:
+        futures = [pool.submit(_do, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done()
+        except BrokenProcessPool as error:
+            raise UserError("a worker process died (out of memory?): finished chunks are kept, run again") from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(make: Callable[[], Work]) -> None:
+    """Prepare a worker process."""
+    global _work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _work = make()
+
+
+def _do(job: Any) -> None:
+    assert _work is not None
+    _work(job)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

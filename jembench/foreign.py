@@ -1,0 +1,109 @@
+"""Foreign models: a user's own ``build()``, from a file or a module, and how such a model is identified."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jembench.identity import array_sha256, identity
+from jembench.types import Batch, UserError, capabilities
+from jembench.weights import load_weights, require_file
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+
+
+def build(reference: str, weights: Path | None) -> Any:
+    """A user's model from ``file.py:build`` or ``package.module:build``; a bare module is wrapped.
+
+    Raises:
+        UserError: if it cannot be imported or built, or is no model.
+    """
+    from torch import nn
+
+    location, _, attribute = reference.rpartition(":")
+    try:
+        made = getattr(_import(location), attribute)()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"model {reference!r} cannot be built: {type(error).__name__}: {error}") from error
+    if weights is not None:
+        if not isinstance(made, nn.Module):
+            raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
+        load_weights(made, weights)
+    return behind_contract(made, reference)
+
+
+def behind_contract(made: Any, name: str) -> Any:
+    """A model of the contract as it is; a bare ``torch.nn.Module`` read as a softmax classifier.
+
+    Raises:
+        UserError: for anything else.
+    """
+    from torch import nn
+
+    from jembench.models.softmax import Softmax
+
+    if capabilities(made):
+        return made
+    if isinstance(made, nn.Module):
+        return Softmax(made)
+    raise UserError(f"model {name!r} is a {type(made).__name__}, neither a torch.nn.Module nor a model with logits(x)")
+
+
+def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
+    """Hash of ``parts``, of all tensors of the model, and of its logits and input gradients on 4 fixed images.
+
+    The outputs are in it because the code of a foreign model is not ours to hash: what it imports may change.
+    """
+    import torch
+
+    from jembench import seeding
+    from jembench.evaluators.input_gradient import InputGradient
+    from jembench.evaluators.logits import Logits
+
+    images = torch.rand((4, *track.shape), generator=seeding.generator("fingerprint"))
+    batch = Batch(images, torch.zeros(4, dtype=torch.int64))
+    arrays = []
+    if isinstance(model, torch.nn.Module):
+        tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+        for name in sorted(tensors):
+            arrays.append(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    for measurement in (Logits(), InputGradient()):
+        if measurement.requires in capabilities(model):
+            columns = measurement.columns(model, batch, seeding.generator("fingerprint", measurement.name))
+            arrays += [columns[name] for name in sorted(columns)]
+    return identity([*parts, array_sha256(*arrays)])
+
+
+def _import(location: str) -> Any:
+    if not location.endswith(".py"):
+        with _importable(Path.cwd()):
+            return importlib.import_module(location)
+    path = Path(location)
+    require_file(path)
+    name = f"jembench_user_{identity(str(path.resolve()))[:12]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # dataclasses and pickling of the user's classes look it up
+    with _importable(path.resolve().parent):
+        found.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let the user's code import its neighbours, while it is imported itself."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))

@@ -1,0 +1,1 @@
+"""Models: one file each, all behind the contract of :mod:`jembench.types`."""

@@ -1,0 +1,68 @@
+r"""The oracle of the ``gauss`` track: the mixture itself, behind the model contract.
+
+For a mixture of K equally likely Gaussians :math:`N(\mu_y, \sigma^2 I)` in D dimensions,
+
+.. math::
+    f(x)[y] = \log p(x, y) = -\log K - \tfrac{D}{2} \log(2 \pi \sigma^2) - \tfrac{1}{2\sigma^2}\lVert x-\mu_y\rVert^2,
+
+so log Z = 0: the log density is normalised, p(y|x) is Bayes' rule, and samples are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor, nn
+
+from jembench import sgld
+
+if TYPE_CHECKING:
+    from jembench.types import Start
+
+
+class Oracle(nn.Module):
+    """All three capabilities, exactly.
+
+    Args:
+        means: class means ``(K, D)`` in [0, 1].
+        sigma: standard deviation of a pixel.
+        shape: (C, H, W) of an image, C * H * W = D.
+    """
+
+    normalized = True
+    means: Tensor
+
+    def __init__(self, means: Tensor, *, sigma: float, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.register_buffer("means", means.float())
+        self.sigma = sigma
+        self.shape = shape
+
+    def logits(self, x: Tensor) -> Tensor:
+        """log p(x, y), shape ``(B, K)``, of images ``(B, C, H, W)``."""
+        classes, dimension = self.means.shape
+        square = (x.flatten(1)[:, None] - self.means).square().sum(dim=2)
+        constant = -math.log(classes) - dimension / 2 * math.log(2 * math.pi * self.sigma**2)
+        return constant - square / (2 * self.sigma**2)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, normalised, shape ``(B,)``."""
+        return self.logits(x).logsumexp(dim=1)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        labels: Tensor | None = None,
+        start: Start = "fresh",
+        steps: int | None = None,
+    ) -> Tensor:
+        """``n`` independent exact draws, clamped to [0, 1]; no chain, so ``start`` and ``steps`` have no effect."""
+        if labels is None:
+            labels = torch.randint(len(self.means), (n,), generator=generator)
+        centre = self.means[labels.to(self.means.device)]
+        x = centre + self.sigma * sgld.noise_like(centre, generator)
+        return x.reshape(n, *self.shape).clamp(0, 1)

@@ -1,0 +1,48 @@
+r"""The softmax classifier, read as an energy-based model.
+
+Its logits f(x) define :math:`p(y|x) = \mathrm{softmax}\, f(x)` by training, and
+:math:`\log p(x) = \mathrm{logsumexp}_y f(x)[y] - \log Z` by the paper's reading (Grathwohl et al., ICLR 2020,
+section 3): cross-entropy leaves this second function free, which is what the baseline is there to show.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Softmax(nn.Module):
+    """A network of logits behind the contract: :class:`~jembench.types.Classifier`, :class:`~jembench.types.Density`.
+
+    Args:
+        network: maps normalised images ``(B, C, H, W)`` to logits ``(B, K)``.
+        mean: subtracted from the [0, 1] pixels, a number or one per channel.
+        std: divides them afterwards, likewise.
+    """
+
+    normalized = False
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, *, mean: float | tuple[float, ...] = 0.0, std: float | tuple[float, ...] = 1.0
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
+        if not bool((self.std > 0).all()):
+            raise ValueError(f"std must be positive, not {std}")
+
+    def logits(self, x: Tensor) -> Tensor:
+        """f(x), shape ``(B, K)``, of images ``(B, C, H, W)`` in [0, 1]."""
+        f: Tensor = self.network((x - self.mean) / self.std)
+        return f
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x) + log Z = logsumexp f(x), shape ``(B,)``."""
+        return self.logits(x).logsumexp(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits, so that the model is also an ordinary module."""
+        return self.logits(x)

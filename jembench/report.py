@@ -1,0 +1,198 @@
+"""Reports: the tables that people read, from result documents alone; no model, no data, no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jembench.evaluators.contract import Metric
+from jembench.results import ResultDocument
+from jembench.scores import SCORES
+from jembench.suites import suite
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+BAND = "consistency band"
+INTERVALS = "low–high: 95 % interval; n: test + OOD images"
+BANDS = "‹low–high›: where 95 % of perfectly calibrated models fall, not an interval of the truth"
+DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is near it"
+PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE"}
+PLAIN = {"ece15": "ECE-15", "ece20": "ECE-20", "adaptive_ece15": "adaptive", "classwise_ece15": "classwise"}
+OOD = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
+
+Cell = Metric | str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it has a format: cells are metrics or words.
+
+    Attributes:
+        title: what it shows.
+        header: names of the columns.
+        rows: cells.
+        notes: what a reader must know, a line each.
+        wide: has so many columns that a terminal gets half-widths (± 0.021) in place of intervals.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[Cell]]
+    notes: list[str]
+    wide: bool = False
+
+
+def tables(documents: Sequence[ResultDocument]) -> list[Table]:
+    """The tables of every evaluator of ``documents``, results of one suite and track; several models are rows."""
+    return [table for name in suite(documents[0].suite) for table in LAYOUTS[name](documents)]
+
+
+def text(cell: Cell) -> str:
+    """A cell as ``0.912 (0.890–0.931)``; a band in angle quotes; a dash where there is no value."""
+    if isinstance(cell, str):
+        return cell
+    if cell.value is None:
+        return "—"
+    if cell.low is None or cell.high is None:
+        return _value(cell)
+    left, right = "‹›" if cell.method == BAND else "()"
+    return f"{_value(cell)} {left}{cell.low:.3f}–{cell.high:.3f}{right}"
+
+
+def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
+    """GitHub markdown of all tables.
+
+    Args:
+        documents: results of one suite and track.
+        best: whether a cell is to be set in bold, given its column.
+    """
+    from tabulate import tabulate
+
+    blocks = []
+    for table in tables(documents):
+        rows = []
+        for row in table.rows:
+            columns = [[other[place] for other in table.rows] for place in range(len(row))]
+            bold = [best is not None and best(cell, column) for cell, column in zip(row, columns, strict=True)]
+            rows.append([f"**{text(cell)}**" if strong else text(cell) for cell, strong in zip(row, bold, strict=True)])
+        lines = tabulate(rows, headers=table.header, tablefmt="github", disable_numparse=True)
+        notes = "\n".join(f"_{note}_  " for note in table.notes)
+        blocks.append(f"### {table.title}\n\n{lines}\n\n{notes}".rstrip())
+    return "\n\n".join(blocks) + "\n"
+
+
+def rich(table: Table) -> RichTable:
+    """The table for a terminal of 80 columns: intervals dim, below their value."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(
+        title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    notes = [note.replace("low–high", "±", 1) if table.wide else note for note in table.notes]
+    drawn.caption, drawn.caption_justify = "\n".join(notes), "left"
+    for name in table.header:
+        drawn.add_column(name)
+    for row in table.rows:
+        cells = [(cell, "") if isinstance(cell, str) else (_value(cell), _range(cell, wide=table.wide)) for cell in row]
+        drawn.add_row(*(Text.assemble(value, (f"\n{below}" if below else "", "dim")) for value, below in cells))
+    return drawn
+
+
+def _value(metric: Metric) -> str:
+    return "—" if metric.value is None else f"{metric.value:.3f}"
+
+
+def _range(metric: Metric, *, wide: bool) -> str:
+    """The interval without leading zeros: ``.890–.931``; half its width where the table is wide."""
+    if metric.low is None or metric.high is None:
+        return ""
+    if wide:
+        return f"±{(metric.high - metric.low) / 2:.3f}".replace("±0.", "±.")
+    low, high = (
+        f"{end:.3f}".replace("0.", ".", 1) if abs(end) < 1 else f"{end:.3f}" for end in (metric.low, metric.high)
+    )
+    return f"‹{low}–{high}›" if metric.method == BAND else f"{low}–{high}"
+
+
+def as_json(documents: Sequence[ResultDocument]) -> str:
+    """The result documents as a JSON list."""
+    return json.dumps([document.model_dump(mode="json") for document in documents], indent=1, allow_nan=False)
+
+
+def _accuracy(documents: Sequence[ResultDocument]) -> list[Table]:
+    rows: list[list[Cell]] = []
+    for document in documents:
+        found = _get(document, "test/accuracy")
+        rows.append([document.model.name, found, str(found.n.get("test", 0))])
+    notes = ["low–high: Wilson's 95 % interval"]
+    return [Table(f"accuracy · {documents[0].track}", ["model", "accuracy", "n"], rows, notes)]
+
+
+def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
+    """Two tables, since an interval of the truth and a band of chance are not the same thing."""
+    n = _get(documents[0], "test/raw/nll").n.get("test", 0)
+    notes = [f"low–high: 95 % interval; n = {n}; T: temperature fitted on the validation split", DEBIASED]
+    proper = _by_variant(documents, "calibration", PROPER, notes)
+    return [proper, _by_variant(documents, "calibration errors", PLAIN, [BANDS])]
+
+
+def _by_variant(documents: Sequence[ResultDocument], title: str, columns: dict[str, str], notes: list[str]) -> Table:
+    rows: list[list[Cell]] = []
+    for document in documents:
+        fitted = _value(_get(document, "validation/temperature"))
+        for variant, label in (("raw", "raw"), ("temperature", f"T = {fitted}")):
+            rows.append([document.model.name, label, *(_get(document, f"test/{variant}/{name}") for name in columns)])
+    return Table(f"{title} · {documents[0].track}", ["model", "logits", *columns.values()], rows, notes)
+
+
+def _ood(documents: Sequence[ResultDocument]) -> list[Table]:
+    sets = list(dict.fromkeys(metric.source for metric in documents[0].metrics if metric.name == "auroc"))
+    return [_ood_of_one(documents[0], sets) if len(documents) == 1 else _ood_of_many(documents, sets)]
+
+
+def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
+    """Every set and score with all four metrics."""
+    rows: list[list[Cell]] = []
+    for source in sets:
+        sizes = " + ".join(str(size) for size in _get(document, f"{source}/max_py/auroc").n.values())
+        labels = [source, "" if source == "mean" else sizes]
+        for place, score in enumerate(SCORES):
+            names = ["auroc"] if source == "mean" else list(OOD)
+            found: list[Cell] = [_get(document, f"{source}/{score.name}/{name}") for name in names]
+            found += [""] * (len(OOD) - len(found))
+            rows.append([labels[place] if place < len(labels) else "", score.title, *found])
+    header = ["OOD set, n", "score", *OOD.values()]
+    title = f"OOD detection · {document.model.name} · {document.track}"
+    return Table(title, header, rows, [INTERVALS, *_reasons(document)])
+
+
+def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
+    """AUROC of every model, score and set."""
+    rows: list[list[Cell]] = [
+        [document.model.name, score.title, *(_get(document, f"{source}/{score.name}/auroc") for source in sets)]
+        for document in documents
+        for score in SCORES
+    ]
+    notes = ["AUROC, low–high: 95 % interval", "FPR95 and AUPR: one model at a time, or --format json"]
+    return Table(f"OOD detection · {documents[0].track}", ["model", "score", *sets], rows, notes, wide=True)
+
+
+def _reasons(document: ResultDocument) -> list[str]:
+    return list(dict.fromkeys(f"—: {metric.reason}" for metric in document.metrics if metric.reason))
+
+
+def _get(document: ResultDocument, name: str) -> Metric:
+    """A metric by id, or an empty one: a cell for what was not measured."""
+    return document.metric(name) or Metric(name, "")
+
+
+LAYOUTS: dict[str, Callable[[Sequence[ResultDocument]], list[Table]]] = {
+    "accuracy": _accuracy,
+    "calibration": _calibration,
+    "ood": _ood,
+}

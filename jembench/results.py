@@ -1,0 +1,128 @@
+"""Results: a folder with ``result.json`` and ``examples.parquet``, and nothing else to know about a measurement.
+
+``result.json`` is validated on reading, since it may come from strangers: schema version, every metric with its
+interval and n, the protocol and its hash, the digest of every chunk, cost and provenance.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+
+from jembench import store
+from jembench.evaluators.contract import Metric
+from jembench.identity import identity, sha256
+from jembench.types import UserError
+
+RESULT = "result.json"
+EXAMPLES = "examples.parquet"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelEntry(_Entry):
+    """The model: its name in tables, the hash of all its numbers depend on, the hash of its weights file."""
+
+    name: str
+    fingerprint: str
+    weights_sha256: str | None
+
+
+class ChunkEntry(_Entry):
+    """One chunk of records: what it is of, and the SHA-256 of its bytes."""
+
+    key: str
+    measurement: str
+    source: str
+    start: int
+    stop: int
+    sha256: str
+
+
+class Cost(_Entry):
+    """What the records took, when they were computed: evaluations of single examples, seconds, peak memory."""
+
+    forwards: int
+    gradients: int
+    seconds: float
+    peak_memory_mb: float
+
+
+class Provenance(_Entry):
+    """Where a result comes from. ``commit`` is jembench's own, fixed when it was built, else null."""
+
+    jembench: str
+    commit: str | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    processor: str
+    cpus: int
+    device: str
+    created: str
+
+
+class ResultDocument(_Entry):
+    """The content of ``result.json``."""
+
+    schema_version: Literal[1] = 1
+    key: str
+    model: ModelEntry
+    track: str
+    suite: str
+    seed: int
+    limit: int | None
+    protocol: dict[str, Any]
+    protocol_hash: str
+    metrics: list[Metric]
+    chunks: list[ChunkEntry]
+    examples_sha256: str
+    cost: Cost
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _protocol_matches(self) -> ResultDocument:
+        if identity(self.protocol) != self.protocol_hash:
+            raise ValueError("protocol_hash is not the hash of protocol")
+        return self
+
+    def metric(self, name: str) -> Metric | None:
+        """The metric with this id, if there."""
+        return next((metric for metric in self.metrics if metric.id == name), None)
+
+
+def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
+    """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
+    store.write(folder / EXAMPLES, examples)
+    text = json.dumps(TypeAdapter(ResultDocument).dump_python(document, mode="json"), indent=1, allow_nan=False)
+    store.write(folder / RESULT, text.encode() + b"\n")
+
+
+def read_result(folder: Path) -> ResultDocument:
+    """The validated ``result.json`` of a result folder.
+
+    Raises:
+        UserError: if it is missing, damaged, of another schema, or its examples are not those it was made with.
+    """
+    path = folder / RESULT
+    try:
+        content = json.loads(path.read_bytes())
+        found = content.get("schema_version") if isinstance(content, dict) else None
+        if found != 1:
+            raise UserError(
+                f"{path}: has result schema {found}, this jembench reads schema 1: make it anew, or move it away"
+            )
+        document = ResultDocument.model_validate(content)
+        examples = (folder / EXAMPLES).read_bytes()
+    except (OSError, ValueError) as error:
+        where = "/".join(str(part) for part in error.errors()[0]["loc"]) if isinstance(error, ValidationError) else ""
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise UserError(f"{path}: not a valid result ({where}{': ' if where else ''}{reason}); move it away") from error
+    if sha256(examples) != document.examples_sha256:
+        raise UserError(f"{folder / EXAMPLES}: not the examples that {RESULT} was made with; move the folder away")
+    return document

@@ -1,0 +1,154 @@
+"""The store: content-keyed records on disk, written whole or not at all.
+
+Layout under the output folder, with the schema version as part of every path::
+
+    v1/chunks/<2 hex>/<key>.parquet        records of one chunk
+    v1/chunks/<2 hex>/<key>.cost.json      its seconds and peak memory, outside the records' digest
+    v1/<track>/<model>/<suite>/<key>/      results
+
+The only write is :func:`write`: a temporary file in the same folder, fsync, rename. A process killed at any
+point leaves complete files only, and the next run goes on from them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jembench.identity import canonical, sha256
+from jembench.types import UserError
+
+SCHEMA = 1
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically, making its folder if need be.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of chunk records and results."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, output: Path) -> Store:
+        """The store under ``output``, which is made on the first write.
+
+        Raises:
+            UserError: if ``output`` is a file, or holds a store of another schema.
+        """
+        if output.exists() and not output.is_dir():
+            raise UserError(f"{output}: is a file, not a folder: choose another --output")
+        versions = [item.name for item in output.glob("v*") if re.fullmatch(r"v\d+", item.name)]
+        for other in sorted(set(versions) - {f"v{SCHEMA}"}):
+            raise UserError(
+                f"{output}: holds a store of schema {other[1:]}, this jembench writes schema {SCHEMA}: "
+                "choose another --output, or move that folder away"
+            )
+        return cls(output / f"v{SCHEMA}")
+
+    def has(self, key: str) -> bool:
+        """Whether the chunk's records are there."""
+        return self._path(key).exists()
+
+    def put(self, key: str, records: bytes, cost: Mapping[str, float]) -> None:
+        """Keep a chunk's records; the records come last, so that a chunk with records is complete."""
+        write(self._path(key).with_suffix(".cost.json"), canonical(dict(cost)))
+        write(self._path(key), records)
+
+    def get(self, key: str) -> bytes:
+        """The bytes of a chunk's records."""
+        try:
+            return self._path(key).read_bytes()
+        except OSError as error:
+            raise UserError(f"{self._path(key)}: cannot be read ({error.strerror or error})") from error
+
+    def cost(self, key: str) -> dict[str, float]:
+        """Seconds and peak memory of a chunk, as measured when it was computed."""
+        path = self._path(key).with_suffix(".cost.json")
+        try:
+            cost = json.loads(path.read_bytes())
+            return {name: float(cost[name]) for name in ("seconds", "peak_memory_mb")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: not readable ({error}); remove {path.parent} to compute its chunks again"
+            ) from error
+
+    def records(self, key: str) -> tuple[dict[str, NDArray[Any]], str]:
+        """The columns of a chunk, and the SHA-256 of its bytes.
+
+        Raises:
+            UserError: if the file is damaged.
+        """
+        content = self.get(key)
+        try:
+            return decode(content), sha256(content)
+        except ValueError as error:
+            raise UserError(
+                f"{self._path(key)}: damaged records ({error}); remove the file and run again to compute them anew"
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        return self.root / "chunks" / key[:2] / f"{key}.parquet"
+
+
+def encode(columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """Columns ``(N,)`` or ``(N, K)`` as the bytes of a Parquet file with checksums: same columns, same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {}
+    for name, column in columns.items():
+        flat = pa.array(np.ascontiguousarray(column).reshape(-1))
+        arrays[name] = flat if column.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, column.shape[1])
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays), sink, compression="none", use_dictionary=False, write_page_checksum=True)
+    return bytes(sink.getvalue())
+
+
+def decode(data: bytes) -> dict[str, NDArray[Any]]:
+    """The columns of :func:`encode`; ``ValueError`` if the bytes are not such a file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # page_checksum_verification: a flipped bit is an error, never a number
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    columns = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            width = column.type.list_size
+            columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns

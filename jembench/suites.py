@@ -1,0 +1,25 @@
+"""Suites: named lists of evaluators."""
+
+from __future__ import annotations
+
+from jembench.evaluators import EVALUATORS
+from jembench.types import unknown
+
+#: name -> (evaluators, one line of explanation)
+SUITES: dict[str, tuple[tuple[str, ...], str]] = {
+    "accuracy": (("accuracy",), "top-1 accuracy on the test split"),
+    "calibration": (("calibration",), "NLL, Brier and calibration errors, raw and temperature-scaled"),
+    "ood": (("ood",), "AUROC, FPR95 and AUPR of every score against every OOD set"),
+    "all": (tuple(EVALUATORS), "every evaluator, in one result"),
+}
+
+
+def suite(name: str) -> tuple[str, ...]:
+    """The evaluators of a suite.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    if name not in SUITES:
+        raise unknown("suite", name, SUITES)
+    return SUITES[name][0]

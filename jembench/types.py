@@ -1,0 +1,107 @@
+"""The contract: what a model can do, and how jembench says that something is wrong.
+
+K logits f(x) define ``log p(x, y) = f(x)[y] - log Z``, hence ``log p(x) = logsumexp_y f(x)[y] - log Z`` and
+``p(y|x) = softmax f(x)`` (Grathwohl et al., ICLR 2020, section 3). Three protocols by capability decide which
+measurements can run; a model that lacks one gets an empty cell with its reason, not a crash.
+
+All images are float tensors ``(B, C, H, W)`` in [0, 1]; normalisation lives inside the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Generator, Tensor
+
+Capability = Literal["classifier", "density", "sampler"]
+Start = Literal["fresh", "buffer"]
+
+
+class UserError(Exception):
+    """Bad input: one line that says what was wrong, where, and what to do. The CLI exits with code 2."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not in a registry, with the nearest one that is."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return UserError(f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A model with class logits."""
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits f(x), shape ``(B, K)``, of images ``(B, C, H, W)`` in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class StochasticClassifier(Protocol):
+    """A classifier that draws noise of its own; it says so with ``stochastic = True``."""
+
+    stochastic: Literal[True]
+
+    def logits(self, x: Tensor, *, generator: Generator) -> Tensor:
+        """Logits ``(B, K)`` for one draw of the model's noise."""
+        ...
+
+
+@runtime_checkable
+class Density(Protocol):
+    """A model with a deterministic log density in nats, up to a constant unless ``normalized``."""
+
+    normalized: bool
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x) (+ log Z unless ``normalized``), shape ``(B,)``."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A model that generates images."""
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        labels: Tensor | None = None,
+        start: Start = "fresh",
+        steps: int | None = None,
+    ) -> Tensor:
+        """``n`` images ``(n, C, H, W)`` in [0, 1], of the given classes if ``labels (n,)`` is not None."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one chunk.
+
+    Attributes:
+        images: float ``(B, C, H, W)`` in [0, 1].
+        labels: int64 ``(B,)``; -1 where the example has no class of the track.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+def capabilities(model: object) -> frozenset[Capability]:
+    """The capabilities that ``model`` has by the protocols above."""
+    found: set[Capability] = set()
+    if isinstance(model, Classifier):
+        found.add("classifier")
+    if isinstance(model, Density):
+        found.add("density")
+    if isinstance(model, Sampler):
+        found.add("sampler")
+    return frozenset(found)

@@ -1,0 +1,244 @@
+"""The zoo: from a model's name to the model.
+
+A reference is the name of a baseline of the track (``jem``), or ``path/to/file.py:build`` or
+``package.module:build`` for a user's own: ``build()`` returns a ``torch.nn.Module`` that maps images in [0, 1] to
+logits, or an object of the model contract. Resolving a baseline loads no torch: its identity is the hash of its files. A model
+travels to worker processes as its :class:`ModelSpec`, never as an object.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jembench import data, foreign
+from jembench.identity import file_sha256, identity
+from jembench.recipes import ModelPart, Recipe, SamplingPart, read_recipe
+from jembench.types import Capability, UserError, capabilities, unknown
+from jembench.weights import load_weights, require_file
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+
+WEIGHTS = "weights.safetensors"
+KIND_CAPABILITIES: dict[str, frozenset[Capability]] = {
+    "softmax": frozenset({"classifier", "density"}),
+    "jem": frozenset({"classifier", "density", "sampler"}),
+    "oracle": frozenset({"classifier", "density", "sampler"}),
+}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that can be loaded anywhere.
+
+    Attributes:
+        name: what tables call it.
+        track: the track it is of.
+        reference: how it was named: a baseline, ``file.py:build`` or ``package.module:build``.
+        weights: path of its weights, if any.
+        fingerprint: hash of all that its numbers depend on.
+        capabilities: what it can do.
+        weights_sha256: hash of the weights file, if any.
+        module: the object itself, for a model that exists in this process only.
+    """
+
+    name: str
+    track: str
+    reference: str
+    weights: str | None
+    fingerprint: str
+    capabilities: frozenset[Capability]
+    weights_sha256: str | None = None
+    module: Any = field(default=None, compare=False, repr=False)
+
+
+def folder() -> Path:
+    """The ``baselines`` folder: inside the package in a wheel, beside it in a clone or an editable install."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "_baselines"
+    return packaged if packaged.is_dir() else package.parent / "baselines"
+
+
+def baselines(track: str) -> dict[str, str]:
+    """The baselines of a track: name -> one line about it."""
+    found = {path.parent.name: read_recipe(path).about for path in sorted((folder() / track).glob("*/recipe.toml"))}
+    return {"oracle": "the mixture itself: exact logits, log density and samples"} if track == "gauss" else found
+
+
+def baseline(track: str, name: str) -> Path:
+    """The folder of a baseline.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    path = folder() / track / name
+    if name not in baselines(track):
+        raise unknown(f"model of track {track}", name, baselines(track))
+    return path
+
+
+def resolve(reference: str, *, track: str, weights: Path | None = None) -> ModelSpec:
+    """The spec of a model by its reference.
+
+    Args:
+        reference: a baseline's name, ``path/to/file.py:build`` or ``package.module:build``.
+        track: the track it is evaluated on.
+        weights: a safetensors file to load into it, instead of the baseline's own.
+
+    Raises:
+        UserError: for an unknown name, or a model that cannot be built or loaded.
+    """
+    description = data.track(track)
+    if ":" in reference:
+        return _resolve_foreign(reference, description, weights)
+    if track == "gauss" and reference == "oracle":
+        if weights is not None:
+            raise UserError("model 'oracle' has no weights: leave out --weights")
+        truth = identity(["oracle", description.id])
+        return ModelSpec("oracle", track, "oracle", None, truth, KIND_CAPABILITIES["oracle"])
+    recipe = read_recipe(baseline(track, reference) / "recipe.toml")
+    path = weights if weights is not None else baseline(track, reference) / WEIGHTS
+    require_file(path)
+    digest = file_sha256(path)
+    configuration = {"model": recipe.model.model_dump(mode="json"), "weights": digest}
+    name = reference if weights is None else f"{reference}@{_slug(path.stem)}"
+    kind = KIND_CAPABILITIES[recipe.model.kind]
+    return ModelSpec(name, track, reference, str(path), identity(configuration), kind, digest)
+
+
+def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
+    """The model of a spec, in evaluation mode on ``device``, checked against its track by a probe.
+
+    Raises:
+        UserError: if it cannot be built, its weights do not fit, or its outputs have the wrong shape.
+    """
+    track = data.track(spec.track)
+    weights = None if spec.weights is None else Path(spec.weights)
+    if spec.module is not None:
+        model = spec.module
+    elif ":" in spec.reference:
+        model = foreign.build(spec.reference, weights)
+    elif spec.reference == "oracle":
+        model = _oracle(track)
+    else:
+        recipe = read_recipe(baseline(spec.track, spec.reference) / "recipe.toml")
+        model = build(recipe.model, track=track, sampling=recipe.sampling)
+        assert weights is not None
+        load_weights(model, weights)
+    if hasattr(model, "to"):
+        model = model.to(device)
+    if hasattr(model, "eval"):
+        model.eval()
+    if hasattr(model, "requires_grad_"):
+        model.requires_grad_(False)
+    probe(model, spec.name, track, device)
+    return model
+
+
+def build(part: ModelPart, *, track: Track, sampling: SamplingPart | None) -> Any:
+    """An untrained model of a recipe; its weights come from torch's global generator."""
+    from jembench.models.jem import JEM
+    from jembench.models.small import SmallNet
+    from jembench.models.softmax import Softmax
+    from jembench.sgld import SGLD
+
+    network = SmallNet(shape=track.shape, classes=track.classes, width=part.width)
+    if part.kind == "softmax" or sampling is None:
+        return Softmax(network, mean=part.mean, std=part.std)
+    bounds = (0.0, 1.0) if sampling.clamp else None
+    settings = SGLD(sampling.steps, sampling.size, sampling.noise, bounds=bounds)
+    return JEM(network, shape=track.shape, settings=settings, buffer=sampling.buffer, mean=part.mean, std=part.std)
+
+
+def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
+    """The spec of a model object; it can be evaluated in this process only."""
+    model = foreign.behind_contract(model, name)
+    parts = [type(model).__module__, type(model).__qualname__]
+    found = ModelSpec(name, track, name, None, "", capabilities(model), module=model)
+    return replace(found, fingerprint=foreign.fingerprint(load(found), data.track(track), parts))
+
+
+def probe(model: Any, name: str, track: Track, device: str) -> None:
+    """Check the shapes of a model's outputs on two images.
+
+    Raises:
+        UserError: if the logits are not ``(B, K)`` or the log density is not ``(B,)``.
+    """
+    import torch
+
+    from jembench import seeding
+
+    images = torch.rand((2, *track.shape), generator=seeding.generator("probe")).to(device)
+    extra = {"generator": seeding.generator("probe")} if getattr(model, "stochastic", False) else {}
+    wanted = {"logits": (2, track.classes), "log_density": (2,)}
+    for method, shape in wanted.items():
+        if not hasattr(model, method):
+            continue
+        try:
+            with torch.no_grad():
+                output = getattr(model, method)(images, **(extra if method == "logits" else {}))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            raise UserError(f"model {name!r} fails on images of shape {tuple(images.shape)}: {reason}") from error
+        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        if found != shape:
+            raise UserError(
+                f"model {name!r}: {method} of 2 images of track {track.name} gives {found}, not {shape}: "
+                f"the track has {track.classes} classes and images of shape {track.shape}"
+            )
+
+
+def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> ModelSpec:
+    location, _, attribute = reference.rpartition(":")
+    parts: list[Any] = [attribute]
+    name = location
+    if location.endswith(".py"):
+        require_file(Path(location))
+        parts.append(file_sha256(Path(location)))
+        reference, name = f"{Path(location).resolve()}:{attribute}", Path(location).stem
+    path, digest = None, None
+    if weights is not None:
+        require_file(weights)
+        path, digest = str(weights.resolve()), file_sha256(weights)
+        parts.append(digest)
+    spec = ModelSpec(_slug(f"{name}.{attribute}"), track.name, reference, path, "", frozenset(), digest)
+    model = load(spec)
+    found = foreign.fingerprint(model, track, parts)
+    return replace(spec, fingerprint=found, capabilities=capabilities(model))
+
+
+def _oracle(track: Track) -> Any:
+    import torch
+
+    from jembench.data import gauss
+    from jembench.models.oracle import Oracle
+
+    return Oracle(torch.from_numpy(gauss.means()), sigma=gauss.SIGMA, shape=track.shape)
+
+
+def recipe_of(reference: str, *, track: str) -> Recipe:
+    """The recipe of a baseline by name, or of a path that ends in ``.toml``."""
+    if reference.endswith(".toml"):
+        return read_recipe(Path(reference))
+    return read_recipe(baseline(track, reference) / "recipe.toml")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "model"
+
+
+def golden(track: str, name: str) -> Path:
+    """The golden result of a baseline.
+
+    Raises:
+        UserError: if the model is no baseline, or has none.
+    """
+    if ":" in name:
+        raise UserError(f"model {name!r} is no baseline and has no golden result: name one with --golden FOLDER")
+    path = baseline(track, name) / "golden"
+    if not path.is_dir():
+        raise UserError(f"model {name!r} of track {track} has no golden result: name one with --golden FOLDER")
+    return path
