@@ -250,6 +250,8 @@ def _print(outcomes: list[Outcome], format: Format) -> None:
     console = Console(width=None if sys.stdout.isatty() else 100)
     for table in report.tables(documents):
         console.print(report.rich(table))
+        for note in table.notes:
+            console.print(note, style="dim", soft_wrap=True)
 
 
 def _close(outcomes: list[Outcome], seconds: float, *, to_stdout: bool, quiet: bool) -> None:

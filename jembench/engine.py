@@ -195,7 +195,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         metrics=[
             metric
             for evaluator in plan.evaluators
-            for metric in evaluator.metrics(_batches(plan, store, evaluator.needs(plan.track)), plan.track)
+            for metric in evaluator.metrics(batches(plan, store, evaluator.needs(plan.track)), plan.track)
         ],
         chunks=chunks,
         examples_sha256=sha256(examples),
@@ -211,7 +211,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
     return document
 
 
-def _batches(plan: Plan, store: Store, needs: tuple[Need, ...]) -> Iterator[RecordBatch]:
+def batches(plan: Plan, store: Store, needs: tuple[Need, ...]) -> Iterator[RecordBatch]:
     """The stored records behind ``needs``, in the order of the plan."""
     for job in plan.jobs:
         if Need(job.measurement, job.source) in needs:
@@ -223,14 +223,15 @@ def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
     """Source, index and the scalars of all evaluators, a row per example; -1 or NaN where one does not apply."""
     parts: dict[tuple[str, str], dict[int, NDArray[Any]]] = {}
     for evaluator in plan.evaluators:
-        for batch in _batches(plan, store, evaluator.needs(plan.track)):
+        for batch in batches(plan, store, evaluator.needs(plan.track)):
             start = int(batch.columns["index"][0])
             for name, column in {"index": batch.columns["index"], **evaluator.scalars(batch)}.items():
                 parts.setdefault((batch.source, name), {})[start] = column
     found = {key: np.concatenate([chunks[start] for start in sorted(chunks)]) for key, chunks in parts.items()}
     sources = list(dict.fromkeys(job.source for job in plan.jobs))
     lengths = {source: len(found[source, "index"]) for source in sources}
-    table: dict[str, NDArray[Any]] = {"source": np.repeat(np.array(sources, dtype=object), list(lengths.values()))}
+    names = [source for source in sources for _ in range(lengths[source])]
+    table: dict[str, NDArray[Any]] = {"source": np.array(names, dtype=str)}
     for name in dict.fromkeys(name for _, name in found):
         kind = next(column.dtype for (_, other), column in found.items() if other == name)
         absent = np.nan if kind.kind == "f" else -1

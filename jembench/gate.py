@@ -30,6 +30,8 @@ TOLERANCE = {
     "aupr_out": 0.01,
 }
 
+ROUNDING = 1e-12  # 0.97 - 0.965 is more than 0.005 in floating point, and passes
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -92,6 +94,6 @@ def _failure(metric: Metric, reference: float) -> str | None:
         return f"  {metric.id}: missing ({metric.reason}), was {reference:.4f}"
     tolerance = TOLERANCE[metric.name]
     loss = reference - metric.value if metric.better == "higher" else metric.value - reference
-    if loss <= tolerance:
+    if loss <= tolerance + ROUNDING:
         return None
     return f"  {metric.id}: {metric.value:.4f}, was {reference:.4f}: worse by {loss:.4f}, tolerance {tolerance}"

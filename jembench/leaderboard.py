@@ -60,9 +60,14 @@ def best(cell: Cell, column: list[Cell]) -> bool:
     if not isinstance(cell, Metric) or not _has_interval(cell) or cell.better == "neither":
         return False
     others = [other for other in column if isinstance(other, Metric) and other is not cell]
-    if not others or not all(_has_interval(other) for other in others):
+    if not others or not all(_has_interval(other) and _same(cell, other) for other in others):
         return False
     return all(_separated(cell, other) for other in others)
+
+
+def _same(metric: Metric, other: Metric) -> bool:
+    """Whether the two are of the same thing: the rows of one model's OOD table are different image sets."""
+    return (metric.name, metric.source) == (other.name, other.source)
 
 
 def _has_interval(metric: Metric) -> bool:

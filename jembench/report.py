@@ -35,7 +35,7 @@ class Table:
         header: names of the columns.
         rows: cells.
         notes: what a reader must know, a line each.
-        wide: has so many columns that a terminal gets half-widths (± 0.021) in place of intervals.
+        wide: has so many columns that a terminal gets half-widths (±.021) in place of intervals.
     """
 
     title: str
@@ -77,7 +77,8 @@ def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[
         for row in table.rows:
             columns = [[other[place] for other in table.rows] for place in range(len(row))]
             bold = [best is not None and best(cell, column) for cell, column in zip(row, columns, strict=True)]
-            rows.append([f"**{text(cell)}**" if strong else text(cell) for cell, strong in zip(row, bold, strict=True)])
+            cells = [text(cell).replace("|", r"\|") for cell in row]
+            rows.append([f"**{cell}**" if strong else cell for cell, strong in zip(cells, bold, strict=True)])
         lines = tabulate(rows, headers=table.header, tablefmt="github", disable_numparse=True)
         notes = "\n".join(f"_{note}_  " for note in table.notes)
         blocks.append(f"### {table.title}\n\n{lines}\n\n{notes}".rstrip())
@@ -93,8 +94,6 @@ def rich(table: Table) -> RichTable:
     drawn = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    notes = [note.replace("low–high", "±", 1) if table.wide else note for note in table.notes]
-    drawn.caption, drawn.caption_justify = "\n".join(notes), "left"
     for name in table.header:
         drawn.add_column(name)
     for row in table.rows:
@@ -178,7 +177,10 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
         for document in documents
         for score in SCORES
     ]
-    notes = ["AUROC, low–high: 95 % interval", "FPR95 and AUPR: one model at a time, or --format json"]
+    notes = [
+        "AUROC with its 95 % interval (in a terminal: ± half its width)",
+        "FPR95 and AUPR: one model at a time, or --format json",
+    ]
     return Table(f"OOD detection · {documents[0].track}", ["model", "score", *sets], rows, notes, wide=True)
 
 

@@ -119,7 +119,7 @@ def read_result(folder: Path) -> ResultDocument:
             )
         document = ResultDocument.model_validate(content)
         examples = (folder / EXAMPLES).read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         where = "/".join(str(part) for part in error.errors()[0]["loc"]) if isinstance(error, ValidationError) else ""
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise UserError(f"{path}: not a valid result ({where}{': ' if where else ''}{reason}); move it away") from error

@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench.identity import canonical, sha256
+from jembench.identity import array_sha256, canonical, identity, sha256
 from jembench.types import UserError
 
 SCHEMA = 1
+DIGEST = "jembench.sha256"  # in a record's Parquet metadata: the hash of its columns
 
 
 def write(path: Path, data: bytes) -> None:
@@ -64,9 +65,12 @@ class Store:
         Raises:
             UserError: if ``output`` is a file, or holds a store of another schema.
         """
-        if output.exists() and not output.is_dir():
-            raise UserError(f"{output}: is a file, not a folder: choose another --output")
-        versions = [item.name for item in output.glob("v*") if re.fullmatch(r"v\d+", item.name)]
+        try:
+            if output.exists() and not output.is_dir():
+                raise UserError(f"{output}: is a file, not a folder: choose another --output")
+            versions = [item.name for item in output.glob("v*") if re.fullmatch(r"v\d+", item.name)]
+        except OSError as error:
+            raise UserError(f"{output}: cannot be a store ({error.strerror or error})") from error
         for other in sorted(set(versions) - {f"v{SCHEMA}"}):
             raise UserError(
                 f"{output}: holds a store of schema {other[1:]}, this jembench writes schema {SCHEMA}: "
@@ -120,7 +124,7 @@ class Store:
 
 
 def encode(columns: Mapping[str, NDArray[Any]]) -> bytes:
-    """Columns ``(N,)`` or ``(N, K)`` as the bytes of a Parquet file with checksums: same columns, same bytes."""
+    """Columns ``(N,)`` or ``(N, K)`` as the bytes of a Parquet file with their digest: same columns, same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -129,7 +133,8 @@ def encode(columns: Mapping[str, NDArray[Any]]) -> bytes:
         flat = pa.array(np.ascontiguousarray(column).reshape(-1))
         arrays[name] = flat if column.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, column.shape[1])
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays), sink, compression="none", use_dictionary=False, write_page_checksum=True)
+    table = pa.table(arrays).replace_schema_metadata({DIGEST: _digest(columns)})
+    pq.write_table(table, sink, compression="none", use_dictionary=False)
     return bytes(sink.getvalue())
 
 
@@ -139,8 +144,7 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
     import pyarrow.parquet as pq
 
     try:
-        # page_checksum_verification: a flipped bit is an error, never a number
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        table = pq.read_table(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
     columns = {}
@@ -151,4 +155,13 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
             columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
+    # Parquet's own checksums leave out names, types and sizes: with ours a flipped bit is an error, never a number
+    if (table.schema.metadata or {}).get(DIGEST.encode()) != _digest(columns).encode():
+        raise ValueError("the columns are not those that were written")
     return columns
+
+
+def _digest(columns: Mapping[str, NDArray[Any]]) -> str:
+    """Hash of names, types, shapes and values; text by its characters, whatever holds it."""
+    arrays = {name: column.astype(str) if column.dtype.kind == "O" else column for name, column in columns.items()}
+    return identity([[name, array_sha256(array)] for name, array in arrays.items()])

@@ -1,9 +1,9 @@
 """The zoo: from a model's name to the model.
 
-A reference is the name of a baseline of the track (``jem``), or ``path/to/file.py:build`` or
-``package.module:build`` for a user's own: ``build()`` returns a ``torch.nn.Module`` that maps images in [0, 1] to
-logits, or an object of the model contract. Resolving a baseline loads no torch: its identity is the hash of its files. A model
-travels to worker processes as its :class:`ModelSpec`, never as an object.
+A reference is the name of a baseline of the track (``jem``), or ``path/to/file.py:build`` or ``package.module:build``
+for a user's own: ``build()`` returns a ``torch.nn.Module`` that maps images in [0, 1] to logits, or an object of the
+model contract. Resolving a baseline loads no torch: its identity is the hash of its files. A model travels to worker
+processes as its :class:`ModelSpec`, never as an object.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
         UserError: if it cannot be built, its weights do not fit, or its outputs have the wrong shape.
     """
     track = data.track(spec.track)
+    _check_device(device)
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.module is not None:
         model = spec.module
@@ -154,7 +155,13 @@ def build(part: ModelPart, *, track: Track, sampling: SamplingPart | None) -> An
 
 
 def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
-    """The spec of a model object; it can be evaluated in this process only."""
+    """The spec of a model object; it can be evaluated in this process only.
+
+    Raises:
+        UserError: if the object is no model, or its name cannot be part of a path.
+    """
+    if _slug(name) != name:
+        raise UserError(f"model name {name!r} is part of a path: use letters, digits, '.', '_' and '-' only")
     model = foreign.behind_contract(model, name)
     parts = [type(model).__module__, type(model).__qualname__]
     found = ModelSpec(name, track, name, None, "", capabilities(model), module=model)
@@ -208,6 +215,16 @@ def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> Mode
     model = load(spec)
     found = foreign.fingerprint(model, track, parts)
     return replace(spec, fingerprint=found, capabilities=capabilities(model))
+
+
+def _check_device(device: str) -> None:
+    """Raise :class:`UserError` unless tensors can be made on ``device`` and read back."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _oracle(track: Track) -> Any:

@@ -13,6 +13,7 @@ left out.
 from __future__ import annotations
 
 import gzip
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def build(name: str) -> ImageSet:
     return ImageSet(images, labels.astype(np.int64), TRACK.levels)
 
 
+@cache
 def original() -> tuple[Images, Labels]:
     """All 1,797 digits ``(N, 1, 8, 8)`` and labels, in scikit-learn's order.
 
@@ -126,11 +128,11 @@ def original() -> tuple[Images, Labels]:
         text = gzip.decompress(path.read_bytes())
     except OSError as error:
         raise UserError(f"the digits data of scikit-learn cannot be read ({error}): reinstall scikit-learn") from error
-    table = np.array(text.replace(b"\n", b",").rstrip(b",").split(b","), dtype="S8").astype(np.float64).astype(np.uint8)
-    table = table.reshape(-1, 65)
+    table = np.fromstring(text.decode("ascii").replace("\n", ","), sep=",").astype(np.uint8).reshape(-1, 65)
     return table[:, :64].reshape(-1, 1, 8, 8), table[:, 64].astype(np.int64)
 
 
+@cache
 def split(name: str) -> tuple[Images, Labels]:
     """One of the four splits, in its fixed shuffled order.
 
@@ -178,9 +180,9 @@ def _transformed(name: str, images: Images, labels: Labels) -> Images:
     if name == "interp":
         first, second = pairs(labels).T
         total = images[first].astype(np.uint16) + images[second]
-        return (total // 2).astype(np.uint8)
+        return np.array(total // 2, dtype=np.uint8)
     if name == "inverted":
-        return np.subtract(TRACK.levels - 1, images, dtype=np.uint8)
+        return np.array(TRACK.levels - 1 - images, dtype=np.uint8)
     kept = images[~np.isin(labels, STILL_DIGITS[name])]
     turned = np.rot90(kept, axes=(2, 3)) if name == "rotated" else kept[..., ::-1]
     return np.array(turned, dtype=np.uint8, order="C")

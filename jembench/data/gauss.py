@@ -10,10 +10,10 @@ are the same mixture with its mean moved by :math:`\rho\,\sigma\,w_{11}`, a dire
 and with its standard deviation multiplied by c (``scaled``). Pixels leave [0, 1] with probability below 1e-6 per image;
 they are stored with 65,536 levels.
 
-Because the class patterns are orthonormal, the Bayes accuracy is the one-dimensional integral
-:math:`\int \varphi(t - \delta)\,\Phi(t)^9\,dt`. A mean moved along :math:`w_{11}` leaves p(y|x) alone, so max p(y|x)
-has an AUROC of exactly 1/2 there. The true model is calibrated, so every ECE is 0. :data:`TRUTH` holds these values: every
-evaluator is held against them, and a user can do the same on any machine with ``--model oracle --track gauss``.
+Because the class patterns are orthonormal, the Bayes accuracy is the one-dimensional integral :math:`\int \varphi(t -
+\delta)\,\Phi(t)^9\,dt`. A mean moved along :math:`w_{11}` leaves p(y|x) alone, so max p(y|x) has an AUROC of exactly
+1/2 there. The true model is calibrated, so every ECE is 0. :data:`TRUTH` holds these values: every evaluator is held
+against them, and a user can do the same on any machine with ``--model oracle --track gauss``.
 """
 
 from __future__ import annotations

@@ -60,7 +60,9 @@ class Calibration:
         found = gather(batches, "logits", "label")
         if "test" not in found or "validation" not in found:
             reason = "the model gives no logits"
-            return [Metric(name, "test", variant, reason=reason) for variant in VARIANTS for name in NAMES]
+            return [
+                Metric(name, "test", variant, better="lower", reason=reason) for variant in VARIANTS for name in NAMES
+            ]
         validation, test = found["validation"], found["test"]
         temperature = fit_temperature(validation["logits"], validation["label"])
         n = {"test": len(test["label"])}

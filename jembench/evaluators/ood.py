@@ -3,7 +3,8 @@
 For every OOD set and every score (:mod:`jembench.scores`, larger = more in-distribution), with the test split as
 positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 95 % of the test images are accepted),
 ``aupr_in`` and ``aupr_out`` (average precision with the test split, or the OOD set, as positives).
-``mean/<score>/auroc`` is the mean over the sets; its interval knows that they share the test split and that some share their base images.
+``mean/<score>/auroc`` is the mean over the sets; its interval knows that they share the test split and that some
+share their base images.
 """
 
 from __future__ import annotations

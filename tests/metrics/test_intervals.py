@@ -1,0 +1,77 @@
+"""Wilson against its defining equation, resampling against the multinomial, the mean's interval against its limits."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from jembench.metrics.intervals import mean, normal_quantile, resample_counts, wilson, wilson_rate
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(case: tuple[int, int]) -> None:
+    """An independent implementation agrees, and the value is inside."""
+    k, n = case
+    low, high = wilson(k, n)
+    expected = binomtest(k, n).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert 0 <= low <= k / n <= high <= 1
+
+
+@given(st.floats(0.01, 0.99), st.floats(1.0, 1e5), st.floats(0.5, 0.999))
+def test_wilson_ends_solve_the_score_equation(rate: float, n: float, level: float) -> None:
+    """(rate - p)^2 = z^2 p (1 - p) / n at both ends."""
+    z = normal_quantile(level)
+    for p in wilson_rate(rate, n, level=level):
+        assert (rate - p) ** 2 == pytest.approx(z * z * p * (1 - p) / n, rel=1e-6, abs=1e-12)
+
+
+def test_resample_counts_are_multinomial() -> None:
+    """Rows sum to n; mean 1, variance 1 - 1/n, covariance -1/n."""
+    counts = resample_counts(5, 40_000, np.random.default_rng(0))
+    assert (counts.sum(axis=1) == 5).all()
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.02)
+    np.testing.assert_allclose(np.cov(counts.T), np.eye(5) - 0.2, atol=0.03)
+
+
+def test_mean_is_deterministic_and_equivariant() -> None:
+    """The same generator, the same interval; it scales and shifts with the values."""
+    x = np.random.default_rng(1).exponential(size=200)
+    one = mean(x, rng=np.random.default_rng(2))
+    assert one == mean(x, rng=np.random.default_rng(2))
+    other = mean(3 * x + 7, rng=np.random.default_rng(2))
+    assert one.low is not None
+    assert one.high is not None
+    assert (other.value, other.low, other.high) == pytest.approx((3 * one.value + 7, 3 * one.low + 7, 3 * one.high + 7))
+
+
+def test_mean_leans_towards_the_long_tail() -> None:
+    """For right-skewed values the upper arm is the longer one; mirrored values mirror the interval."""
+    x = np.random.default_rng(3).lognormal(sigma=1.2, size=360)
+    up, down = mean(x, rng=np.random.default_rng(0)), mean(-x, rng=np.random.default_rng(0))
+    assert up.low is not None
+    assert up.high is not None
+    assert down.low is not None
+    assert down.high is not None
+    assert up.high - up.value > 1.2 * (up.value - up.low)
+    assert (down.low, down.high) == pytest.approx((-up.high, -up.low), rel=0.02)
+
+
+def test_mean_claims_nothing_where_it_knows_nothing() -> None:
+    """One value or a constant: no interval. One odd value out: the end that hangs on it alone is None."""
+    for values in ([0.3], [0.3, 0.3, 0.3]):
+        estimate = mean(values, rng=np.random.default_rng(0))
+        assert (estimate.value, estimate.low, estimate.high, estimate.method) == (0.3, None, None, "none")
+    odd = mean([0.0] * 50 + [1.0], rng=np.random.default_rng(0))
+    assert odd.high is None
+    assert odd.low is not None
+
+
+def test_mean_of_many_goes_by_blocks() -> None:
+    """More values than a block holds: the interval is the normal one."""
+    x = np.random.default_rng(0).normal(size=100_000)
+    estimate = mean(x, rng=np.random.default_rng(0), replicates=200)
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.high - estimate.low == pytest.approx(2 * 1.96 / np.sqrt(x.size), rel=0.2)
