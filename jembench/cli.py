@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from jembench.progress import progress
 from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from jembench.engine import Outcome
 
@@ -94,8 +92,8 @@ def run(
     plans = [
         plan(spec, name, track=description, seed=seed, limit=limit, device=device) for name in suites for spec in specs
     ]
-    with _progress(quiet) as progress:
-        outcomes = engine.run(plans, store, workers=workers, progress=progress)
+    with progress(quiet) as show:
+        outcomes = engine.run(plans, store, workers=workers, progress=show)
     if format == "json":
         typer.echo(report.as_json([outcome.document for outcome in outcomes]))
     else:
@@ -111,7 +109,7 @@ def list_(
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models of this track only.")] = None,
 ) -> None:
     """List what there is."""
-    from jembench import data, suites, zoo
+    from jembench import baselines, data, suites
     from jembench.scores import SCORES
 
     if what == "models":
@@ -119,7 +117,7 @@ def list_(
         rows = [
             (f"{name} ({owner})", about)
             for owner in names
-            for name, about in zoo.baselines(data.track(owner).name).items()
+            for name, about in baselines.names(data.track(owner).name).items()
         ]
     elif what == "tracks":
         rows = [(name, data.track(name).about) for name in data.TRACKS]
@@ -142,21 +140,24 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
-    from jembench import zoo
+    from jembench import baselines, store
+    from jembench.recipes import read_recipe
 
-    chosen = zoo.recipe_of(recipe, track=track)
+    source = baselines.recipe_path(recipe, track=track)
+    chosen = read_recipe(source)
     from jembench.training import Progress
     from jembench.training import train as run_training
 
-    with _progress(quiet) as show:
+    with progress(quiet) as show:
 
-        def report(progress: Progress) -> None:
-            gap = "" if progress.gap is None else f"  gap {progress.gap:+.2f}"
+        def report(now: Progress) -> None:
+            gap = "" if now.gap is None else f"  gap {now.gap:+.2f}"
             show(
-                progress.iteration, progress.total, f"loss {progress.loss:+.3f}  accuracy {progress.accuracy:.2f}{gap}"
+                now.iteration, now.total, f"loss {now.loss:+.3f}  accuracy {now.accuracy:.2f}{gap}"
             )
 
         path = run_training(chosen, output, device=device, resume=resume, report=report)
+    store.write(output / baselines.RECIPE, source.read_bytes())
     typer.echo(str(path))
 
 
@@ -179,7 +180,7 @@ def gate(
     quiet: QuietOption = False,
 ) -> None:
     """Compare a fresh result with the golden one: exit 0, 1 (a metric is worse) or 2 (not comparable)."""
-    from jembench import data, engine, zoo
+    from jembench import baselines, data, engine, zoo
     from jembench import gate as gates
     from jembench.plan import plan
     from jembench.results import read_result
@@ -188,10 +189,10 @@ def gate(
     description = data.track(track)
     spec = zoo.resolve(model, track=track, weights=weights)
     made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
-    reference = read_result(golden if golden is not None else zoo.golden(track, model))
+    reference = read_result(golden if golden is not None else baselines.golden(model, track=track))
     gates.check_comparable(made.protocol, reference)
-    with _progress(quiet) as progress:
-        (outcome,) = engine.run([made], Store.open(output), workers=workers, progress=progress)
+    with progress(quiet) as show:
+        (outcome,) = engine.run([made], Store.open(output), workers=workers, progress=show)
     verdict = gates.compare(outcome.document, reference)
     typer.echo(verdict.text)
     if verdict.worse:
@@ -207,9 +208,9 @@ def leaderboard(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
 ) -> None:
     """Write leaderboards/TRACK.md from the golden results of the track's baselines."""
-    from jembench import data, leaderboard, store, zoo
+    from jembench import baselines, data, leaderboard, store
 
-    content = leaderboard.leaderboard(data.track(track), zoo.folder() / track)
+    content = leaderboard.leaderboard(data.track(track), baselines.folder(track))
     path = output / f"{track}.md"
     if check:
         current = path.read_text(encoding="utf-8") if path.exists() else None
@@ -266,23 +267,6 @@ def _close(outcomes: list[Outcome], seconds: float, *, to_stdout: bool, quiet: b
         typer.echo(f"nothing to compute: all {chunks} chunks were there, {seconds:.2f} s", err=not to_stdout)
     else:
         typer.echo(f"{computed} of {chunks} chunks computed, {seconds:.2f} s", err=not to_stdout)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr: ``show(done, total, words)``; nothing where stderr is no terminal or ``quiet``."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(done: int, total: int, words: str = "") -> None:
-            bar.update(task, completed=done, total=total, description=words)
-
-        yield show
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -67,6 +67,8 @@ def _register_autoattack() -> None:
     class AutoAttack(package.AutoAttack):  # type: ignore[misc,name-defined]
         """The interface of the original ``autoattack`` package on top of pyautoattack."""
 
+        attacks_to_run: list[str]
+
         def __init__(
             self,
             model: nn.Module,
@@ -74,12 +76,15 @@ def _register_autoattack() -> None:
             eps: float = 0.3,
             seed: int | None = None,
             verbose: bool = True,
-            attacks_to_run: list[str] | None = None,
+            attacks_to_run: Sequence[str] = (),
             version: str = "standard",
+            is_tf_model: bool = False,
             device: str = "cuda",
             log_path: str | None = None,
         ) -> None:
-            attacks = attacks_to_run if version == "custom" else None
+            if is_tf_model:
+                raise ValueError("pyautoattack has no TensorFlow models")
+            attacks = list(attacks_to_run) if attacks_to_run or version == "custom" else None
             super().__init__(model, attacks=attacks, device=device, eps=eps, norm=norm, seed=seed, version=version)
             self.verbose = verbose
             self.log_path = log_path
@@ -94,6 +99,16 @@ def _register_autoattack() -> None:
         ) -> Any:
             images, labels = super().run_standard_evaluation(x_orig, y_orig, batch_size=bs, state_path=state_path)
             return (images, labels) if return_labels else images
+
+        def run_standard_evaluation_individual(
+            self, x_orig: Tensor, y_orig: Tensor, bs: int = 250, return_labels: bool = False
+        ) -> dict[str, Any]:
+            every, found = self.attacks_to_run, {}
+            for attack in every:
+                self.attacks_to_run = [attack]
+                found[attack] = self.run_standard_evaluation(x_orig, y_orig, bs, return_labels)
+            self.attacks_to_run = every
+            return found
 
     adapter = ModuleType("autoattack", "An adapter by jembench of pyautoattack to the interface of autoattack.")
     adapter.AutoAttack = AutoAttack  # type: ignore[attr-defined]

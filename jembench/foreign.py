@@ -32,7 +32,8 @@ def build(reference: str, weights: Path | None) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"model {reference!r} cannot be built: {type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())  # a UserError is one line
+        raise UserError(f"model {reference!r} cannot be built: {type(error).__name__}: {reason}") from error
     if weights is not None:
         if not isinstance(made, nn.Module):
             raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")

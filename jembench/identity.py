@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def canonical(value: Any) -> bytes:
     """The one JSON text of ``value``: sorted keys, no spaces, no NaN.
 
+    >>> canonical({"b": 1, "a": [0.5, None]})
+    b'{"a":[0.5,null],"b":1}'
+
     Raises:
         ValueError: if ``value`` holds NaN or an infinity.
         TypeError: if it holds something that is not JSON.

@@ -10,13 +10,12 @@ from itertools import groupby
 from pathlib import Path
 
 from jembench import report
+from jembench.baselines import GOLDEN
 from jembench.data.sets import Track
 from jembench.evaluators.contract import Metric
 from jembench.report import BAND, Cell
 from jembench.results import RESULT, ResultDocument, read_result
 from jembench.types import UserError
-
-GOLDEN = "golden"
 
 
 def leaderboard(track: Track, folder: Path) -> str:

@@ -92,7 +92,12 @@ def rich(table: Table) -> RichTable:
     from rich.text import Text
 
     drawn = RichTable(
-        title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
     )
     for name in table.header:
         drawn.add_column(name)

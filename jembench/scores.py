@@ -46,7 +46,11 @@ def log_px(log_density: Floats) -> Floats:
 
 
 def max_py(logits: Floats) -> Floats:
-    r"""Maximum class probability of logits ``(N, K)``: :math:`1 / \sum_y e^{f_y - \max f}`."""
+    r"""Maximum class probability of logits ``(N, K)``: :math:`1 / \sum_y e^{f_y - \max f}`.
+
+    >>> max_py(np.array([[0.0, 0.0], [800.0, 0.0]])).tolist()
+    [0.5, 1.0]
+    """
     f = logits.astype(np.float64)
     probability: Floats = 1 / np.exp(f - f.max(axis=1, keepdims=True)).sum(axis=1)
     return probability

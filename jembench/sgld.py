@@ -53,7 +53,11 @@ class SGLD:
 
     @property
     def temperature(self) -> float:
-        """T = s^2 / (2 a): the chain samples p(x)^(1/T), up to a bias of order a."""
+        """T = s^2 / (2 a): the chain samples p(x)^(1/T), up to a bias of order a.
+
+        >>> SGLD.langevin(steps=10, size=0.01).temperature
+        1.0
+        """
         return self.noise**2 / (2 * self.size)
 
     @classmethod

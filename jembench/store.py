@@ -145,8 +145,19 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
 
     try:
         table = pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+        columns = _arrays(table)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+    # Parquet's own checksums leave out names, types and sizes: with ours a flipped bit is an error, never a number
+    if (table.schema.metadata or {}).get(DIGEST.encode()) != _digest(columns).encode():
+        raise ValueError("the columns are not those that were written")
+    return columns
+
+
+def _arrays(table: Any) -> dict[str, NDArray[Any]]:
+    """The columns of an Arrow table; ``(N, K)`` where it holds lists of K."""
+    import pyarrow as pa
+
     columns = {}
     for name in table.column_names:
         column = table[name].combine_chunks()
@@ -155,9 +166,6 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
             columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
-    # Parquet's own checksums leave out names, types and sizes: with ours a flipped bit is an error, never a number
-    if (table.schema.metadata or {}).get(DIGEST.encode()) != _digest(columns).encode():
-        raise ValueError("the columns are not those that were written")
     return columns
 
 

@@ -26,7 +26,7 @@ from safetensors.torch import save
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from jembench import data, seeding, sgld, store, zoo
+from jembench import baselines, data, seeding, sgld, store, zoo
 from jembench.identity import identity
 from jembench.models.jem import JEM
 from jembench.models.softmax import Softmax
@@ -81,7 +81,7 @@ def train(
         UserError: if ``output`` holds other work or cannot be written, if there is nothing to resume, or if training
             diverged.
     """
-    weights = output / zoo.WEIGHTS
+    weights = output / baselines.WEIGHTS
     run = _Run(recipe, torch.device(device))
     if resume:
         run.load(output / CHECKPOINT)

@@ -27,7 +27,11 @@ class UserError(Exception):
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a registry, with the nearest one that is."""
+    """The error for a name that is not in a registry, with the nearest one that is.
+
+    >>> print(unknown("suite", "odd", ["ood", "accuracy"]))
+    unknown suite 'odd'; did you mean 'ood'? (known: accuracy, ood)
+    """
     names = sorted(known)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

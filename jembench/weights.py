@@ -46,6 +46,8 @@ def _difference(own: dict[str, Any], given: dict[str, Any]) -> str | None:
     for name, tensor in own.items():
         if tensor.shape != given[name].shape:
             return f"{name} has shape {tuple(given[name].shape)}, the network needs {tuple(tensor.shape)}"
+        if tensor.is_floating_point() != given[name].is_floating_point():
+            return f"{name} has type {given[name].dtype}, the network needs {tensor.dtype}"
     return None
 
 

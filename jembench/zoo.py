@@ -1,28 +1,28 @@
 """The zoo: from a model's name to the model.
 
-A reference is the name of a baseline of the track (``jem``), or ``path/to/file.py:build`` or ``package.module:build``
-for a user's own: ``build()`` returns a ``torch.nn.Module`` that maps images in [0, 1] to logits, or an object of the
-model contract. Resolving a baseline loads no torch: its identity is the hash of its files. A model travels to worker
-processes as its :class:`ModelSpec`, never as an object.
+A reference is the name of a baseline of the track (``jem``), the path of a ``recipe.toml`` with weights beside it, or
+``path/to/file.py:build`` or ``package.module:build`` for a user's own code: ``build()`` returns a ``torch.nn.Module``
+that maps images in [0, 1] to logits, or an object of the model contract. Resolving a baseline loads no torch: its
+identity is the hash of its files. A model travels to worker processes as its :class:`ModelSpec`, never as an object.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import data, foreign
+from jembench import baselines, data, foreign
 from jembench.identity import file_sha256, identity
-from jembench.recipes import ModelPart, Recipe, SamplingPart, read_recipe
-from jembench.types import Capability, UserError, capabilities, unknown
+from jembench.recipes import ModelPart, SamplingPart, read_recipe
+from jembench.types import Capability, UserError, capabilities
 from jembench.weights import load_weights, require_file
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
 
-WEIGHTS = "weights.safetensors"
 KIND_CAPABILITIES: dict[str, frozenset[Capability]] = {
     "softmax": frozenset({"classifier", "density"}),
     "jem": frozenset({"classifier", "density", "sampler"}),
@@ -55,58 +55,38 @@ class ModelSpec:
     module: Any = field(default=None, compare=False, repr=False)
 
 
-def folder() -> Path:
-    """The ``baselines`` folder: inside the package in a wheel, beside it in a clone or an editable install."""
-    package = Path(__file__).resolve().parent
-    packaged = package / "_baselines"
-    return packaged if packaged.is_dir() else package.parent / "baselines"
-
-
-def baselines(track: str) -> dict[str, str]:
-    """The baselines of a track: name -> one line about it."""
-    found = {path.parent.name: read_recipe(path).about for path in sorted((folder() / track).glob("*/recipe.toml"))}
-    return {"oracle": "the mixture itself: exact logits, log density and samples"} if track == "gauss" else found
-
-
-def baseline(track: str, name: str) -> Path:
-    """The folder of a baseline.
-
-    Raises:
-        UserError: for an unknown name.
-    """
-    path = folder() / track / name
-    if name not in baselines(track):
-        raise unknown(f"model of track {track}", name, baselines(track))
-    return path
-
-
 def resolve(reference: str, *, track: str, weights: Path | None = None) -> ModelSpec:
     """The spec of a model by its reference.
 
     Args:
-        reference: a baseline's name, ``path/to/file.py:build`` or ``package.module:build``.
+        reference: a baseline's name, ``path/to/recipe.toml``, ``path/to/file.py:build`` or ``package.module:build``.
         track: the track it is evaluated on.
-        weights: a safetensors file to load into it, instead of the baseline's own.
+        weights: a safetensors file to load into it, instead of the one beside the recipe.
 
     Raises:
         UserError: for an unknown name, or a model that cannot be built or loaded.
     """
     description = data.track(track)
-    if ":" in reference:
+    if ":" in reference and not reference.endswith(".toml"):
         return _resolve_foreign(reference, description, weights)
-    if track == "gauss" and reference == "oracle":
-        if weights is not None:
-            raise UserError("model 'oracle' has no weights: leave out --weights")
+    if reference in baselines.EXACT.get(track, {}) and weights is None:
         truth = identity(["oracle", description.id])
         return ModelSpec("oracle", track, "oracle", None, truth, KIND_CAPABILITIES["oracle"])
-    recipe = read_recipe(baseline(track, reference) / "recipe.toml")
-    path = weights if weights is not None else baseline(track, reference) / WEIGHTS
+    source = baselines.recipe_path(reference, track=track).resolve()
+    recipe = read_recipe(source)
+    if recipe.track != track:
+        raise UserError(f"{source}: is a recipe of track {recipe.track!r}, not {track!r}: use --track {recipe.track}")
+    path = weights if weights is not None else source.parent / baselines.WEIGHTS
     require_file(path)
     digest = file_sha256(path)
     configuration = {"model": recipe.model.model_dump(mode="json"), "weights": digest}
-    name = reference if weights is None else f"{reference}@{_slug(path.stem)}"
+    name = _slug(source.parent.name)
+    if reference.endswith(".toml"):
+        reference = str(source)
+    if weights is not None:
+        name = f"{name}@{_slug(path.stem)}"
     kind = KIND_CAPABILITIES[recipe.model.kind]
-    return ModelSpec(name, track, reference, str(path), identity(configuration), kind, digest)
+    return ModelSpec(name, track, reference, str(path.resolve()), identity(configuration), kind, digest)
 
 
 def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
@@ -120,12 +100,12 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.module is not None:
         model = spec.module
-    elif ":" in spec.reference:
+    elif ":" in spec.reference and not spec.reference.endswith(".toml"):
         model = foreign.build(spec.reference, weights)
     elif spec.reference == "oracle":
         model = _oracle(track)
     else:
-        recipe = read_recipe(baseline(spec.track, spec.reference) / "recipe.toml")
+        recipe = read_recipe(baselines.recipe_path(spec.reference, track=spec.track))
         model = build(recipe.model, track=track, sampling=recipe.sampling)
         assert weights is not None
         load_weights(model, weights)
@@ -162,7 +142,7 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
     """
     if _slug(name) != name:
         raise UserError(f"model name {name!r} is part of a path: use letters, digits, '.', '_' and '-' only")
-    model = foreign.behind_contract(model, name)
+    model = copy.deepcopy(foreign.behind_contract(model, name))  # evaluation must not change the user's object
     parts = [type(model).__module__, type(model).__qualname__]
     found = ModelSpec(name, track, name, None, "", capabilities(model), module=model)
     return replace(found, fingerprint=foreign.fingerprint(load(found), data.track(track), parts))
@@ -236,26 +216,5 @@ def _oracle(track: Track) -> Any:
     return Oracle(torch.from_numpy(gauss.means()), sigma=gauss.SIGMA, shape=track.shape)
 
 
-def recipe_of(reference: str, *, track: str) -> Recipe:
-    """The recipe of a baseline by name, or of a path that ends in ``.toml``."""
-    if reference.endswith(".toml"):
-        return read_recipe(Path(reference))
-    return read_recipe(baseline(track, reference) / "recipe.toml")
-
-
 def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "model"
-
-
-def golden(track: str, name: str) -> Path:
-    """The golden result of a baseline.
-
-    Raises:
-        UserError: if the model is no baseline, or has none.
-    """
-    if ":" in name:
-        raise UserError(f"model {name!r} is no baseline and has no golden result: name one with --golden FOLDER")
-    path = baseline(track, name) / "golden"
-    if not path.is_dir():
-        raise UserError(f"model {name!r} of track {track} has no golden result: name one with --golden FOLDER")
-    return path

@@ -1,0 +1,61 @@
+"""Baselines: where the named models of a track are. Each is a folder with recipe, weights, golden result and card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jembench.recipes import read_recipe
+from jembench.types import UserError, unknown
+from jembench.weights import require_file
+
+RECIPE = "recipe.toml"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden"
+
+#: Models that are code and need no file: track -> name -> one line about it.
+EXACT = {"gauss": {"oracle": "the mixture itself: exact logits, log density and samples"}}
+
+
+def folder(track: str) -> Path:
+    """The baselines of a track: inside the package in a wheel, beside it in a clone or an editable install."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "_baselines"
+    return (packaged if packaged.is_dir() else package.parent / "baselines") / track
+
+
+def names(track: str) -> dict[str, str]:
+    """The models of a track: name -> one line about it."""
+    trained = {path.parent.name: read_recipe(path).about for path in sorted(folder(track).glob(f"*/{RECIPE}"))}
+    return {**EXACT.get(track, {}), **trained}
+
+
+def recipe_path(reference: str, *, track: str) -> Path:
+    """The recipe of a baseline by name, or the path itself if it ends in ``.toml``.
+
+    Raises:
+        UserError: for an unknown name, a missing file, or a model that is not trained.
+    """
+    if reference.endswith(".toml"):
+        require_file(Path(reference))
+        return Path(reference)
+    known = names(track)
+    if reference not in known:
+        raise unknown(f"model of track {track}", reference, known)
+    if reference in EXACT.get(track, {}):
+        raise UserError(f"model {reference!r} of track {track} is exact: it has no recipe and no weights")
+    return folder(track) / reference / RECIPE
+
+
+def golden(reference: str, *, track: str) -> Path:
+    """The golden result of a baseline, or of a recipe by its path.
+
+    Raises:
+        UserError: if the model has none.
+    """
+    advice = "name a result to compare with by --golden FOLDER"
+    if ":" in reference or reference in EXACT.get(track, {}):
+        raise UserError(f"model {reference!r} has no golden result: {advice}")
+    path = recipe_path(reference, track=track).parent / GOLDEN
+    if not path.is_dir():
+        raise UserError(f"{path}: no golden result of model {reference!r}: {advice}")
+    return path
