@@ -14,7 +14,6 @@ from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-
     from jembench.engine import Outcome
 
 app = typer.Typer(
@@ -152,9 +151,7 @@ def train(
 
         def report(now: Progress) -> None:
             gap = "" if now.gap is None else f"  gap {now.gap:+.2f}"
-            show(
-                now.iteration, now.total, f"loss {now.loss:+.3f}  accuracy {now.accuracy:.2f}{gap}"
-            )
+            show(now.iteration, now.total, f"loss {now.loss:+.3f}  accuracy {now.accuracy:.2f}{gap}")
 
         path = run_training(chosen, output, device=device, resume=resume, report=report)
     store.write(output / baselines.RECIPE, source.read_bytes())
@@ -253,6 +250,7 @@ def _print(outcomes: list[Outcome], format: Format) -> None:
         console.print(report.rich(table))
         for note in table.notes:
             console.print(note, style="dim", soft_wrap=True)
+        console.print()
 
 
 def _close(outcomes: list[Outcome], seconds: float, *, to_stdout: bool, quiet: bool) -> None:

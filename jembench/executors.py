@@ -48,7 +48,10 @@ def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Ca
                 future.result()
                 done()
         except BrokenProcessPool as error:
-            raise UserError("a worker process died (out of memory?): finished chunks are kept, run again") from error
+            raise UserError(
+                "a worker process died (out of memory, or a script that calls jembench outside of "
+                "`if __name__ == '__main__':`); finished chunks are kept"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

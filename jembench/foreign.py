@@ -31,7 +31,7 @@ def build(reference: str, weights: Path | None) -> Any:
         made = getattr(_import(location), attribute)()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())  # a UserError is one line
         raise UserError(f"model {reference!r} cannot be built: {type(error).__name__}: {reason}") from error
     if weights is not None:

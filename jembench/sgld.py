@@ -94,8 +94,9 @@ def step(
 
 
 def chain(log_density: LogDensity, x: Tensor, *, settings: SGLD, generator: Generator) -> Tensor:
-    """``settings.steps`` steps from ``x``; the result is detached, also under ``torch.no_grad``."""
-    with torch.enable_grad():
+    """``settings.steps`` steps from ``x``; the result is detached, also where the caller takes no gradients."""
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.detach().clone()  # an inference tensor cannot require a gradient, its copy can
         for _ in range(settings.steps):
             x = step(log_density, x.detach().requires_grad_(), settings=settings, generator=generator)
     return x.detach()
@@ -121,17 +122,14 @@ def refine(
     """
     if gradient not in get_args(Gradient):
         raise ValueError(f"gradient must be one of {', '.join(get_args(Gradient))}, not {gradient!r}")
-    if gradient != "full":
-        refined = chain(log_density, x, settings=settings, generator=generator)
-        return refined if gradient == "none" else _StraightThrough.apply(x, refined)
-    graph = torch.is_grad_enabled() and x.requires_grad
-    with torch.enable_grad():
-        refined = x if graph else x.detach().requires_grad_()
-        for _ in range(settings.steps):
-            refined = step(log_density, refined, settings=settings, generator=generator, create_graph=graph)
-            if not graph:
-                refined = refined.detach().requires_grad_()
-    return refined if graph else refined.detach()
+    if gradient == "none" or not (torch.is_grad_enabled() and x.requires_grad):
+        return chain(log_density, x, settings=settings, generator=generator)
+    if gradient == "straight-through":
+        refined: Tensor = _StraightThrough.apply(x, chain(log_density, x, settings=settings, generator=generator))
+        return refined
+    for _ in range(settings.steps):
+        x = step(log_density, x, settings=settings, generator=generator, create_graph=True)
+    return x
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -26,8 +26,9 @@ from jembench.types import UserError
 
 SPLITS = {"train": 1077, "validation": 180, "test": 360, "ood-base": 180}
 
-#: Classes that the transformation maps to digits; see the track's test for how often a classifier keeps the class.
-STILL_DIGITS = {"rotated": (0, 8), "flipped": (0, 1, 4, 8)}
+#: Classes that stay digits under the transformation: most of three independent classifiers keep the class in more than
+#: half of its images (see the track's test), or, for a turned 0, a reader does.
+STILL_DIGITS = {"rotated": (0, 4), "flipped": (0, 1, 4, 8)}
 
 TRACK = Track(
     name="digits",
@@ -67,7 +68,7 @@ TRACK = Track(
             "rotated",
             "ood",
             144,
-            "41e94d311a1931759db64ccf689c440faf8816cfb9eb69a768f35a2fc9e20f5f",
+            "2d6ceb35b1e420457ae9536d699d2154efbea72289565f29112680e1a4430a62",
             "ood-base",
             "turned by 90 degrees",
         ),
@@ -129,7 +130,7 @@ def original() -> tuple[Images, Labels]:
     except OSError as error:
         raise UserError(f"the digits data of scikit-learn cannot be read ({error}): reinstall scikit-learn") from error
     table = np.fromstring(text.decode("ascii").replace("\n", ","), sep=",").astype(np.uint8).reshape(-1, 65)
-    return table[:, :64].reshape(-1, 1, 8, 8), table[:, 64].astype(np.int64)
+    return _frozen(table[:, :64].reshape(-1, 1, 8, 8), table[:, 64].astype(np.int64))
 
 
 @cache
@@ -153,7 +154,7 @@ def split(name: str) -> tuple[Images, Labels]:
         given[owner[position]] += 1
     members = by_class[owner == list(SPLITS).index(name)]
     members = members[seeding.permutation("digits-v1", "order", name, n=len(members))]
-    return images[members], labels[members]
+    return _frozen(images[members], labels[members])
 
 
 def textures() -> Images:
@@ -174,6 +175,13 @@ def pairs(labels: Labels) -> NDArray[np.int64]:
             free.remove(partner)
             result.append((first, partner))
     return np.array(result, dtype=np.int64)
+
+
+def _frozen(images: Images, labels: Labels) -> tuple[Images, Labels]:
+    """What is cached must not be written to."""
+    images.setflags(write=False)
+    labels.setflags(write=False)
+    return images, labels
 
 
 def _transformed(name: str, images: Images, labels: Labels) -> Images:

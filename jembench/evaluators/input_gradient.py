@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.types import Batch, Capability
+from jembench.types import Batch, Capability, UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,13 +28,21 @@ class InputGradient:
     requires: ClassVar[Capability] = "density"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
-        """One forward pass and one gradient."""
+        """One forward pass and one gradient.
+
+        Raises:
+            UserError: if the log density is not differentiable in the images.
+        """
         import torch
 
         with torch.enable_grad():
             x = batch.images.detach().requires_grad_()
             density = model.log_density(x)
-            (gradient,) = torch.autograd.grad(density.sum(), x)
+            gradient = None
+            if density.requires_grad:
+                (gradient,) = torch.autograd.grad(density.sum(), x, allow_unused=True)
+        if gradient is None:
+            raise UserError("the model's log density has no gradient at the images: does torch.no_grad hide it?")
         ones = np.ones(len(x), dtype=np.int32)
         return {
             "log_density": density.detach().float().cpu().numpy(),

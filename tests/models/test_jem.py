@@ -1,0 +1,148 @@
+"""A JEM whose network is a Gaussian mixture in closed form: what is known of the mixture must come out."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from jembench import seeding
+from jembench.models.jem import JEM
+from jembench.sgld import SGLD
+from jembench.types import Classifier, Density, Sampler, capabilities
+
+SHAPE = (1, 1, 2)
+PRIOR = torch.tensor([0.3, 0.7])
+LOG_C = 5.0  # a constant that no reading may see: -log Z
+
+
+class Mixture(nn.Module):
+    """Logits log p(x, y) + LOG_C of PRIOR[y] N(mean[y], sigma^2 I)."""
+
+    def __init__(self, means, sigma):
+        super().__init__()
+        self.register_buffer("means", torch.tensor(means))
+        self.sigma = sigma
+
+    def conditional(self, x):
+        """log p(x|y), ``(B, 2)``."""
+        square = (x.flatten(1)[:, None] - self.means).square().sum(2)
+        return -square / (2 * self.sigma**2) - self.means.shape[1] / 2 * math.log(2 * math.pi * self.sigma**2)
+
+    def forward(self, x):
+        return self.conditional(x) + PRIOR.log() + LOG_C
+
+
+def jem(means=((0.4, 0.4), (0.6, 0.6)), sigma=0.1, *, step=0.1, steps=250, buffer=10):
+    """A JEM of the mixture that samples by true Langevin dynamics, a = ``step`` sigma^2."""
+    settings = SGLD.langevin(steps=steps, size=step * sigma**2)
+    return JEM(Mixture(means, sigma), shape=SHAPE, settings=settings, buffer=buffer)
+
+
+def test_it_has_all_three_capabilities():
+    model = jem()
+    assert capabilities(model) == {"classifier", "density", "sampler"}
+    assert all(isinstance(model, protocol) for protocol in (Classifier, Density, Sampler))
+    assert model.normalized is False
+
+
+def test_marginal_and_conditional_are_those_of_the_mixture():
+    """log p(x) up to log Z, p(y|x) by Bayes' rule from log p(x|y) and the prior, without it."""
+    model = jem()
+    x = torch.rand((50, *SHAPE), generator=seeding.generator("x"))
+    weighted = PRIOR * model.network.conditional(x).exp()
+    assert torch.allclose(model.log_density(x), weighted.sum(1).log() + LOG_C, atol=1e-5)
+    assert torch.allclose(model.logits(x).softmax(1), weighted / weighted.sum(1, keepdim=True), atol=1e-5)
+
+
+def test_langevin_samples_have_the_moments_of_the_mixture():
+    """Overlapping classes, so that chains mix: moments within their errors and the bias of the step."""
+    n = 20_000
+    x = jem().sample(n, generator=seeding.generator("mixture")).double().flatten(1)
+    between = 0.3 * 0.7 * 0.2**2
+    assert x.mean(0).tolist() == pytest.approx([0.3 * 0.4 + 0.7 * 0.6] * 2, abs=5 * 0.14 / math.sqrt(n))
+    covariance = torch.cov(x.T)
+    assert covariance[0, 1].item() == pytest.approx(between, abs=0.0006)
+    # Within a class the variance is sigma^2 / (1 - a / (2 sigma^2)), see tests/test_sgld.py.
+    assert covariance.diagonal().tolist() == pytest.approx([0.01 / 0.95 + between] * 2, rel=0.05)
+
+
+def test_labels_make_every_chain_climb_its_class():
+    """Classes far apart: each image is a draw from N(mean[y], sigma^2 / .95), and the classifier agrees."""
+    model = jem(means=((0.3, 0.6), (0.7, 0.4)), sigma=0.05)
+    labels = torch.arange(4000) % 2
+    x = model.sample(4000, generator=seeding.generator("labels"), labels=labels)
+    assert torch.equal(model.logits(x).argmax(1), labels)
+    for y in (0, 1):
+        own = x[labels == y].double().flatten(1)
+        assert own.mean(0).tolist() == pytest.approx(model.network.means[y].tolist(), abs=5 * 0.05 / math.sqrt(2000))
+        assert own.var(0).tolist() == pytest.approx([0.05**2 / 0.95] * 2, rel=0.15)
+
+
+def test_the_prior_does_not_move_conditional_samples():
+    """log p(x|y) and log p(x, y) have one gradient in x."""
+    model, noise = jem(steps=20), "prior"
+    before = model.sample(10, generator=seeding.generator(noise), labels=torch.ones(10, dtype=torch.int64))
+    shifted = jem(steps=20)
+    shifted.network.forward = lambda x: model.network(x) + torch.tensor([3.0, -2.0])
+    after = shifted.sample(10, generator=seeding.generator(noise), labels=torch.ones(10, dtype=torch.int64))
+    assert torch.allclose(before, after, atol=1e-6)
+
+
+def test_a_buffer_start_goes_on_from_different_chains():
+    model = jem(buffer=50)
+    model.chains.copy_(torch.rand(model.chains.shape, generator=seeding.generator("chains")))
+    x = model.sample(50, generator=seeding.generator("b"), start="buffer", steps=0)
+    assert sorted(x.flatten(1).tolist()) == sorted(model.chains.flatten(1).tolist())
+    few = model.sample(7, generator=seeding.generator("b"), start="buffer", steps=0)
+    assert len({tuple(row) for row in few.flatten(1).tolist()}) == 7
+
+
+def test_sampling_from_the_buffer_does_not_change_it():
+    """Evaluation reads the chains of the training; the first sample is no better than the second."""
+    model = jem(buffer=5)
+    before = model.chains.clone()
+    model.sample(5, generator=seeding.generator("b"), start="buffer")
+    assert torch.equal(model.chains, before)
+
+
+def test_a_fresh_start_is_uniform_noise_and_steps_override_the_training():
+    model = jem()
+    x = model.sample(5000, generator=seeding.generator("f"), steps=0)
+    assert x.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert x.var().item() == pytest.approx(1 / 12, abs=0.005)
+    near = model.sample(500, generator=seeding.generator("f"), steps=250)
+    far = model.sample(500, generator=seeding.generator("f"), steps=1)
+    assert torch.equal(near, model.sample(500, generator=seeding.generator("f")))
+    assert model.log_density(near).mean() > model.log_density(far).mean() + 1
+
+
+def test_samples_stay_in_range_also_where_the_chain_does_not():
+    """The mass of this mixture is outside [0, 1]."""
+    x = jem(means=((-0.5, 0.5), (1.5, 0.5)), sigma=0.1).sample(100, generator=seeding.generator("r"))
+    assert x.min() == 0
+    assert x.max() == 1
+
+
+def test_samples_are_a_function_of_the_generator_also_under_no_grad():
+    model = jem(steps=5)
+    with torch.no_grad():
+        quiet = model.sample(4, generator=seeding.generator("g"))
+    assert torch.equal(quiet, model.sample(4, generator=seeding.generator("g")))
+    assert not torch.equal(quiet, model.sample(4, generator=seeding.generator("h")))
+    assert not quiet.requires_grad
+
+
+def test_chains_travel_with_the_weights():
+    model, other = jem(), jem()
+    model.chains.fill_(0.25)
+    other.load_state_dict(model.state_dict())
+    assert (other.chains == 0.25).all()
+
+
+def test_impossible_requests_are_refused():
+    model = jem(buffer=3)
+    with pytest.raises(ValueError, match="holds 3 chains, fewer than 4"):
+        model.sample(4, generator=seeding.generator(), start="buffer")
+    with pytest.raises(ValueError, match=r"labels must have shape \(4,\), not \(3,\)"):
+        model.sample(4, generator=seeding.generator(), labels=torch.zeros(3, dtype=torch.int64))

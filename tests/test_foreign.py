@@ -1,0 +1,208 @@
+"""A user's model: built from where they say, refused in one line, and identified by all that its numbers depend on."""
+
+import os
+import subprocess
+import sys
+from itertools import count
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from jembench import data, foreign, zoo
+from jembench.models.softmax import Softmax
+from jembench.types import UserError
+
+TRACK = data.track("digits")
+HEAD = "import torch\nfrom torch import nn\n"
+LINEAR = """
+def build():
+    torch.manual_seed({seed})
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10){tail})
+"""
+CONTRACT = """
+class Model:
+    normalized = True
+    def logits(self, x):
+        return x.flatten(1)[:, :10]
+    def log_density(self, x):
+        return x.flatten(1).sum(1)
+def build():
+    return Model()
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a module, each under a name of its own, and return its path."""
+    number = count()
+
+    def written(body, folder=tmp_path):
+        path = folder / f"user_{number.__next__()}.py"
+        path.write_text(HEAD + body)
+        return path
+
+    return written
+
+
+def linear(seed=0, tail=""):
+    return LINEAR.format(seed=seed, tail=tail)
+
+
+def refusal(reference, weights=None):
+    """The one line that a reference is refused with."""
+    with pytest.raises(UserError) as error:
+        foreign.build(reference, weights)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_bare_module_is_read_as_a_softmax_classifier(write):
+    model = foreign.build(f"{write(linear())}:build", None)
+    assert isinstance(model, Softmax)
+    x = torch.rand((3, 1, 8, 8))
+    torch.manual_seed(0)
+    assert torch.equal(model.logits(x), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))(x))
+
+
+def test_a_model_of_the_contract_is_kept_as_it_is(write):
+    model = foreign.build(f"{write(CONTRACT)}:build", None)
+    assert type(model).__name__ == "Model"
+    assert foreign.behind_contract(model, "m") is model
+
+
+def test_a_module_of_a_package_is_found_from_the_working_folder(tmp_path, write, monkeypatch):
+    package = tmp_path / "users_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    path = write(linear(), package)
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert isinstance(foreign.build(f"users_package.{path.stem}:build", None), Softmax)
+    assert sys.path == before
+
+
+def test_a_file_may_import_its_neighbours_and_leaves_the_path_alone(write):
+    neighbour = write("TAIL = 3\n")
+    path = write(f"from {neighbour.stem} import TAIL\n" + linear(tail=", nn.Hardtanh(0, TAIL)"))
+    before = list(sys.path)
+    assert foreign.build(f"{path}:build", None).logits(torch.ones((1, 1, 8, 8))).min() >= 0
+    assert sys.path == before
+
+
+def test_classes_of_a_file_can_be_looked_up(write):
+    """What dataclasses and pickle do with ``__module__``."""
+    model = foreign.build(f"{write(CONTRACT)}:build", None)
+    assert getattr(sys.modules[type(model).__module__], "Model") is type(model)  # noqa: B009
+
+
+def test_weights_are_loaded_into_a_users_module(write, tmp_path):
+    path, weights = write(linear(seed=0)), tmp_path / "w.safetensors"
+    torch.manual_seed(7)
+    trained = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    weights.write_bytes(save(trained.state_dict()))
+    model = foreign.build(f"{path}:build", weights)
+    x = torch.rand((3, 1, 8, 8))
+    assert torch.equal(model.logits(x), trained(x))
+    assert "--weights cannot be loaded" in refusal(f"{write(CONTRACT)}:build", weights)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def build():\n    return 3\n", "is a int, neither a torch.nn.Module nor"),
+        ("def build():\n    raise RuntimeError('no\\n\\tdata')\n", "cannot be built: RuntimeError: no data"),
+        ("def build(path):\n    pass\n", "cannot be built: TypeError: build() missing 1 required"),
+        ("make = 1\n", "cannot be built: AttributeError: "),
+        ("build = 1\n", "cannot be built: TypeError: 'int' object is not callable"),
+        ("def build(:\n", "cannot be built: SyntaxError: "),
+        ("import no_such_module\n", "cannot be built: ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_what_is_no_model_is_refused_by_name(write, body, message):
+    path = write(body)
+    line = refusal(f"{path}:build")
+    assert f"{path}:build" in line
+    assert message in line
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    assert "no such file" in refusal(f"{tmp_path}/nothing.py:build")
+    assert "No module named 'no_such_package'" in refusal("no_such_package.models:build")
+    assert "cannot be built" in refusal(":build")
+
+
+def test_a_model_of_another_track_is_refused_when_it_is_loaded(write):
+    path = write(linear(tail=", nn.Linear(10, 7)"))
+    with pytest.raises(UserError, match=r"gives \(2, 7\), not \(2, 10\)") as error:
+        zoo.resolve(f"{path}:build", track="digits")
+    assert "\n" not in str(error.value)
+
+
+def module(seed=0, *tail):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), *tail)
+
+
+def fingerprint(model, parts=()):
+    return foreign.fingerprint(model, TRACK, list(parts))
+
+
+class Twice(nn.Module):
+    """Code without weights."""
+
+    def forward(self, x):
+        return 2 * x
+
+
+def test_a_fingerprint_sees_everything_that_a_number_depends_on():
+    changed = Softmax(module())
+    changed.network[1].weight.data[0, 0] += 1e-4
+    silent = Softmax(module())  # a buffer that no output on four images shows
+    silent.register_buffer("table", torch.zeros(3))
+    models = {
+        "plain": Softmax(module()),
+        "another weight": changed,
+        "another seed": Softmax(module(1)),
+        "normalisation": Softmax(module(), mean=0.5),
+        "scale": Softmax(module(), std=0.5),
+        "code": Softmax(module(0, Twice())),
+        "buffer": silent,
+    }
+    found = {name: fingerprint(model) for name, model in models.items()}
+    found["parts"] = fingerprint(models["plain"], ["other"])
+    assert len(set(found.values())) == len(found), found
+
+
+def test_a_fingerprint_sees_the_density_where_the_logits_agree():
+    class Other(Softmax):
+        def log_density(self, x):
+            return super().log_density(x) - x.flatten(1).square().sum(1)
+
+    one, other = Softmax(module()), Other(module())
+    assert torch.equal(one.logits(torch.ones(1, 1, 8, 8)), other.logits(torch.ones(1, 1, 8, 8)))
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_a_fingerprint_is_the_same_for_every_instance_and_whatever_was_drawn_before():
+    one = fingerprint(Softmax(module()))
+    torch.rand(5)
+    assert fingerprint(Softmax(module())) == one
+    model = Softmax(module()).requires_grad_(False)
+    assert fingerprint(model) == fingerprint(model) == one
+
+
+def test_a_fingerprint_sees_a_users_source_and_is_the_same_in_every_process(write):
+    """A record made by a worker on another day must be found again."""
+    path = write(linear())
+    spec = zoo.resolve(f"{path}:build", track="digits")
+    code = "import sys; from jembench import zoo; print(zoo.resolve(sys.argv[1], track='digits').fingerprint)"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code, f"{path}:build"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert run.stdout.strip() == spec.fingerprint
+    same_outputs = write(linear() + "# a comment\n")
+    assert zoo.resolve(f"{same_outputs}:build", track="digits").fingerprint != spec.fingerprint
+    assert spec.capabilities == {"classifier", "density"}
