@@ -21,6 +21,9 @@ class CommitHook(BuildHookInterface):
         target.write_text(json.dumps({"commit": self._commit()}) + "\n", encoding="utf-8")
         build_data["force_include"][str(target)] = "jembench/_build.json"
 
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        (Path(self.directory) / "_build.json").unlink(missing_ok=True)
+
     def _commit(self) -> str | None:
         root = Path(self.root).resolve()
         if not (root / ".git").exists():  # a folder above may be somebody else's repository

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from jembench.results import (
     write_result,
 )
 from jembench.store import Store, encode
+from jembench.threads import one_thread
 from jembench.types import Batch, UserError
 
 
@@ -98,7 +98,7 @@ class Bench:
     def __call__(self, job: Job) -> None:
         """Compute the records of one chunk and keep them."""
         started = time.perf_counter()
-        with _one_thread():
+        with one_thread():
             columns = self._columns(job)
         cost = {"seconds": time.perf_counter() - started, "peak_memory_mb": provenance.peak_memory_mb()}
         self.store.put(job.key, encode(columns), cost)
@@ -239,16 +239,3 @@ def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
             [found.get((source, name), np.full(lengths[source], absent, dtype=kind)) for source in sources]
         )
     return table
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for a chunk; the caller's setting comes back afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

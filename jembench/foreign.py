@@ -6,11 +6,12 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench.identity import array_sha256, identity
+from jembench.threads import one_thread
 from jembench.types import Batch, UserError, capabilities
 from jembench.weights import load_weights, require_file
 
@@ -76,10 +77,13 @@ def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
         tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
         for name in sorted(tensors):
             arrays.append(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    for measurement in (Logits(), InputGradient()):
-        if measurement.requires in capabilities(model):
-            columns = measurement.columns(model, batch, seeding.generator("fingerprint", measurement.name))
-            arrays += [columns[name] for name in sorted(columns)]
+    with one_thread():
+        for measurement in (Logits(), InputGradient()):
+            if measurement.requires in capabilities(model):
+                generator = seeding.generator("fingerprint", measurement.name)
+                with suppress(UserError):  # no gradient: whoever needs it says so
+                    columns = measurement.columns(model, batch, generator)
+                    arrays += [columns[name] for name in sorted(columns)]
     return identity([*parts, array_sha256(*arrays)])
 
 

@@ -67,7 +67,7 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
         UserError: for an unknown name, or a model that cannot be built or loaded.
     """
     description = data.track(track)
-    if ":" in reference and not reference.endswith(".toml"):
+    if _is_code(reference):
         return _resolve_foreign(reference, description, weights)
     if reference in baselines.EXACT.get(track, {}) and weights is None:
         truth = identity(["oracle", description.id])
@@ -100,7 +100,7 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.module is not None:
         model = spec.module
-    elif ":" in spec.reference and not spec.reference.endswith(".toml"):
+    elif _is_code(spec.reference):
         model = foreign.build(spec.reference, weights)
     elif spec.reference == "oracle":
         model = _oracle(track)
@@ -109,14 +109,17 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
         model = build(recipe.model, track=track, sampling=recipe.sampling)
         assert weights is not None
         load_weights(model, weights)
-    if hasattr(model, "to"):
-        model = model.to(device)
     if hasattr(model, "eval"):
         model.eval()
     if hasattr(model, "requires_grad_"):
         model.requires_grad_(False)
-    probe(model, spec.name, track, device)
-    return model
+    probe(model, spec.name, track)
+    if spec.fingerprint and _is_code(spec.reference) and _fingerprint(spec, model) != spec.fingerprint:
+        raise UserError(
+            f"model {spec.name!r} is another one each time it is built (random weights?): "
+            "seed its build(), or give --weights"
+        )
+    return model.to(device) if hasattr(model, "to") else model
 
 
 def build(part: ModelPart, *, track: Track, sampling: SamplingPart | None) -> Any:
@@ -138,17 +141,20 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
     """The spec of a model object; it can be evaluated in this process only.
 
     Raises:
-        UserError: if the object is no model, or its name cannot be part of a path.
+        UserError: if the object is no model or cannot be copied, or its name cannot be part of a path.
     """
     if _slug(name) != name:
         raise UserError(f"model name {name!r} is part of a path: use letters, digits, '.', '_' and '-' only")
-    model = copy.deepcopy(foreign.behind_contract(model, name))  # evaluation must not change the user's object
-    parts = [type(model).__module__, type(model).__qualname__]
+    try:
+        model = copy.deepcopy(foreign.behind_contract(model, name))  # evaluation must not change the user's object
+    except (TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"model {name!r} cannot be copied ({reason}): name it as 'file.py:build'") from error
     found = ModelSpec(name, track, name, None, "", capabilities(model), module=model)
-    return replace(found, fingerprint=foreign.fingerprint(load(found), data.track(track), parts))
+    return replace(found, fingerprint=_fingerprint(found, load(found)))
 
 
-def probe(model: Any, name: str, track: Track, device: str) -> None:
+def probe(model: Any, name: str, track: Track) -> None:
     """Check the shapes of a model's outputs on two images.
 
     Raises:
@@ -158,7 +164,7 @@ def probe(model: Any, name: str, track: Track, device: str) -> None:
 
     from jembench import seeding
 
-    images = torch.rand((2, *track.shape), generator=seeding.generator("probe")).to(device)
+    images = torch.rand((2, *track.shape), generator=seeding.generator("probe"))
     extra = {"generator": seeding.generator("probe")} if getattr(model, "stochastic", False) else {}
     wanted = {"logits": (2, track.classes), "log_density": (2,)}
     for method, shape in wanted.items():
@@ -178,23 +184,34 @@ def probe(model: Any, name: str, track: Track, device: str) -> None:
             )
 
 
+def _is_code(reference: str) -> bool:
+    """Whether a reference is ``file.py:build`` or ``package.module:build``."""
+    return ":" in reference and not reference.endswith(".toml")
+
+
 def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> ModelSpec:
     location, _, attribute = reference.rpartition(":")
-    parts: list[Any] = [attribute]
     name = location
     if location.endswith(".py"):
         require_file(Path(location))
-        parts.append(file_sha256(Path(location)))
         reference, name = f"{Path(location).resolve()}:{attribute}", Path(location).stem
     path, digest = None, None
     if weights is not None:
         require_file(weights)
         path, digest = str(weights.resolve()), file_sha256(weights)
-        parts.append(digest)
     spec = ModelSpec(_slug(f"{name}.{attribute}"), track.name, reference, path, "", frozenset(), digest)
     model = load(spec)
-    found = foreign.fingerprint(model, track, parts)
-    return replace(spec, fingerprint=found, capabilities=capabilities(model))
+    return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=capabilities(model))
+
+
+def _fingerprint(spec: ModelSpec, model: Any) -> str:
+    """The fingerprint of a model that is not a baseline: its code as far as we see it, its weights, its outputs."""
+    if spec.module is not None:
+        code = [type(model).__module__, type(model).__qualname__]
+    else:
+        location, _, attribute = spec.reference.rpartition(":")
+        code = [attribute, file_sha256(Path(location)) if location.endswith(".py") else location]
+    return foreign.fingerprint(model, data.track(spec.track), [*code, spec.weights_sha256])
 
 
 def _check_device(device: str) -> None:

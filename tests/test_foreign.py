@@ -206,3 +206,16 @@ def test_a_fingerprint_sees_a_users_source_and_is_the_same_in_every_process(writ
     same_outputs = write(linear() + "# a comment\n")
     assert zoo.resolve(f"{same_outputs}:build", track="digits").fingerprint != spec.fingerprint
     assert spec.capabilities == {"classifier", "density"}
+
+
+def test_a_build_with_random_weights_is_refused(tmp_path):
+    """The fingerprint would be of one model, and the records of another."""
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "import torch\ndef build():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    spec = zoo.resolve(f"{source}:build", track="digits")
+    with pytest.raises(UserError, match="another one each time it is built"):
+        zoo.load(spec)
+    source.write_text(source.read_text().replace("    return", "    torch.manual_seed(0)\n    return"))
+    zoo.load(zoo.resolve(f"{source}:build", track="digits"))

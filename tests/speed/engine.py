@@ -2,8 +2,8 @@
 
 Bars: engine + store <= max(1.15 x the bare passes, those + 3 ms a chunk + 50 ms); metrics with intervals <= 0.5 s;
 `jembench run --model jem --suite ood` with an empty store <= 2 x `import torch, sklearn.metrics`; a second run <= 1 s.
-The bare passes are the same batches through the same model with one thread, results thrown away. All is measured in turn
-in one run, and the medians are printed with their ratios: absolute seconds of a shared machine mean little.
+The bare passes are the same batches through the same model with one thread, results thrown away. All is measured in
+turn in one run, and the medians are printed with their ratios: absolute seconds of a shared machine mean little.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def commands() -> None:
         ratios.append(fresh[-1] / reference[-1])
     print(f"import torch, sklearn.metrics {median(reference):.2f} s; jembench run {median(fresh):.2f} s")
     print(f"ratio {median(ratios):.2f} (bar 2); second run {median(cached):.2f} s (bar 1 s)")
-    print(f"--help {median([seconds(lambda: call('-m', 'jembench', '--help')) for _ in range(ROUNDS)]):.2f} s (bar 0.5 s)")
+    usage = median([seconds(lambda: call("-m", "jembench", "--help")) for _ in range(ROUNDS)])
+    print(f"--help {usage:.2f} s (bar 0.5 s)")
 
 
 def call(*words: str) -> None:

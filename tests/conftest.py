@@ -1,0 +1,97 @@
+"""What several test files share: finished runs, the command line in process, hashes of folders, ends of processes."""
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import jembench
+from jembench import cli
+from jembench.api import Result
+
+
+class Answer(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """``jembench ARGS`` in this process."""
+
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["jembench", *map(str, arguments)])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        assert code is None or isinstance(code, int)
+        return Answer(code or 0, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Every suite on the track whose truth is known, in one uninterrupted run."""
+    return jembench.evaluate("oracle", "all", track="gauss", output=tmp_path_factory.mktemp("oracle"))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """Every suite of the shipped models."""
+    output = tmp_path_factory.mktemp("digits")
+    return {name: jembench.evaluate(name, "all", output=output) for name in ("jem", "softmax")}
+
+
+@pytest.fixture
+def tree() -> Callable[[Path], dict[str, str]]:
+    """A function from a folder to path -> hash of all its files."""
+
+    def tree(folder: Path) -> dict[str, str]:
+        return dict(_hashes(folder))
+
+    return tree
+
+
+def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def ended() -> Callable[[Iterable[int]], float]:
+    """A function that waits until processes have ended, at most 2 s, and says how long that took."""
+
+    def ended(pids: Iterable[int]) -> float:
+        left, started = set(pids), time.monotonic()
+        while left := {pid for pid in left if _runs(pid)}:
+            assert time.monotonic() - started < 2, f"processes {left} still run 2 s after their parent's death"
+            time.sleep(0.005)
+        return time.monotonic() - started
+
+    return ended
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody buries, as in a container without init, does not."""
+    status = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self").exists():
+        try:
+            return status.read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(found.strip()) and not found.strip().startswith("Z")

@@ -1,0 +1,119 @@
+"""Evaluator ``ood``: hand-made scores with known AUROC, missing capabilities, and the oracle's closed forms."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from jembench import data
+from jembench.api import Result
+from jembench.data import gauss
+from jembench.evaluators.contract import Metric, RecordBatch
+from jembench.evaluators.ood import DIRECTIONS, Ood
+from jembench.scores import SCORES
+
+TRACK = data.track("gauss")
+SETS = [source.name for source in TRACK.ood]
+
+
+def densities(source: str, values: list[float], cuts: tuple[int, ...] = ()) -> list[RecordBatch]:
+    """Records of a model whose log density is ``values`` and whose gradient norm is minus that, plus 10."""
+    parts = np.split(np.array(values, dtype=np.float32), cuts)
+    return [RecordBatch("input_gradient", source, {"log_density": v, "gradient_norm": 10 - v}) for v in parts]
+
+
+def logits(source: str, confidence: list[float]) -> RecordBatch:
+    f = np.zeros((len(confidence), 10), dtype=np.float32)
+    f[:, 3] = confidence
+    return RecordBatch("logits", source, {"logits": f, "label": np.zeros(len(confidence), dtype=np.int64)})
+
+
+def by_id(found: list[Metric]) -> dict[str, Metric]:
+    return {metric.id: metric for metric in found}
+
+
+def test_a_separated_set_and_a_reversed_one() -> None:
+    """Larger = more in-distribution: 1 where the test split scores higher, 0 where the OOD set does."""
+    batches = densities("test", [5, 6, 7, 8]) + densities("shifted", [1, 2, 3]) + densities("scaled", [9, 10])
+    found = by_id(Ood().metrics(batches, TRACK))
+    for score in ("log_px", "mass"):
+        assert found[f"shifted/{score}/auroc"].value == 1
+        assert found[f"shifted/{score}/fpr95"].value == 0
+        assert found[f"shifted/{score}/aupr_in"].value == found[f"shifted/{score}/aupr_out"].value == 1
+        assert found[f"scaled/{score}/auroc"].value == 0
+        assert found[f"scaled/{score}/fpr95"].value == 1
+        assert found[f"mean/{score}/auroc"].value == pytest.approx(0.5)
+    assert found["shifted/log_px/auroc"].n == {"test": 4, "shifted": 3}
+    assert found["mean/log_px/auroc"].n == {"test": 4, "shifted": 3, "scaled": 2}
+
+
+def test_the_numbers_are_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    values = {
+        name: rng.normal(loc, size=40).round(1).tolist() for name, loc in (("test", 1), ("shifted", 0), ("scaled", 0.5))
+    }
+    found = by_id(Ood().metrics([item for name, v in values.items() for item in densities(name, v)], TRACK))
+    for name in SETS:
+        scores = np.array(values["test"] + values[name], dtype=np.float32)
+        truth = np.array([1] * 40 + [0] * 40)
+        assert found[f"{name}/log_px/auroc"].value == pytest.approx(roc_auc_score(truth, scores))
+        assert found[f"{name}/log_px/aupr_in"].value == pytest.approx(average_precision_score(truth, scores))
+        assert found[f"{name}/log_px/aupr_out"].value == pytest.approx(average_precision_score(1 - truth, -scores))
+
+
+def test_a_model_without_density_has_empty_cells_with_the_reason() -> None:
+    """And its other score is measured all the same."""
+    batches = [logits("test", [3, 4, 5]), logits("shifted", [1, 2]), logits("scaled", [0, 6])]
+    found = by_id(Ood().metrics(batches, TRACK))
+    assert found["shifted/max_py/auroc"].value == 1
+    for score in ("log_px", "mass"):
+        for name, better in DIRECTIONS.items():
+            empty = found[f"shifted/{score}/{name}"]
+            assert (empty.value, empty.reason, empty.better) == (None, "the model gives no log density", better)
+        assert found[f"mean/{score}/auroc"].value is None
+
+
+def test_a_model_without_logits_has_empty_cells_with_the_reason() -> None:
+    batches = densities("test", [5, 6]) + densities("shifted", [1, 2]) + densities("scaled", [1, 2])
+    found = by_id(Ood().metrics(batches, TRACK))
+    assert found["shifted/log_px/auroc"].value == 1
+    assert found["shifted/max_py/auroc"].value is None
+    assert found["shifted/max_py/auroc"].reason == "the model gives no logits"
+
+
+def test_every_set_and_score_has_every_metric_even_without_records() -> None:
+    ids = {f"{name}/{score.name}/{metric}" for name in SETS for score in SCORES for metric in DIRECTIONS}
+    ids |= {f"mean/{score.name}/auroc" for score in SCORES}
+    assert set(by_id(Ood().metrics([], TRACK))) == ids
+
+
+def test_chunk_boundaries_do_not_matter() -> None:
+    values = np.random.default_rng(1).normal(size=(3, 30)).tolist()
+    names = ("test", *SETS)
+    whole = [item for name, v in zip(names, values, strict=True) for item in densities(name, v)]
+    parts = [item for name, v in zip(names, values, strict=True) for item in densities(name, v, (7, 19))]
+    assert Ood().metrics(whole, TRACK) == Ood().metrics(parts, TRACK)
+
+
+def test_its_scalars_are_the_scores_of_the_batchs_measurement() -> None:
+    """Together the two measurements give exactly the published columns."""
+    first, (second,) = Ood().scalars(logits("test", [3, 4])), densities("test", [5, 6])
+    assert set(first) == {"max_py"}
+    np.testing.assert_allclose(first["max_py"], [np.exp(3) / (np.exp(3) + 9), np.exp(4) / (np.exp(4) + 9)])
+    scalars = Ood().scalars(second)
+    assert {*first, *scalars} == set(Ood.columns)
+    np.testing.assert_array_equal(scalars["log_px"], [5, 6])
+    np.testing.assert_array_equal(scalars["mass"], [-5, -4])
+
+
+@pytest.mark.parametrize("name", [name for name in gauss.TRUTH if name.endswith("/auroc")])
+def test_the_oracles_intervals_hold_the_truth(oracle: Result, name: str) -> None:
+    found = oracle.metrics[name]
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= gauss.TRUTH[name] <= found.high
+
+
+def test_the_truths_without_simulation_follow_from_the_geometry(oracle: Result) -> None:
+    """A shift that p(y|x) cannot see: max p(y|x) separates nothing, and every truth is a metric of the oracle."""
+    assert gauss.TRUTH["shifted/max_py/auroc"] == 0.5
+    assert set(gauss.TRUTH) <= set(oracle.metrics)

@@ -1,0 +1,316 @@
+"""The command line: results on stdout, all else on stderr; bad input is one line, exit code 2, and harms nothing."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import jembench
+from jembench import baselines
+from jembench.api import Result
+from jembench.results import ResultDocument
+
+Call = Callable[..., Any]
+
+MODELS = """
+import torch
+from torch import nn
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :10] * float("nan")
+
+
+class Hidden(nn.Module):
+    @torch.no_grad()
+    def forward(self, x):
+        return x.flatten(1)[:, :10]
+
+
+def nan():
+    return Broken()
+
+
+def hidden():
+    return Hidden()
+
+
+def nine():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
+
+
+def large():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+
+
+def three_lines():
+    raise RuntimeError("one\\ntwo\\nthree")
+
+
+def number():
+    return 7
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a user's files, good and bad, and a store with a result."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # no __pycache__ beside the files
+    good = (baselines.folder("digits") / "jem" / "weights.safetensors").read_bytes()
+    state = load_file(baselines.folder("digits") / "jem" / "weights.safetensors")
+    Path("models.py").write_text(MODELS)
+    Path("truncated.safetensors").write_bytes(good[: len(good) // 2])
+    Path("corrupted.safetensors").write_bytes(good[:20] + bytes(50) + good[70:])
+    Path("empty.safetensors").write_bytes(b"")
+    torch.save({"weight": torch.zeros(1)}, "pickle.safetensors")
+    torch.save({"weight": torch.zeros(1)}, "old-pickle.safetensors", _use_new_zipfile_serialization=False)
+    save_file({**state, "network.head.bias": torch.zeros(9)}, "shape.safetensors")
+    save_file({name: tensor for name, tensor in state.items() if name != "network.head.bias"}, "missing.safetensors")
+    save_file({**state, "extra": torch.zeros(1)}, "extra.safetensors")
+    Path("file").write_text("precious")
+    Path("other-schema/v2/chunks").mkdir(parents=True)
+    Path("other-schema/v2/chunks/x.parquet").write_text("precious")
+    jembench.evaluate("oracle", "accuracy", track="gauss", limit=10)
+    return tmp_path
+
+
+BAD = {
+    "model": (["--model", "jme"], "unknown model of track digits 'jme'; did you mean 'jem'?"),
+    "model of another track": (["--model", "jem", "--track", "gauss"], "unknown model of track gauss 'jem'"),
+    "no model": (["--model", ""], "unknown model of track digits ''"),
+    "suite": (["--model", "jem", "--suite", "odd"], "unknown suite 'odd'; did you mean 'ood'?"),
+    "one suite of two": (["--model", "jem", "--suite", "ood,accuracies"], "did you mean 'accuracy'?"),
+    "track": (["--model", "jem", "--track", "digit"], "unknown track 'digit'; did you mean 'digits'?"),
+    "no file": (["--model", "absent.py:build"], "absent.py: no such file"),
+    "no module": (["--model", "absent_module:build"], "ModuleNotFoundError"),
+    "no function": (["--model", "models.py:absent"], "AttributeError"),
+    "failing function": (["--model", "models.py:three_lines"], "RuntimeError: one"),
+    "no network": (["--model", "models.py:number"], "is a int, neither a torch.nn.Module nor a model"),
+    "class count": (["--model", "models.py:nine"], "logits of 2 images of track digits gives (2, 9), not (2, 10)"),
+    "image shape": (["--model", "models.py:large"], "fails on images of shape (2, 1, 8, 8)"),
+    "NaN logits": (["--model", "models.py:nan"], "NaN or infinite on example 0 of"),
+    "no gradient": (["--model", "models.py:hidden"], "log density has no gradient at the images"),
+    "truncated weights": (["--model", "jem", "--weights", "truncated.safetensors"], "damaged or incomplete"),
+    "corrupted weights": (["--model", "jem", "--weights", "corrupted.safetensors"], "damaged or incomplete"),
+    "empty weights": (["--model", "jem", "--weights", "empty.safetensors"], "damaged or incomplete"),
+    "pickle": (["--model", "jem", "--weights", "pickle.safetensors"], "is a pickle"),
+    "old pickle": (["--model", "jem", "--weights", "old-pickle.safetensors"], "is a pickle"),
+    "weights' shape": (["--model", "jem", "--weights", "shape.safetensors"], "network.head.bias has shape (9,)"),
+    "missing weights": (["--model", "jem", "--weights", "missing.safetensors"], "1 tensors are missing"),
+    "extra weights": (["--model", "jem", "--weights", "extra.safetensors"], "1 tensors are unknown"),
+    "absent weights": (["--model", "jem", "--weights", "absent.safetensors"], "absent.safetensors: no such file"),
+    "folder as weights": (["--model", "jem", "--weights", "."], ".: no such file"),
+    "weights of two": (
+        ["--model", "jem", "--model", "softmax", "--weights", "file"],
+        "--weights goes with one --model",
+    ),
+    "weights of the oracle": (["--model", "oracle", "--track", "gauss", "--weights", "file"], "no weights"),
+    "limit": (["--model", "jem", "--limit", "0"], "limit must be at least 1, not 0"),
+    "workers": (["--model", "jem", "--workers", "0"], "workers must be at least 1, not 0"),
+    "device": (["--model", "jem", "--device", "foo"], "device 'foo' cannot be used"),
+    "device without values": (["--model", "jem", "--device", "meta"], "device 'meta' cannot be used"),
+    "output is a file": (["--model", "jem", "--output", "file"], "file: is a file, not a folder"),
+    "output below a file": (["--model", "jem", "--suite", "accuracy", "--output", "file/store"], "cannot be written"),
+    "output in /proc": (["--model", "jem", "--suite", "accuracy", "--output", "/proc/store"], "cannot be written"),
+    "output's schema": (["--model", "jem", "--output", "other-schema"], "other-schema: holds a store of schema 2"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line_and_harms_nothing(
+    options: list[str], words: str, call: Call, place: Path, tree: Callable[[Path], dict[str, str]]
+) -> None:
+    if "/proc/store" in options and not Path("/proc").is_dir():
+        pytest.skip("no /proc here")
+    before = tree(place)
+    answer = call("run", *options)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("jembench: ")
+    assert answer.err.count("\n") == 1
+    assert words in answer.err
+    assert tree(place) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_a_device_that_is_not_there_is_one_line(call: Call, place: Path) -> None:
+    answer = call("run", "--model", "jem", "--suite", "accuracy", "--device", "cuda")
+    assert answer.code == 2
+    assert answer.err.startswith("jembench: device 'cuda' cannot be used: ")
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "--model", "jem", "--format", "yaml"],
+        ["run", "--model", "jem", "--limit", "ten"],
+        ["run", "--modle", "jem"],
+        ["ran"],
+        ["list", "moduls"],
+    ],
+)
+def test_bad_usage_is_exit_code_2_without_a_traceback(arguments: list[str], call: Call, place: Path) -> None:
+    answer = call(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "Usage" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "jme"], ["train", "absent.toml"], ["gate", "--model", "jme"], ["leaderboard", "--track", "digit"]],
+    ids=["train name", "train file", "gate", "leaderboard"],
+)
+def test_bad_input_of_other_commands(
+    arguments: list[str], call: Call, place: Path, tree: Callable[[Path], dict[str, str]]
+) -> None:
+    before = tree(place)
+    answer = call(*arguments, *(["--output", "out"] if arguments[0] == "train" else []))
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("jembench: ")
+    assert answer.err.count("\n") == 1
+    assert tree(place) == before
+
+
+def test_a_damaged_result_in_the_store_is_one_line_and_stays(
+    call: Call, place: Path, tree: Callable[[Path], dict[str, str]]
+) -> None:
+    (path,) = place.rglob("result.json")
+    path.write_text(path.read_text()[:-50])
+    before = tree(place)
+    answer = call("run", "--model", "oracle", "--track", "gauss", "--suite", "accuracy", "--limit", 10)
+    assert answer.code == 2
+    assert answer.err.startswith("jembench: ")
+    assert "not a valid result" in answer.err
+    assert answer.err.count("\n") == 1
+    assert tree(place) == before
+
+
+def options(oracle: Result, suite: str = "all") -> list[str]:
+    """A run that is in the store of the session's oracle."""
+    output = str(oracle.folder.parents[4])
+    return ["run", "--model", "oracle", "--track", "gauss", "--suite", suite, "--output", output]
+
+
+def test_the_table_is_on_stdout_with_the_file_and_the_seconds(call: Call, oracle: Result) -> None:
+    answer = call(*options(oracle))
+    assert (answer.code, answer.err) == (0, "")
+    assert "AUROC" in answer.out
+    assert "FPR95" in answer.out
+    assert str(oracle.folder / "result.json") in answer.out.replace("\n", "")
+    assert "nothing to compute: all 13 chunks were there" in answer.out
+    assert f"{oracle.metrics['scaled/mass/auroc'].value:.3f}" in answer.out
+
+
+def test_json_is_all_there_is_on_stdout_and_validates(call: Call, oracle: Result) -> None:
+    answer = call(*options(oracle), "--format", "json")
+    (content,) = json.loads(answer.out)
+    assert ResultDocument.model_validate(content) == oracle.outcome.document
+    assert "result.json" in answer.err
+
+
+def test_markdown_is_all_there_is_on_stdout(call: Call, oracle: Result) -> None:
+    answer = call(*options(oracle), "--format", "markdown")
+    assert answer.out.strip() == oracle.to_markdown().strip()
+    assert "result.json" in answer.err
+
+
+@pytest.mark.parametrize("format", ["json", "markdown", "table"])
+def test_quiet_leaves_stderr_empty(call: Call, oracle: Result, format: str) -> None:
+    answer = call(*options(oracle), "--quiet", "--format", format)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out
+
+
+def test_several_models_and_suites_in_one_run(call: Call, digits: dict[str, Result]) -> None:
+    """One document per model and suite; one table per evaluator, with the models as rows."""
+    output = str(digits["jem"].folder.parents[4])
+    chosen = ["run", "--model", "jem", "--model", "softmax", "--suite", "accuracy, ood,calibration", "--output", output]
+    documents = [ResultDocument.model_validate(item) for item in json.loads(call(*chosen, "-f", "json", "-q").out)]
+    assert [(document.suite, document.model.name) for document in documents] == [
+        (suite, model) for suite in ("accuracy", "ood", "calibration") for model in ("jem", "softmax")
+    ]
+    for document in documents:
+        whole = digits[document.model.name].metrics
+        assert {metric.id: metric for metric in document.metrics}.items() <= whole.items()
+    text = call(*chosen, "-f", "markdown", "-q").out
+    assert text.count("### accuracy") == text.count("### OOD detection") == text.count("### calibration ·") == 1
+
+
+def test_a_limit_reuses_what_is_there(call: Call, place: Path) -> None:
+    first = call("run", "-m", "oracle", "-t", "gauss", "-s", "accuracy", "--limit", 180)
+    assert "1 of 1 chunks computed" in first.out
+    more = call("run", "-m", "oracle", "-t", "gauss", "-s", "accuracy", "--limit", 200)
+    assert "1 of 2 chunks computed" in more.out
+
+
+def test_a_users_own_file_with_weights(call: Call, place: Path) -> None:
+    Path("mine.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    save_file({"1.weight": torch.zeros(10, 64), "1.bias": torch.eye(10)[3].contiguous()}, "mine.safetensors")
+    answer = call(
+        "run", "-m", "mine.py:build", "-w", "mine.safetensors", "-s", "accuracy", "-f", "json", "-q", "--limit", 100
+    )
+    (content,) = json.loads(answer.out)
+    assert content["model"]["name"] == "mine.build"
+    accuracy = content["metrics"][0]["value"]
+    assert 0.02 < accuracy < 0.25  # it always says 3
+
+
+def test_lists(call: Call) -> None:
+    models, tracks, suites, scores = (call("list", what).out for what in ("models", "tracks", "suites", "scores"))
+    for words in ("jem (digits)", "softmax (digits)", "oracle (gauss)"):
+        assert words in models
+    assert "digits" in tracks
+    assert "gauss" in tracks
+    for words in ("accuracy", "calibration", "ood", "all"):
+        assert words in suites
+    for words in ("log_px", "max_py", "mass"):
+        assert words in scores
+    assert "jem" not in call("list", "models", "--track", "gauss").out
+
+
+def test_the_version(call: Call) -> None:
+    assert call("--version").out == f"jembench {jembench.__version__}\n"
+
+
+def test_without_arguments_there_is_help(call: Call) -> None:
+    answer = call()
+    assert "Usage" in answer.out + answer.err
+
+
+def test_help_and_lists_load_no_torch() -> None:
+    """They answer before torch would have loaded; and ``import jembench`` loads nothing heavy."""
+    code = """
+import sys
+import jembench
+assert "numpy" not in sys.modules
+from jembench.cli import main
+for arguments in ("--help", "run --help", "--version", "list models", "list tracks", "list suites", "list scores"):
+    sys.argv = ["jembench", *arguments.split()]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+    heavy = {"torch", "sklearn", "pandas", "scipy"} & set(sys.modules)
+    assert not heavy, (arguments, heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_is_a_module_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "jembench", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"jembench {jembench.__version__}\n"

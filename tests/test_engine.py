@@ -1,0 +1,284 @@
+"""The engine: every chunk once, the same bytes whoever computes them, and results from records alone."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+import jembench
+from jembench import data, engine, report, zoo
+from jembench.api import Result
+from jembench.models.oracle import Oracle
+from jembench.plan import plan
+from jembench.results import RESULT
+from jembench.store import Store
+from jembench.types import UserError
+
+NOISY = '''
+"""A classifier with noise of its own, as a user's file."""
+import torch
+
+
+class Noisy:
+    stochastic = True
+
+    def logits(self, x, *, generator):
+        return x.flatten(1)[:, :10] + torch.rand((len(x), 10), generator=generator)
+
+
+def build():
+    return Noisy()
+'''
+
+
+class Watched:
+    """The oracle, with a function that is told of every call; copies share it."""
+
+    normalized = True
+
+    def __init__(self, tell: Callable[[str, int], None]) -> None:
+        self.inner: Oracle = jembench.load("oracle", track="gauss")
+        self.tell = tell
+
+    def logits(self, x: Tensor) -> Tensor:
+        self.tell("logits", len(x))
+        return self.inner.logits(x)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        self.tell("log_density", len(x))
+        return self.inner.log_density(x)
+
+
+class Poisoned:
+    """Logits that are not finite on one image of the test split."""
+
+    def __init__(self, example: int, value: float) -> None:
+        self.image = torch.from_numpy(data.load("gauss", "test").pixels(example, example + 1))
+        self.value = value
+
+    def logits(self, x: Tensor) -> Tensor:
+        bad = (x == self.image).flatten(1).all(dim=1, keepdim=True)
+        return x.flatten(1)[:, :10].masked_fill(bad, self.value)
+
+
+class ClassifierOnly:
+    def logits(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, :10]
+
+
+class DensityOnly:
+    normalized = False
+
+    def log_density(self, x: Tensor) -> Tensor:
+        return -x.square().flatten(1).sum(dim=1)
+
+
+class SamplerOnly:
+    def sample(self, n: int, *, generator: Generator, **_: object) -> Tensor:
+        return torch.rand((n, 1, 8, 8), generator=generator)
+
+
+def records(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in output.rglob("chunks/*/*.parquet")}
+
+
+def measured(result: Result) -> dict[str, Any]:
+    """The content of result.json that must not depend on how it was computed."""
+    content: dict[str, Any] = json.loads((result.folder / RESULT).read_text())
+    del content["cost"]["seconds"], content["cost"]["peak_memory_mb"], content["provenance"]
+    return content
+
+
+def test_one_pass_of_the_model_serves_all_suites(tmp_path: Path) -> None:
+    """Logits: 1 chunk of validation, 2 of test, 2 of each OOD set. Gradients: the same without validation."""
+    calls: Counter[str] = Counter()
+
+    def tell(name: str, batch: int) -> None:
+        calls[name] += batch == 180  # probes are smaller
+
+    model = Watched(tell)
+    for suite in ("accuracy", "calibration", "ood", "all"):
+        result = jembench.evaluate(model, suite, track="gauss", output=tmp_path)
+    assert calls == {"logits": 7, "log_density": 6}
+    assert result.outcome.computed == 0
+    assert result.outcome.document.cost.forwards == 180 * (7 + 6)
+    assert result.outcome.document.cost.gradients == 180 * 6
+
+
+def test_the_order_of_the_suites_does_not_matter(tmp_path: Path, oracle: Result) -> None:
+    for suite in ("ood", "accuracy", "calibration"):
+        jembench.evaluate("oracle", suite, track="gauss", output=tmp_path)
+    result = jembench.evaluate("oracle", "all", track="gauss", output=tmp_path)
+    assert result.outcome.computed == 0
+    assert records(tmp_path) == records(oracle.folder.parents[4])
+    assert measured(result) == measured(oracle)
+
+
+def test_several_plans_are_computed_in_one_run(tmp_path: Path) -> None:
+    """Chunks that they share are computed once; progress counts chunks, and starts with none."""
+    spec = zoo.resolve("oracle", track="gauss")
+    track = data.track("gauss")
+    plans = [plan(spec, suite, track=track, limit=20) for suite in ("ood", "calibration")]
+    seen: list[tuple[int, int]] = []
+    outcomes = engine.run(plans, Store.open(tmp_path), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 7) for done in range(8)]
+    assert [outcome.document.suite for outcome in outcomes] == ["ood", "calibration"]
+    assert [(outcome.chunks, outcome.computed, outcome.cached) for outcome in outcomes] == [
+        (6, 6, False),
+        (2, 2, False),
+    ]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_write_the_same_bytes(tmp_path: Path, oracle: Result, workers: int) -> None:
+    result = jembench.evaluate("oracle", "all", track="gauss", output=tmp_path, workers=workers)
+    assert records(tmp_path) == records(oracle.folder.parents[4])
+    assert measured(result) == measured(oracle)
+    assert (result.folder / "examples.parquet").read_bytes() == (oracle.folder / "examples.parquet").read_bytes()
+
+
+def test_noise_does_not_depend_on_workers_or_order(tmp_path: Path) -> None:
+    """Every chunk draws from a stream of its own."""
+    source = tmp_path / "noisy.py"
+    source.write_text(NOISY)
+    model = f"{source}:build"
+    one = jembench.evaluate(model, "all", track="gauss", output=tmp_path / "one")
+    jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path / "two", limit=180)
+    two = jembench.evaluate(model, "all", track="gauss", output=tmp_path / "two", workers=2)
+    assert two.outcome.computed == one.outcome.computed - 1
+    assert records(tmp_path / "one").items() <= records(tmp_path / "two").items()
+    assert measured(one) == measured(two)
+    other = jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path / "one", seed=1)
+    assert other.outcome.document.chunks[0].sha256 != one.outcome.document.chunks[0].sha256
+    chunks = [chunk for chunk in one.outcome.document.chunks if chunk.source == "test"]
+    frames = [Store.open(tmp_path / "one").records(chunk.key)[0]["logits"] for chunk in chunks]
+    images = torch.from_numpy(data.load("gauss", "test").pixels()).flatten(1)[:, :10].numpy()
+    assert not (frames[0] - images[:180] == frames[1] - images[180:]).any()
+
+
+def test_a_second_run_computes_nothing_and_loads_no_torch(oracle: Result) -> None:
+    output = oracle.folder.parents[4]
+    code = (
+        "import sys\nfrom jembench.cli import main\ntry:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
+    )
+    options = ["--model", "oracle", "--track", "gauss", "--suite", "all", "--output", str(output)]
+    done = subprocess.run([sys.executable, "-c", code, "run", *options], capture_output=True, text=True, check=True)
+    assert "nothing to compute: all 13 chunks were there" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_no_numbers_are_refused_and_named(tmp_path: Path, value: float) -> None:
+    """Nothing of their chunk is kept, and all that came before it is."""
+    model = Poisoned(185, value)
+    threads = torch.get_num_threads()
+    with pytest.raises(UserError, match=r"NaN or infinite on example 185 of 'test' \(1 of 180 in the chunk\)"):
+        jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path)
+    assert torch.get_num_threads() == threads
+    assert len(records(tmp_path)) == 1
+    assert not list(tmp_path.rglob(RESULT))
+    result = jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path, limit=180)
+    assert (result.outcome.chunks, result.outcome.computed) == (1, 0)
+
+
+def test_a_model_object_cannot_travel_to_workers(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model object exists in this process only"):
+        jembench.evaluate(ClassifierOnly(), "accuracy", track="gauss", output=tmp_path, workers=2)
+    assert not records(tmp_path)
+
+
+def test_chunks_are_computed_with_one_thread_and_the_callers_come_back(tmp_path: Path) -> None:
+    """Input gradients differ in bits between one thread and two."""
+    threads: set[int] = set()
+
+    def tell(name: str, batch: int) -> None:
+        if batch == 180:
+            threads.add(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        jembench.evaluate(Watched(tell), "ood", track="gauss", output=tmp_path)
+        assert threads == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_users_model_is_left_as_it_was(tmp_path: Path) -> None:
+    """Training goes on after an evaluation in between."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 10)).train()
+    jembench.evaluate(model, "ood", track="gauss", output=tmp_path, limit=20)
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("model", "measured", "missing"),
+    [
+        (ClassifierOnly(), {"max_py"}, "log density"),
+        (DensityOnly(), {"log_px", "mass"}, "logits"),
+        (SamplerOnly(), set(), "logits"),
+    ],
+    ids=["classifier", "density", "sampler"],
+)
+def test_what_a_model_cannot_do_is_an_empty_cell_with_its_reason(
+    tmp_path: Path, model: object, measured: set[str], missing: str
+) -> None:
+    result = jembench.evaluate(model, "all", track="gauss", output=tmp_path, limit=60)
+    found = result.metrics
+    with_value = {metric.variant for metric in found.values() if metric.name == "auroc" and metric.value is not None}
+    assert with_value == measured
+    empty = [metric for metric in found.values() if metric.value is None]
+    assert empty
+    assert all(metric.reason for metric in empty)
+    assert any(f"no {missing}" in str(metric.reason) for metric in empty)
+    assert (found["test/accuracy"].value is None) == ("max_py" not in measured)
+    assert "—" in result.to_markdown()
+    for table in report.tables([result.outcome.document]):
+        report.rich(table)
+    again = jembench.evaluate(model, "all", track="gauss", output=tmp_path, limit=60)
+    assert again.outcome.cached
+
+
+def test_a_damaged_chunk_is_named_and_computed_again_once_it_is_gone(tmp_path: Path) -> None:
+    first = jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
+    before, expected = records(tmp_path), measured(first)
+    (first.folder / RESULT).unlink()
+    path = next(tmp_path.rglob("chunks/*/*.parquet"))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError, match="damaged records") as error:
+        jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
+    assert str(path) in str(error.value)
+    path.unlink()
+    assert measured(jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)) == expected
+    assert records(tmp_path) == before
+
+
+def test_the_result_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    first = jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path, limit=60)
+    other = jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path, limit=61)
+    for name in ("result.json", "examples.parquet"):
+        (other.folder / name).write_bytes((first.folder / name).read_bytes())
+    with pytest.raises(UserError, match="is the result of another plan"):
+        jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path, limit=61)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_fewer_than_one_worker_is_refused(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(UserError, match=f"workers must be at least 1, not {workers}"):
+        jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path, workers=workers)
+
+
+def test_a_result_holds_the_digest_of_every_chunk(oracle: Result, tree: Callable[[Path], dict[str, str]]) -> None:
+    """A reader can check the records behind a number."""
+    kept = {Path(name).stem: digest for name, digest in tree(oracle.folder.parents[4]).items() if "/chunks/" in name}
+    chunks = oracle.outcome.document.chunks
+    assert {chunk.key: kept[chunk.key] for chunk in chunks} == {chunk.key: chunk.sha256 for chunk in chunks}

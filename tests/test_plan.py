@@ -1,0 +1,159 @@
+"""Plans: a key depends on what the records depend on, and on nothing else."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+
+from jembench import data
+from jembench.evaluators.accuracy import Accuracy
+from jembench.evaluators.logits import Logits
+from jembench.plan import Job, Plan, plan
+from jembench.types import UserError
+from jembench.zoo import ModelSpec
+
+TRACK = data.track("gauss")
+MODEL = ModelSpec("model", "gauss", "model", None, "f" * 64, frozenset({"classifier", "density"}))
+
+
+@dataclass(frozen=True)
+class Noisy(Logits):
+    """Another measurement of the same name, with a setting."""
+
+    sigma: float = 0.5
+
+
+@dataclass(frozen=True)
+class Newer(Logits):
+    """The same measurement, corrected."""
+
+    version: ClassVar[int] = 2
+
+
+JOB = Job(MODEL, Logits(), "test", "d" * 64, 0, 180, 180, 0, 0, "cpu")
+
+
+def keys(made: Plan, measurement: str = "", source: str = "") -> list[str]:
+    return [job.key for job in made.jobs if measurement in ("", job.measurement.name) and source in ("", job.source)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(JOB, model=replace(MODEL, fingerprint="e" * 64)),
+        replace(JOB, measurement=Noisy()),
+        replace(JOB, measurement=Newer()),
+        replace(JOB, source="shifted"),
+        replace(JOB, data="c" * 64),
+        replace(JOB, start=1),
+        replace(JOB, stop=179),
+        replace(JOB, batch=90),
+        replace(JOB, index=1),
+        replace(JOB, seed=1),
+        replace(JOB, device="cuda"),
+    ],
+    ids=["fingerprint", "fields", "version", "source", "data", "start", "stop", "batch", "index", "seed", "device"],
+)
+def test_a_key_depends_on(other: Job) -> None:
+    assert other.key != JOB.key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(JOB, model=replace(MODEL, name="renamed")),
+        replace(JOB, model=replace(MODEL, weights="/elsewhere/weights.safetensors", reference="/elsewhere")),
+        replace(JOB, model=replace(MODEL, module=object())),
+        replace(JOB, device="cpu:0"),
+    ],
+    ids=["name", "path", "object", "device number"],
+)
+def test_a_key_does_not_depend_on(other: Job) -> None:
+    """Where a model lies, what tables call it, and which of several equal devices measures it."""
+    assert other.key == JOB.key
+
+
+def test_two_settings_of_a_measurement_have_two_keys_and_two_streams() -> None:
+    jobs = [replace(JOB, measurement=Noisy(sigma)) for sigma in (0.5, 0.25)]
+    assert len({job.key for job in jobs}) == len({job.stream for job in jobs}) == 2
+
+
+def test_no_two_jobs_of_a_plan_share_a_key_or_a_stream() -> None:
+    made = plan(MODEL, "all", track=TRACK)
+    assert len({job.key for job in made.jobs}) == len({job.stream for job in made.jobs}) == len(made.jobs) == 13
+
+
+def test_a_stream_does_not_depend_on_the_model() -> None:
+    """So that two models are measured with the same noise, and their difference is theirs."""
+    assert replace(JOB, model=replace(MODEL, fingerprint="e" * 64)).stream == JOB.stream
+
+
+def test_suites_share_their_chunks() -> None:
+    """The model runs once for all of them."""
+    plans = {name: plan(MODEL, name, track=TRACK) for name in ("accuracy", "calibration", "ood", "all")}
+    shared = keys(plans["accuracy"])
+    assert len(shared) == 2
+    for made in plans.values():
+        assert keys(made, "logits", "test") == shared
+    union = {key for name in ("accuracy", "calibration", "ood") for key in keys(plans[name])}
+    assert union == set(keys(plans["all"]))
+    assert len({made.key for made in plans.values()}) == len(plans)
+
+
+def test_an_evaluators_version_is_in_the_result_but_not_in_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A corrected metric is computed again from the records, without the model."""
+    before = plan(MODEL, "accuracy", track=TRACK)
+    monkeypatch.setattr(Accuracy, "version", Accuracy.version + 1)
+    after = plan(MODEL, "accuracy", track=TRACK)
+    assert keys(after) == keys(before)
+    assert after.key != before.key
+    assert after.protocol_hash != before.protocol_hash
+
+
+def test_the_protocol_is_of_the_choices_and_not_of_the_model_or_the_seed() -> None:
+    """Models are ranked within a protocol."""
+    one = plan(MODEL, "ood", track=TRACK)
+    two = plan(replace(MODEL, fingerprint="e" * 64), "ood", track=TRACK, seed=7)
+    assert one.protocol_hash == two.protocol_hash
+    assert one.key != two.key
+    assert plan(MODEL, "ood", track=TRACK, limit=100).protocol_hash != one.protocol_hash
+
+
+def test_a_limit_reuses_the_whole_chunks_before_it() -> None:
+    whole, limited = plan(MODEL, "ood", track=TRACK), plan(MODEL, "ood", track=TRACK, limit=200)
+    for source in ("test", "shifted", "scaled"):
+        first, second = keys(limited, "logits", source)
+        assert first == keys(whole, "logits", source)[0]
+        assert second not in keys(whole)
+    assert keys(plan(MODEL, "ood", track=TRACK, limit=180)) == [job.key for job in whole.jobs if job.index == 0]
+
+
+@pytest.mark.parametrize(("limit", "n"), [(1, 1), (180, 180), (181, 181), (10_000, 360), (None, 360)])
+def test_n_is_the_smaller_of_limit_and_size(limit: int | None, n: int) -> None:
+    made = plan(MODEL, "accuracy", track=TRACK, limit=limit)
+    assert made.protocol["sources"]["test"]["n"] == n
+    assert [(job.start, job.stop) for job in made.jobs] == [(s, min(s + 180, n)) for s in range(0, n, 180)]
+
+
+def test_a_limit_beyond_every_source_changes_no_record_and_no_protocol() -> None:
+    whole, large = plan(MODEL, "all", track=TRACK), plan(MODEL, "all", track=TRACK, limit=10_000)
+    assert (keys(large), large.protocol, large.key) == (keys(whole), whole.protocol, whole.key)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(limit: int) -> None:
+    with pytest.raises(UserError, match=f"limit must be at least 1, not {limit}"):
+        plan(MODEL, "accuracy", track=TRACK, limit=limit)
+
+
+def test_an_unknown_suite_gets_the_nearest_name() -> None:
+    with pytest.raises(UserError, match=r"unknown suite 'calibratoin'; did you mean 'calibration'\?"):
+        plan(MODEL, "calibratoin", track=TRACK)
+
+
+def test_what_a_model_cannot_do_is_not_planned_but_stays_in_the_protocol() -> None:
+    """Its empty cells stand in the same ranking."""
+    classifier = replace(MODEL, capabilities=frozenset({"classifier"}))
+    made = plan(classifier, "ood", track=TRACK)
+    assert {job.measurement.name for job in made.jobs} == {"logits"}
+    assert made.protocol_hash == plan(MODEL, "ood", track=TRACK).protocol_hash
