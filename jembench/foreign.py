@@ -6,13 +6,14 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jembench import seeding
 from jembench.identity import array_sha256, identity
 from jembench.threads import one_thread
-from jembench.types import Batch, UserError, capabilities
+from jembench.types import Batch, Capability, UserError, capabilities
 from jembench.weights import load_weights, require_file
 
 if TYPE_CHECKING:
@@ -59,6 +60,19 @@ def behind_contract(made: Any, name: str) -> Any:
     raise UserError(f"model {name!r} is a {type(made).__name__}, neither a torch.nn.Module nor a model with logits(x)")
 
 
+def abilities(model: Any, track: Track) -> frozenset[Capability]:
+    """The capabilities of a model, less a density that has no gradient at the images (under ``no_grad``, say)."""
+    from jembench.evaluators.input_gradient import InputGradient
+
+    found = capabilities(model)
+    if "density" in found:
+        try:
+            InputGradient().columns(model, _batch(track), seeding.generator("abilities"))
+        except UserError:
+            return found - {"density"}
+    return found
+
+
 def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
     """Hash of ``parts``, of all tensors of the model, and of its logits and input gradients on 4 fixed images.
 
@@ -66,25 +80,30 @@ def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
     """
     import torch
 
-    from jembench import seeding
     from jembench.evaluators.input_gradient import InputGradient
     from jembench.evaluators.logits import Logits
 
-    images = torch.rand((4, *track.shape), generator=seeding.generator("fingerprint"))
-    batch = Batch(images, torch.zeros(4, dtype=torch.int64))
     arrays = []
     if isinstance(model, torch.nn.Module):
         tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
         for name in sorted(tensors):
             arrays.append(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    possible = abilities(model, track)
     with one_thread():
         for measurement in (Logits(), InputGradient()):
-            if measurement.requires in capabilities(model):
+            if measurement.requires in possible:
                 generator = seeding.generator("fingerprint", measurement.name)
-                with suppress(UserError):  # no gradient: whoever needs it says so
-                    columns = measurement.columns(model, batch, generator)
-                    arrays += [columns[name] for name in sorted(columns)]
+                columns = measurement.columns(model, _batch(track), generator)
+                arrays += [columns[name] for name in sorted(columns)]
     return identity([*parts, array_sha256(*arrays)])
+
+
+def _batch(track: Track) -> Batch:
+    """The 4 fixed images."""
+    import torch
+
+    images = torch.rand((4, *track.shape), generator=seeding.generator("fingerprint"))
+    return Batch(images, torch.zeros(4, dtype=torch.int64))
 
 
 def _import(location: str) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jembench import baselines, data, foreign
 from jembench.identity import file_sha256, identity
 from jembench.recipes import ModelPart, SamplingPart, read_recipe
-from jembench.types import Capability, UserError, capabilities
+from jembench.types import Capability, UserError
 from jembench.weights import load_weights, require_file
 
 if TYPE_CHECKING:
@@ -150,8 +150,9 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
     except (TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"model {name!r} cannot be copied ({reason}): name it as 'file.py:build'") from error
-    found = ModelSpec(name, track, name, None, "", capabilities(model), module=model)
-    return replace(found, fingerprint=_fingerprint(found, load(found)))
+    found = ModelSpec(name, track, name, None, "", frozenset(), module=model)
+    possible = foreign.abilities(load(found), data.track(track))
+    return replace(found, fingerprint=_fingerprint(found, model), capabilities=possible)
 
 
 def probe(model: Any, name: str, track: Track) -> None:
@@ -201,7 +202,7 @@ def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> Mode
         path, digest = str(weights.resolve()), file_sha256(weights)
     spec = ModelSpec(_slug(f"{name}.{attribute}"), track.name, reference, path, "", frozenset(), digest)
     model = load(spec)
-    return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=capabilities(model))
+    return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=foreign.abilities(model, track))
 
 
 def _fingerprint(spec: ModelSpec, model: Any) -> str:

@@ -97,7 +97,6 @@ BAD = {
     "class count": (["--model", "models.py:nine"], "logits of 2 images of track digits gives (2, 9), not (2, 10)"),
     "image shape": (["--model", "models.py:large"], "fails on images of shape (2, 1, 8, 8)"),
     "NaN logits": (["--model", "models.py:nan"], "NaN or infinite on example 0 of"),
-    "no gradient": (["--model", "models.py:hidden"], "log density has no gradient at the images"),
     "truncated weights": (["--model", "jem", "--weights", "truncated.safetensors"], "damaged or incomplete"),
     "corrupted weights": (["--model", "jem", "--weights", "corrupted.safetensors"], "damaged or incomplete"),
     "empty weights": (["--model", "jem", "--weights", "empty.safetensors"], "damaged or incomplete"),
@@ -138,6 +137,15 @@ def test_bad_input_is_one_line_and_harms_nothing(
     assert answer.err.count("\n") == 1
     assert words in answer.err
     assert tree(place) == before
+
+
+def test_a_density_without_a_gradient_is_an_empty_cell(call: Call, place: Path) -> None:
+    """A missing capability is a cell with its reason, not a crash; what needs the logits alone is measured."""
+    answer = call("run", "--model", "models.py:hidden", "--suite", "ood", "--limit", 20, "--format", "json")
+    assert answer.code == 0
+    (document,) = [ResultDocument.model_validate(item) for item in json.loads(answer.out)]
+    assert document.metric("noise/mass/auroc").reason == "the model gives no differentiable log density"
+    assert document.metric("noise/max_py/auroc").value is not None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")

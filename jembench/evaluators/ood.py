@@ -91,6 +91,6 @@ def _mean(found: dict[str, dict[str, NDArray[Any]]], sources: tuple[Source, ...]
 
 
 def _missing(score: str) -> str:
-    needs = {"logits": "logits", "input_gradient": "log density"}
+    needs = {"logits": "logits", "input_gradient": "differentiable log density"}
     measurement = next(item.measurement for item in SCORES if item.name == score)
     return f"the model gives no {needs[measurement]}"

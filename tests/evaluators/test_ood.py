@@ -68,7 +68,11 @@ def test_a_model_without_density_has_empty_cells_with_the_reason() -> None:
     for score in ("log_px", "mass"):
         for name, better in DIRECTIONS.items():
             empty = found[f"shifted/{score}/{name}"]
-            assert (empty.value, empty.reason, empty.better) == (None, "the model gives no log density", better)
+            assert (empty.value, empty.reason, empty.better) == (
+                None,
+                "the model gives no differentiable log density",
+                better,
+            )
         assert found[f"mean/{score}/auroc"].value is None
 
 
