@@ -223,7 +223,7 @@ def test_the_users_model_is_left_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "measured", "missing"),
     [
-        (ClassifierOnly(), {"max_py"}, "log density"),
+        (ClassifierOnly(), {"max_py"}, "differentiable log density"),
         (DensityOnly(), {"log_px", "mass"}, "logits"),
         (SamplerOnly(), set(), "logits"),
     ],
