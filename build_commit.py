@@ -28,8 +28,13 @@ class CommitHook(BuildHookInterface):
         root = Path(self.root).resolve()
         if not (root / ".git").exists():  # a folder above may be somebody else's repository
             return None
-        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
         try:
-            return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            head, changes = (self._git(root, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
         except (OSError, subprocess.CalledProcessError):
             return None
+        return f"{head}-dirty" if changes else head
+
+    @staticmethod
+    def _git(root: Path, *words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

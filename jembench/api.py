@@ -61,7 +61,7 @@ class Result:
         if evaluator not in names:
             raise unknown("evaluator of this result", evaluator, names)
         made = evaluator_of(evaluator)
-        track = data.track(self.outcome.document.track.partition("-v")[0])
+        track = data.track(self.outcome.document.track.rpartition("-v")[0])
         sources = {need.source for need in made.needs(track)}
         frame = pd.read_parquet(self.folder / EXAMPLES)
         columns = [name for name in ("source", "index", *made.columns) if name in frame]

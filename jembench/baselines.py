@@ -46,6 +46,11 @@ def recipe_path(reference: str, *, track: str) -> Path:
     return folder(track) / reference / RECIPE
 
 
+def all_golden(track: str) -> list[Path]:
+    """The golden results of a track's baselines, by name."""
+    return sorted(path for path in folder(track).glob(f"*/{GOLDEN}") if path.is_dir())
+
+
 def golden(reference: str, *, track: str) -> Path:
     """The golden result of a baseline, or of a recipe by its path.
 

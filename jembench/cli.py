@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,10 +17,10 @@ from jembench.version import __version__
 
 if TYPE_CHECKING:
     from jembench.engine import Outcome
+    from jembench.zoo import ModelSpec
 
 app = typer.Typer(
     name="jembench",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="The benchmark suite for joint energy-based models.",
@@ -26,6 +28,7 @@ app = typer.Typer(
 
 Format = Literal["table", "markdown", "json"]
 OUTPUT = Path("jembench-runs")
+INTERRUPTED = 130  # 128 + SIGINT
 
 ModelOption = Annotated[
     list[str],
@@ -54,11 +57,13 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on std
 
 @app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(f"jembench {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -87,7 +92,7 @@ def run(
         raise UserError("--weights goes with one --model")
     suites = list(dict.fromkeys(name.strip() for name in suite.split(",")))
     _check_suites(suites)
-    specs = [zoo.resolve(name, track=track, weights=weights) for name in dict.fromkeys(model)]
+    specs = _distinct([zoo.resolve(name, track=track, weights=weights) for name in dict.fromkeys(model)])
     plans = [
         plan(spec, name, track=description, seed=seed, limit=limit, device=device) for name in suites for spec in specs
     ]
@@ -139,11 +144,11 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
-    from jembench import baselines, store
+    from jembench import baselines
     from jembench.recipes import read_recipe
 
     source = baselines.recipe_path(recipe, track=track)
-    chosen = read_recipe(source)
+    chosen = read_recipe(source, track=track)
     from jembench.training import Progress
     from jembench.training import train as run_training
 
@@ -153,8 +158,7 @@ def train(
             gap = "" if now.gap is None else f"  gap {now.gap:+.2f}"
             show(now.iteration, now.total, f"loss {now.loss:+.3f}  accuracy {now.accuracy:.2f}{gap}")
 
-        path = run_training(chosen, output, device=device, resume=resume, report=report)
-    store.write(output / baselines.RECIPE, source.read_bytes())
+        path = run_training(chosen, output, source=source, device=device, resume=resume, report=report)
     typer.echo(str(path))
 
 
@@ -180,14 +184,14 @@ def gate(
     from jembench import baselines, data, engine, zoo
     from jembench import gate as gates
     from jembench.plan import plan
-    from jembench.results import read_result
+    from jembench.results import Protocol, read_result
     from jembench.store import Store
 
     description = data.track(track)
     spec = zoo.resolve(model, track=track, weights=weights)
     made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
     reference = read_result(golden if golden is not None else baselines.golden(model, track=track))
-    gates.check_comparable(made.protocol, reference)
+    gates.check_comparable(Protocol.model_validate(made.protocol), reference)
     with progress(quiet) as show:
         (outcome,) = engine.run([made], Store.open(output), workers=workers, progress=show)
     verdict = gates.compare(outcome.document, reference)
@@ -207,7 +211,7 @@ def leaderboard(
     """Write leaderboards/TRACK.md from the golden results of the track's baselines."""
     from jembench import baselines, data, leaderboard, store
 
-    content = leaderboard.leaderboard(data.track(track), baselines.folder(track))
+    content = leaderboard.leaderboard(data.track(track), baselines.all_golden(track))
     path = output / f"{track}.md"
     if check:
         current = path.read_text(encoding="utf-8") if path.exists() else None
@@ -222,11 +226,26 @@ def leaderboard(
 
 def main() -> None:
     """Run the command line; the entry point of ``jembench`` and ``python -m jembench``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a traceback
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # typer's answer to a KeyboardInterrupt, without a word
+            raise typer.Abort
     except UserError as error:
         typer.echo(f"jembench: {error}", err=True)
         sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("jembench: interrupted; what was computed is kept", err=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # of click, which typer carries under a private name
+        if usage is None:
+            raise
+        typer.echo(f"jembench: {' '.join(usage().split())} See `jembench --help`.", err=True)
+        sys.exit(2)
+    sys.exit(code or 0)
 
 
 def _check_suites(names: list[str]) -> None:
@@ -234,6 +253,16 @@ def _check_suites(names: list[str]) -> None:
 
     for name in names:
         suites.suite(name)
+
+
+def _distinct(specs: list[ModelSpec]) -> list[ModelSpec]:
+    """Models of the same name get the start of their fingerprint, so that no two rows of a table are called alike."""
+    specs = list({(spec.name, spec.fingerprint): spec for spec in specs}.values())  # named in two ways
+    names = [spec.name for spec in specs]
+    return [
+        replace(spec, name=f"{spec.name}-{spec.fingerprint[:6]}") if names.count(spec.name) > 1 else spec
+        for spec in specs
+    ]
 
 
 def _print(outcomes: list[Outcome], format: Format) -> None:
@@ -259,8 +288,8 @@ def _close(outcomes: list[Outcome], seconds: float, *, to_stdout: bool, quiet: b
         return
     for outcome in outcomes:
         typer.echo(f"{outcome.folder / 'result.json'}", err=not to_stdout)
-    chunks = sum(outcome.chunks for outcome in outcomes)
-    computed = sum(outcome.computed for outcome in outcomes)
+    chunks = len({key for outcome in outcomes for key in outcome.chunks})
+    computed = len({key for outcome in outcomes for key in outcome.computed})
     if computed == 0:
         typer.echo(f"nothing to compute: all {chunks} chunks were there, {seconds:.2f} s", err=not to_stdout)
     else:

@@ -15,22 +15,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from jembench import data, executors, provenance, seeding, zoo
-from jembench.evaluators.contract import Need, RecordBatch
+from jembench import data, executors, foreign, provenance, seeding, zoo
+from jembench.evaluators.contract import Need, RecordBatch, describe, gather
 from jembench.identity import sha256
+from jembench.numerics import reproducible
 from jembench.plan import Job, Plan
 from jembench.results import (
     RESULT,
+    ChunkCost,
     ChunkEntry,
     Cost,
     ModelEntry,
+    Protocol,
     ResultDocument,
     read_result,
     write_result,
 )
 from jembench.store import Store, encode
-from jembench.threads import one_thread
 from jembench.types import Batch, UserError
 
 
@@ -41,16 +44,14 @@ class Outcome:
     Attributes:
         document: the content of its ``result.json``.
         folder: where it is.
-        chunks: number of chunks it needs.
-        computed: how many of them were computed now.
-        cached: the result itself was there already.
+        chunks: keys of the chunks it needs.
+        computed: keys of those that were computed now.
     """
 
     document: ResultDocument
     folder: Path
-    chunks: int
-    computed: int
-    cached: bool
+    chunks: frozenset[str]
+    computed: frozenset[str]
 
 
 def run(
@@ -78,7 +79,7 @@ def run(
     missing = [job for key, job in jobs.items() if not store.has(key)]
     if missing:
         _compute(missing, store, workers, progress)
-    fresh = {job.key for job in missing}
+    fresh = frozenset(job.key for job in missing)
     return [_outcome(plan, store, fresh) for plan in plans]
 
 
@@ -94,38 +95,64 @@ class Bench:
         self.store = store
         self._model: tuple[Any, Any] = (None, None)
         self._images: tuple[Any, Any] = (None, None)
+        self._environment: tuple[Any, Any] = (None, None)
 
     def __call__(self, job: Job) -> None:
         """Compute the records of one chunk and keep them."""
+        self._prepare(job)
         started = time.perf_counter()
-        with one_thread():
+        with reproducible(), seeding.forked(*job.stream):
             columns = self._columns(job)
-        cost = {"seconds": time.perf_counter() - started, "peak_memory_mb": provenance.peak_memory_mb()}
+        cost = {
+            "seconds": time.perf_counter() - started,
+            "peak_memory_mb": provenance.peak_memory_mb(),
+            "environment": self._environment[1],
+        }
         self.store.put(job.key, encode(columns), cost)
 
-    def _columns(self, job: Job) -> dict[str, NDArray[Any]]:
-        import torch
-
+    def _prepare(self, job: Job) -> None:
+        """Have the model, the images and the environment of a job at hand."""
         if self._model[0] != (job.model, job.device):
             self._model = ((job.model, job.device), zoo.load(job.model, device=job.device))
         if self._images[0] != (job.model.track, job.source):
             self._images = ((job.model.track, job.source), data.load(job.model.track, job.source))
+        if self._environment[0] != job.device:
+            self._environment = (job.device, provenance.environment(job.device).model_dump(mode="json"))
+
+    def _columns(self, job: Job) -> dict[str, NDArray[Any]]:
+        import torch
+
         model, images = self._model[1], self._images[1]
         pixels = torch.from_numpy(images.pixels(job.start, job.stop)).to(job.device)
         labels = torch.from_numpy(images.labels[job.start : job.stop]).to(job.device)
+        index = torch.arange(job.start, job.stop)
         generator = seeding.generator(*job.stream)
         parts = []
-        for start in range(0, job.stop - job.start, job.batch):
-            batch = Batch(pixels[start : start + job.batch], labels[start : start + job.batch])
-            parts.append(job.measurement.columns(model, batch, generator))
+        with foreign.guarded(
+            f"model {job.model.name!r} fails on examples {job.start}-{job.stop - 1} of {job.source!r}"
+        ):
+            for start in range(0, len(index), job.batch):
+                span = slice(start, start + job.batch)
+                batch = Batch(pixels[span], labels[span], index[span].to(job.device), images.levels)
+                part = job.measurement.columns(model, batch, generator)
+                _check_shapes(part, len(batch.index), data.track(job.model.track).classes)
+                parts.append(part)
         measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        index = np.arange(job.start, job.stop)
         _check_finite(measured, job)
-        return {"index": index, "label": images.labels[job.start : job.stop], **measured}
+        return {"index": index.numpy(), "label": images.labels[job.start : job.stop], **measured}
+
+
+def _check_shapes(columns: dict[str, NDArray[Any]], count: int, classes: int) -> None:
+    """Raise ``ValueError`` unless every column has a row per example, and logits one entry per class."""
+    for name, column in columns.items():
+        wanted = (count, classes) if name == "logits" else (count, *column.shape[1:])
+        if column.shape != wanted:
+            raise ValueError(f"{name} of {count} images have shape {column.shape}, not {wanted}")
 
 
 def _check_finite(columns: dict[str, NDArray[Any]], job: Job) -> None:
-    for name, column in columns.items():
+    for name in sorted(job.measurement.finite):
+        column = columns[name]
         bad = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
         if bad.any():
             example = job.start + int(np.argmax(bad))
@@ -152,14 +179,14 @@ def _compute(missing: list[Job], store: Store, workers: int, progress: Callable[
     executors.run(partial(Bench, store), missing, workers=min(workers, len(missing)), done=count)
 
 
-def _outcome(plan: Plan, store: Store, fresh: set[str]) -> Outcome:
+def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
     place = folder(plan, store)
     cached = (place / RESULT).exists()
     document = read_result(place) if cached else _assemble(plan, store, place)
     if document.key != plan.key:
         raise UserError(f"{place / RESULT}: is the result of another plan; move it away")
-    computed = 0 if cached else sum(job.key in fresh for job in plan.jobs)
-    return Outcome(document, place, len(plan.jobs), computed, cached)
+    keys = frozenset(job.key for job in plan.jobs)
+    return Outcome(document, place, keys, frozenset() if cached else keys & fresh)
 
 
 def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
@@ -169,11 +196,11 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         columns, digest = store.records(job.key)
         forwards += int(columns["forwards"].sum())
         gradients += int(columns["gradients"].sum())
-        costs.append(store.cost(job.key))
+        costs.append(_cost(store, job.key))
         chunks.append(
             ChunkEntry(
                 key=job.key,
-                measurement=job.measurement.name,
+                measurement=describe(job.measurement),
                 source=job.source,
                 start=job.start,
                 stop=job.stop,
@@ -190,7 +217,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         suite=plan.suite,
         seed=plan.seed,
         limit=plan.limit,
-        protocol=plan.protocol,
+        protocol=Protocol.model_validate(plan.protocol),
         protocol_hash=plan.protocol_hash,
         metrics=[
             metric
@@ -202,13 +229,20 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         cost=Cost(
             forwards=forwards,
             gradients=gradients,
-            seconds=sum(cost["seconds"] for cost in costs),
-            peak_memory_mb=max((cost["peak_memory_mb"] for cost in costs), default=0.0),
+            seconds=sum(cost.seconds for cost in costs),
+            peak_memory_mb=max((cost.peak_memory_mb for cost in costs), default=0.0),
         ),
-        provenance=provenance.provenance(plan.jobs[0].device if plan.jobs else "cpu"),
+        provenance=provenance.provenance(cost.environment for cost in costs),
     )
     write_result(place, document, examples)
     return document
+
+
+def _cost(store: Store, key: str) -> ChunkCost:
+    try:
+        return ChunkCost.model_validate(store.cost(key))
+    except ValidationError as error:
+        raise UserError(f"{store.root}: the cost of chunk {key[:12]} is damaged; move the store away") from error
 
 
 def batches(plan: Plan, store: Store, needs: tuple[Need, ...]) -> Iterator[RecordBatch]:
@@ -216,26 +250,27 @@ def batches(plan: Plan, store: Store, needs: tuple[Need, ...]) -> Iterator[Recor
     for job in plan.jobs:
         if Need(job.measurement, job.source) in needs:
             columns, _ = store.records(job.key)
-            yield RecordBatch(job.measurement.name, job.source, columns)
+            yield RecordBatch(job.measurement, job.source, columns)
 
 
 def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
     """Source, index and the scalars of all evaluators, a row per example; -1 or NaN where one does not apply."""
-    parts: dict[tuple[str, str], dict[int, NDArray[Any]]] = {}
+    lengths: dict[str, int] = {}
+    for job in plan.jobs:
+        lengths[job.source] = max(job.stop, lengths.get(job.source, 0))
+    found: dict[str, dict[str, NDArray[Any]]] = {source: {} for source in lengths}
     for evaluator in plan.evaluators:
-        for batch in batches(plan, store, evaluator.needs(plan.track)):
-            start = int(batch.columns["index"][0])
-            for name, column in {"index": batch.columns["index"], **evaluator.scalars(batch)}.items():
-                parts.setdefault((batch.source, name), {})[start] = column
-    found = {key: np.concatenate([chunks[start] for start in sorted(chunks)]) for key, chunks in parts.items()}
-    sources = list(dict.fromkeys(job.source for job in plan.jobs))
-    lengths = {source: len(found[source, "index"]) for source in sources}
-    names = [source for source in sources for _ in range(lengths[source])]
-    table: dict[str, NDArray[Any]] = {"source": np.array(names, dtype=str)}
-    for name in dict.fromkeys(name for _, name in found):
-        kind = next(column.dtype for (_, other), column in found.items() if other == name)
+        needed = batches(plan, store, evaluator.needs(plan.track))
+        scored = (RecordBatch(batch.measurement, batch.source, evaluator.scalars(batch)) for batch in needed)
+        for source, columns in gather(scored, *evaluator.columns).items():
+            found[source].update(columns)
+    table: dict[str, NDArray[Any]] = {
+        "source": np.array([source for source, n in lengths.items() for _ in range(n)], dtype=str),
+        "index": np.concatenate([np.arange(n) for n in lengths.values()] or [np.arange(0)]),
+    }
+    kinds = {name: column.dtype for columns in found.values() for name, column in columns.items()}
+    for name, kind in kinds.items():
         absent = np.nan if kind.kind == "f" else -1
-        table[name] = np.concatenate(
-            [found.get((source, name), np.full(lengths[source], absent, dtype=kind)) for source in sources]
-        )
+        parts = [found[source].get(name, np.full(n, absent, dtype=kind)) for source, n in lengths.items()]
+        table[name] = np.concatenate(parts)
     return table

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jembench import seeding
 from jembench.identity import array_sha256, identity
-from jembench.threads import one_thread
+from jembench.numerics import reproducible
 from jembench.types import Batch, Capability, UserError, capabilities
 from jembench.weights import load_weights, require_file
 
@@ -29,13 +29,9 @@ def build(reference: str, weights: Path | None) -> Any:
     from torch import nn
 
     location, _, attribute = reference.rpartition(":")
-    try:
+    place = Path(location).resolve().parent if location.endswith(".py") else Path.cwd()
+    with guarded(f"model {reference!r} cannot be built"), _importable(place), seeding.forked("build"):
         made = getattr(_import(location), attribute)()
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())  # a UserError is one line
-        raise UserError(f"model {reference!r} cannot be built: {type(error).__name__}: {reason}") from error
     if weights is not None:
         if not isinstance(made, nn.Module):
             raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
@@ -44,7 +40,7 @@ def build(reference: str, weights: Path | None) -> Any:
 
 
 def behind_contract(made: Any, name: str) -> Any:
-    """A model of the contract as it is; a bare ``torch.nn.Module`` read as a softmax classifier.
+    """A model of the contract as it is; any other ``torch.nn.Module`` is read as a softmax classifier.
 
     Raises:
         UserError: for anything else.
@@ -53,10 +49,11 @@ def behind_contract(made: Any, name: str) -> Any:
 
     from jembench.models.softmax import Softmax
 
-    if capabilities(made):
-        return made
-    if isinstance(made, nn.Module):
+    found = capabilities(made)
+    if isinstance(made, nn.Module) and not found & {"classifier", "density"}:
         return Softmax(made)
+    if found:
+        return made
     raise UserError(f"model {name!r} is a {type(made).__name__}, neither a torch.nn.Module nor a model with logits(x)")
 
 
@@ -67,7 +64,8 @@ def abilities(model: Any, track: Track) -> frozenset[Capability]:
     found = capabilities(model)
     if "density" in found:
         try:
-            InputGradient().columns(model, _batch(track), seeding.generator("abilities"))
+            with seeding.forked("abilities"):
+                InputGradient().columns(model, _batch(track), seeding.generator("abilities"))
         except UserError:
             return found - {"density"}
     return found
@@ -89,13 +87,25 @@ def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
         for name in sorted(tensors):
             arrays.append(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     possible = abilities(model, track)
-    with one_thread():
-        for measurement in (Logits(), InputGradient()):
-            if measurement.requires in possible:
+    for measurement in (Logits(), InputGradient()):
+        if measurement.requires <= possible:
+            with reproducible(), seeding.forked("fingerprint", measurement.name):
                 generator = seeding.generator("fingerprint", measurement.name)
                 columns = measurement.columns(model, _batch(track), generator)
-                arrays += [columns[name] for name in sorted(columns)]
+            arrays += [columns[name] for name in sorted(columns)]
     return identity([*parts, array_sha256(*arrays)])
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn any failure of a user's code into one line: ``what``, the kind of error and its message."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{what}: {type(error).__name__}: {reason}") from error
 
 
 def _batch(track: Track) -> Batch:
@@ -103,13 +113,12 @@ def _batch(track: Track) -> Batch:
     import torch
 
     images = torch.rand((4, *track.shape), generator=seeding.generator("fingerprint"))
-    return Batch(images, torch.zeros(4, dtype=torch.int64))
+    return Batch(images, torch.zeros(4, dtype=torch.int64), torch.arange(4), track.levels)
 
 
 def _import(location: str) -> Any:
     if not location.endswith(".py"):
-        with _importable(Path.cwd()):
-            return importlib.import_module(location)
+        return importlib.import_module(location)
     path = Path(location)
     require_file(path)
     name = f"jembench_user_{identity(str(path.resolve()))[:12]}"
@@ -118,14 +127,13 @@ def _import(location: str) -> Any:
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # dataclasses and pickling of the user's classes look it up
-    with _importable(path.resolve().parent):
-        found.loader.exec_module(module)
+    found.loader.exec_module(module)
     return module
 
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let the user's code import its neighbours, while it is imported itself."""
+    """Let the user's code import its neighbours, while it is imported and called."""
     sys.path.insert(0, str(folder))
     try:
         yield

@@ -6,36 +6,33 @@ apart is not ranked. Figures without a confidence interval are never bold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 from jembench import report
-from jembench.baselines import GOLDEN
 from jembench.data.sets import Track
 from jembench.evaluators.contract import Metric
 from jembench.report import BAND, Cell
-from jembench.results import RESULT, ResultDocument, read_result
+from jembench.results import ResultDocument, read_result
 from jembench.types import UserError
 
 
-def leaderboard(track: Track, folder: Path) -> str:
+def leaderboard(track: Track, golden: Sequence[Path]) -> str:
     """The markdown of a track's leaderboard.
 
     Args:
         track: its description.
-        folder: the track's baselines, each with a ``golden`` result of the suite ``all``.
+        golden: result folders of the suite ``all``, one per baseline.
 
     Raises:
-        UserError: if there is no golden result, or one is of another track version.
+        UserError: if there is none, or one is not of the track as it is now.
     """
-    documents = [read_result(path.parent) for path in sorted(folder.glob(f"*/{GOLDEN}/{RESULT}"))]
-    if not documents:
-        raise UserError(f"{folder}: no golden results, so no leaderboard")
+    if not golden:
+        raise UserError(f"track {track.name} has no golden results, so no leaderboard")
+    documents = [read_result(folder) for folder in golden]
     for document in documents:
-        if document.track != track.id:
-            raise UserError(
-                f"golden result of {document.model.name!r} is of {document.track}, not {track.id}: make it anew"
-            )
+        _check_current(document, track)
     blocks = [
         f"# Leaderboard: {track.name}",
         f"{track.about.capitalize()}. Written by `jembench leaderboard --track {track.name}` from the golden results "
@@ -45,13 +42,22 @@ def leaderboard(track: Track, folder: Path) -> str:
     ordered = sorted(documents, key=lambda document: (document.protocol_hash, document.model.name))
     for protocol, group in groupby(ordered, key=lambda document: document.protocol_hash):
         chosen = list(group)
-        sizes = ", ".join(f"{name} {facts['n']}" for name, facts in chosen[0].protocol["sources"].items())
-        blocks.append(
-            f"## Protocol {chosen[0].protocol['name']} on {track.id} (`{protocol[:12]}`)\n\nExamples: {sizes}."
-        )
+        sizes = ", ".join(f"{name} {facts.n}" for name, facts in chosen[0].protocol.sources.items())
+        blocks.append(f"## Protocol {chosen[0].protocol.name} on {track.id} (`{protocol[:12]}`)\n\nExamples: {sizes}.")
         blocks.append(report.markdown(chosen, best=best).rstrip())
         blocks.append(_models(chosen))
     return "\n\n".join(blocks) + "\n"
+
+
+def _check_current(document: ResultDocument, track: Track) -> None:
+    """Refuse a golden result of another track, or of other bytes than the track has now."""
+    who = f"golden result of {document.model.name!r}"
+    if document.track != track.id:
+        raise UserError(f"{who} is of {document.track}, not {track.id}: make it anew")
+    known = {source.name: source.sha256 for source in track.sources}
+    for name, facts in document.protocol.sources.items():
+        if facts.sha256 != known.get(name):
+            raise UserError(f"{who} is of other images of {name!r} than {track.id} has: make it anew")
 
 
 def best(cell: Cell, column: list[Cell]) -> bool:
@@ -86,9 +92,10 @@ def _models(documents: list[ResultDocument]) -> str:
     """Which weights the rows are of, and how they were measured."""
     lines = ["### models", ""]
     for document in documents:
+        versions = ", ".join(sorted({item.jembench for item in document.provenance.environments}))
         weights = (document.model.weights_sha256 or "none")[:12]
         lines.append(
             f"- `{document.model.name}`: weights `{weights}`, {document.cost.forwards:,} forward passes and "
-            f"{document.cost.gradients:,} input gradients of single examples, jembench {document.provenance.jembench}"
+            f"{document.cost.gradients:,} input gradients of single examples, jembench {versions}"
         )
     return "\n".join(lines)

@@ -94,8 +94,8 @@ class Plan:
 
     @cached_property
     def key(self) -> str:
-        """Hash of the protocol and of the chunks: the name of the result."""
-        return identity([self.suite, self.protocol, [job.key for job in self.jobs]])
+        """Hash of protocol, model and chunks: the name of the result."""
+        return identity([self.suite, self.protocol, self.model.fingerprint, [job.key for job in self.jobs]])
 
 
 def plan(
@@ -114,11 +114,13 @@ def plan(
     Raises:
         UserError: for an unknown suite, or a limit below 1.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"limit must be at least 1, not {limit}")
+    if type(seed) is not int:
+        raise UserError(f"seed must be a whole number, not {seed!r}")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise UserError(f"limit must be a whole number of at least 1, not {limit!r}")
     made = tuple(evaluator(name) for name in suites.suite(suite))
     needs = tuple(dict.fromkeys(need for item in made for need in item.needs(track)))
-    possible = [need for need in needs if need.measurement.requires in model.capabilities]
+    possible = [need for need in needs if need.measurement.requires <= model.capabilities]
     jobs = [
         job
         for need in possible
@@ -132,7 +134,7 @@ def plan(
             name: {"sha256": source.sha256, "n": min(source.n, limit or source.n)} for name, source in sources.items()
         },
         "measurements": [describe(item) for item in dict.fromkeys(need.measurement for need in needs)],
-        "evaluators": [{"name": item.name, "version": item.version} for item in made],
+        "evaluators": [describe(item) for item in made],
     }
     return Plan(model, track, suite, made, tuple(jobs), protocol, seed, limit)
 

@@ -7,19 +7,21 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
 
-from jembench.results import Provenance
+from jembench.identity import canonical
+from jembench.results import Environment, Provenance
 from jembench.version import __version__
 
 PACKAGES = ("numpy", "pyarrow", "safetensors", "scikit-learn", "torch")
 
 
-def provenance(device: str) -> Provenance:
-    """The provenance of a result made now in this environment."""
-    return Provenance(
+def environment(device: str) -> Environment:
+    """This environment, for records computed on ``device``."""
+    return Environment(
         jembench=__version__,
         commit=commit(),
         python=platform.python_version(),
@@ -27,9 +29,15 @@ def provenance(device: str) -> Provenance:
         platform=f"{platform.system()} {platform.machine()}",
         processor=_processor(),
         cpus=os.cpu_count() or 1,
-        device=device,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=_device(device),
     )
+
+
+def provenance(environments: Iterable[Environment]) -> Provenance:
+    """The provenance of a result made now from records of these environments."""
+    distinct = {canonical(item.model_dump(mode="json")): item for item in environments}
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return Provenance(created=created, environments=[distinct[key] for key in sorted(distinct)])
 
 
 def commit() -> str | None:
@@ -54,3 +62,12 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _device(device: str) -> str:
+    """The device, with its name if it is a GPU."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from jembench.types import UserError
+from jembench.models import KINDS, NETWORKS
+from jembench.types import UserError, unknown
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -26,8 +27,8 @@ class _Part(BaseModel):
 class ModelPart(_Part):
     """What the weights are loaded into."""
 
-    kind: Literal["softmax", "jem"]
-    network: Literal["small"] = "small"
+    kind: str
+    network: str = "small"
     width: Positive
     mean: float = 0.0
     std: PositiveFloat = 1.0
@@ -73,6 +74,9 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _coherent(self) -> Recipe:
+        for what, name, known in (("kind", self.model.kind, KINDS), ("network", self.model.network, NETWORKS)):
+            if name not in known:
+                raise ValueError(str(unknown(f"model.{what}", name, known)))
         if self.model.kind == "jem" and self.sampling is None:
             raise ValueError("a jem needs a [sampling] part")
         if self.training.log_px > 0 and self.model.kind != "jem":
@@ -82,12 +86,19 @@ class Recipe(_Part):
         return self
 
 
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in the TOML file ``path``.
+def read_recipe(path: Path, *, track: str | None = None) -> Recipe:
+    """The recipe in the TOML file ``path``, of the given track if there is one.
 
     Raises:
-        UserError: if the file cannot be read, is not TOML, or is not a recipe.
+        UserError: if the file cannot be read, is not TOML, is not a recipe, or is of another track.
     """
+    recipe = _parsed(path)
+    if track is not None and recipe.track != track:
+        raise UserError(f"{path}: is a recipe of track {recipe.track!r}, not {track!r}: use --track {recipe.track}")
+    return recipe
+
+
+def _parsed(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

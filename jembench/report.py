@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jembench.evaluators.contract import Metric
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 BAND = "consistency band"
+PLATT = "Platt targets"
 INTERVALS = "low–high: 95 % interval; n: test + OOD images"
 BANDS = "‹low–high›: where 95 % of perfectly calibrated models fall, not an interval of the truth"
 DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is near it"
@@ -47,7 +48,9 @@ class Table:
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     """The tables of every evaluator of ``documents``, results of one suite and track; several models are rows."""
-    return [table for name in suite(documents[0].suite) for table in LAYOUTS[name](documents)]
+    reasons = [reason for document in documents for reason in _reasons(document)]
+    made = [table for name in suite(documents[0].suite) for table in LAYOUTS[name](documents)]
+    return [replace(table, notes=[*table.notes, *(reasons if _empty(table) else [])]) for table in made]
 
 
 def text(cell: Cell) -> str:
@@ -139,8 +142,13 @@ def _accuracy(documents: Sequence[ResultDocument]) -> list[Table]:
 
 def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
     """Two tables, since an interval of the truth and a band of chance are not the same thing."""
-    n = _get(documents[0], "test/raw/nll").n.get("test", 0)
+    n = max(_get(document, "test/raw/nll").n.get("test", 0) for document in documents)
     notes = [f"low–high: 95 % interval; n = {n}; T: temperature fitted on the validation split", DEBIASED]
+    for document in documents:
+        if _get(document, "validation/temperature").method == PLATT:
+            notes.append(
+                f"{document.model.name} makes no error there, so doubt sets its T, not data: see the module temperature"
+            )
     proper = _by_variant(documents, "calibration", PROPER, notes)
     return [proper, _by_variant(documents, "calibration errors", PLAIN, [BANDS])]
 
@@ -172,7 +180,7 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
             rows.append([labels[place] if place < len(labels) else "", score.title, *found])
     header = ["OOD set, n", "score", *OOD.values()]
     title = f"OOD detection · {document.model.name} · {document.track}"
-    return Table(title, header, rows, [INTERVALS, *_reasons(document)])
+    return Table(title, header, rows, [INTERVALS])
 
 
 def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
@@ -189,8 +197,13 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
     return Table(f"OOD detection · {documents[0].track}", ["model", "score", *sets], rows, notes, wide=True)
 
 
+def _empty(table: Table) -> bool:
+    return any(isinstance(cell, Metric) and cell.value is None for row in table.rows for cell in row)
+
+
 def _reasons(document: ResultDocument) -> list[str]:
-    return list(dict.fromkeys(f"—: {metric.reason}" for metric in document.metrics if metric.reason))
+    found = dict.fromkeys(metric.reason for metric in document.metrics if metric.reason)
+    return [f"— {document.model.name}: {reason}" for reason in found]
 
 
 def _get(document: ResultDocument, name: str) -> Metric:

@@ -37,11 +37,28 @@ class ChunkEntry(_Entry):
     """One chunk of records: what it is of, and the SHA-256 of its bytes."""
 
     key: str
-    measurement: str
+    measurement: dict[str, Any]
     source: str
     start: int
     stop: int
     sha256: str
+
+
+class SourceFacts(_Entry):
+    """The bytes and the number of examples of a source, as used."""
+
+    sha256: str
+    n: int
+
+
+class Protocol(_Entry):
+    """The choices behind the numbers: measurements and evaluators are name, version and settings."""
+
+    name: str
+    track: str
+    sources: dict[str, SourceFacts]
+    measurements: list[dict[str, Any]]
+    evaluators: list[dict[str, Any]]
 
 
 class Cost(_Entry):
@@ -53,8 +70,8 @@ class Cost(_Entry):
     peak_memory_mb: float
 
 
-class Provenance(_Entry):
-    """Where a result comes from. ``commit`` is jembench's own, fixed when it was built, else null."""
+class Environment(_Entry):
+    """Where records were computed. ``commit`` is jembench's own, fixed when it was built, else null."""
 
     jembench: str
     commit: str | None
@@ -64,7 +81,21 @@ class Provenance(_Entry):
     processor: str
     cpus: int
     device: str
+
+
+class ChunkCost(_Entry):
+    """What is kept beside a chunk's records."""
+
+    seconds: float
+    peak_memory_mb: float
+    environment: Environment
+
+
+class Provenance(_Entry):
+    """When the result was made, and every environment that its records were computed in: one, as a rule."""
+
     created: str
+    environments: list[Environment]
 
 
 class ResultDocument(_Entry):
@@ -77,7 +108,7 @@ class ResultDocument(_Entry):
     suite: str
     seed: int
     limit: int | None
-    protocol: dict[str, Any]
+    protocol: Protocol
     protocol_hash: str
     metrics: list[Metric]
     chunks: list[ChunkEntry]
@@ -87,7 +118,7 @@ class ResultDocument(_Entry):
 
     @model_validator(mode="after")
     def _protocol_matches(self) -> ResultDocument:
-        if identity(self.protocol) != self.protocol_hash:
+        if identity(self.protocol.model_dump(mode="json")) != self.protocol_hash:
             raise ValueError("protocol_hash is not the hash of protocol")
         return self
 

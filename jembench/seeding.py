@@ -11,6 +11,8 @@ every version of every library.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +55,30 @@ def generator(*key: Key) -> torch.Generator:
     state[24 : 24 + 8 * _WORDS] = words.view(np.uint8)
     result.set_state(torch.from_numpy(state))
     return result
+
+
+@contextmanager
+def forked(*key: Key) -> Iterator[None]:
+    """Seed the global generators of torch, numpy and Python by ``key``; their states come back afterwards.
+
+    Our code draws from generators that it is given; third-party code that draws from the global ones runs in here.
+    """
+    import random
+
+    import torch
+
+    words = _stream(key, 16)
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng():
+        torch.manual_seed(int.from_bytes(words[:4], "little"))  # every device; the CPU gets its whole state below
+        torch.random.set_rng_state(generator(*key).get_state())
+        np.random.seed(np.frombuffer(words, dtype="<u4"))  # noqa: NPY002
+        random.seed(words)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
 
 
 def rng(*key: Key) -> np.random.Generator:

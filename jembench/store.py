@@ -3,7 +3,7 @@
 Layout under the output folder, with the schema version as part of every path::
 
     v1/chunks/<2 hex>/<key>.parquet        records of one chunk
-    v1/chunks/<2 hex>/<key>.cost.json      its seconds and peak memory, outside the records' digest
+    v1/chunks/<2 hex>/<key>.cost.json      what it took and where it was computed, outside the records' digest
     v1/<track>/<model>/<suite>/<key>/      results
 
 The only write is :func:`write`: a temporary file in the same folder, fsync, rename. A process killed at any
@@ -68,7 +68,9 @@ class Store:
         try:
             if output.exists() and not output.is_dir():
                 raise UserError(f"{output}: is a file, not a folder: choose another --output")
-            versions = [item.name for item in output.glob("v*") if re.fullmatch(r"v\d+", item.name)]
+            versions = [
+                item.parent.name for item in output.glob("v*/chunks") if re.fullmatch(r"v\d+", item.parent.name)
+            ]
         except OSError as error:
             raise UserError(f"{output}: cannot be a store ({error.strerror or error})") from error
         for other in sorted(set(versions) - {f"v{SCHEMA}"}):
@@ -82,7 +84,7 @@ class Store:
         """Whether the chunk's records are there."""
         return self._path(key).exists()
 
-    def put(self, key: str, records: bytes, cost: Mapping[str, float]) -> None:
+    def put(self, key: str, records: bytes, cost: Mapping[str, Any]) -> None:
         """Keep a chunk's records; the records come last, so that a chunk with records is complete."""
         write(self._path(key).with_suffix(".cost.json"), canonical(dict(cost)))
         write(self._path(key), records)
@@ -94,15 +96,14 @@ class Store:
         except OSError as error:
             raise UserError(f"{self._path(key)}: cannot be read ({error.strerror or error})") from error
 
-    def cost(self, key: str) -> dict[str, float]:
-        """Seconds and peak memory of a chunk, as measured when it was computed."""
+    def cost(self, key: str) -> Any:
+        """What a chunk took and where it was computed: the JSON that it was put with, not validated."""
         path = self._path(key).with_suffix(".cost.json")
         try:
-            cost = json.loads(path.read_bytes())
-            return {name: float(cost[name]) for name in ("seconds", "peak_memory_mb")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"{path}: not readable ({error}); remove {path.parent} to compute its chunks again"
+                f"{path}: not readable ({error}); remove {path.parent} to compute its chunks anew"
             ) from error
 
     def records(self, key: str) -> tuple[dict[str, NDArray[Any]], str]:

@@ -30,6 +30,7 @@ from jembench import baselines, data, seeding, sgld, store, zoo
 from jembench.identity import identity
 from jembench.models.jem import JEM
 from jembench.models.softmax import Softmax
+from jembench.numerics import check_device
 from jembench.recipes import Recipe, TrainingPart
 from jembench.replay import ReplayBuffer
 from jembench.types import UserError
@@ -61,6 +62,7 @@ def train(
     recipe: Recipe,
     output: Path,
     *,
+    source: Path | None = None,
     device: str = "cpu",
     resume: bool = False,
     report: Callable[[Progress], None] = lambda _: None,
@@ -70,6 +72,7 @@ def train(
     Args:
         recipe: model, objective and sampler.
         output: folder for the weights and, while it runs, the checkpoint.
+        source: the file of the recipe, kept beside the weights so that the folder can be evaluated.
         device: a torch device.
         resume: go on from the checkpoint in ``output``.
         report: called after every iteration.
@@ -82,11 +85,16 @@ def train(
             diverged.
     """
     weights = output / baselines.WEIGHTS
+    if weights.exists():
+        raise UserError(f"{output} already holds a finished training run: choose another --output")
+    if (output / CHECKPOINT).exists() and not resume:
+        raise UserError(f"{output} already holds a training run: choose another --output, or go on with --resume")
+    check_device(device)
     run = _Run(recipe, torch.device(device))
     if resume:
         run.load(output / CHECKPOINT)
-    elif weights.exists() or (output / CHECKPOINT).exists():
-        raise UserError(f"{output} already holds a training run: choose another --output, or --resume")
+    if source is not None:
+        store.write(output / baselines.RECIPE, source.read_bytes())
     while run.iteration < recipe.training.iterations:
         progress = run.iterate()
         if run.iteration % CHECKPOINT_EVERY == 0:
@@ -111,7 +119,7 @@ class _Run:
         seed = recipe.training.seed
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(seeding.generator(seed, "weights").get_state())
-            self.model: Softmax = zoo.build(recipe.model, track=track, sampling=recipe.sampling).to(device)
+            self.model: Softmax = zoo.build(recipe, track).to(device)
         self.optimiser = torch.optim.Adam(
             self.model.parameters(), lr=recipe.training.learning_rate, weight_decay=recipe.training.weight_decay
         )

@@ -40,21 +40,14 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
 
 @runtime_checkable
 class Classifier(Protocol):
-    """A model with class logits."""
+    """A model with class logits.
+
+    One that draws noise of its own says so with a class attribute ``stochastic = True``; it is then called as
+    ``logits(x, generator=generator)`` and draws from that generator alone.
+    """
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits f(x), shape ``(B, K)``, of images ``(B, C, H, W)`` in [0, 1]."""
-        ...
-
-
-@runtime_checkable
-class StochasticClassifier(Protocol):
-    """A classifier that draws noise of its own; it says so with ``stochastic = True``."""
-
-    stochastic: Literal[True]
-
-    def logits(self, x: Tensor, *, generator: Generator) -> Tensor:
-        """Logits ``(B, K)`` for one draw of the model's noise."""
         ...
 
 
@@ -93,19 +86,24 @@ class Batch:
     Attributes:
         images: float ``(B, C, H, W)`` in [0, 1].
         labels: int64 ``(B,)``; -1 where the example has no class of the track.
+        index: int64 ``(B,)``, position of the example in its source.
+        levels: number of grey levels of the source: a pixel is k / (levels - 1).
     """
 
     images: Tensor
     labels: Tensor
+    index: Tensor
+    levels: int
 
 
 def capabilities(model: object) -> frozenset[Capability]:
-    """The capabilities that ``model`` has by the protocols above."""
+    """The capabilities of ``model`` by the methods of its class; a submodule that is called ``logits`` is none."""
+    kind = type(model)
     found: set[Capability] = set()
-    if isinstance(model, Classifier):
+    if callable(getattr(kind, "logits", None)):
         found.add("classifier")
-    if isinstance(model, Density):
+    if callable(getattr(kind, "log_density", None)) and hasattr(model, "normalized"):
         found.add("density")
-    if isinstance(model, Sampler):
+    if callable(getattr(kind, "sample", None)):
         found.add("sampler")
     return frozenset(found)

@@ -21,7 +21,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
     from safetensors.torch import load
 
     require_file(path)
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     if content[:2] == b"PK" or content[:1] == b"\x80":
         raise UserError(
             f"{path}: is a pickle (torch.save), which can run code; jembench loads safetensors only: "

@@ -11,23 +11,20 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import baselines, data, foreign
+from jembench import baselines, data, foreign, seeding
 from jembench.identity import file_sha256, identity
-from jembench.recipes import ModelPart, SamplingPart, read_recipe
-from jembench.types import Capability, UserError
+from jembench.models import KINDS
+from jembench.numerics import check_device
+from jembench.recipes import Recipe, read_recipe
+from jembench.types import Capability, UserError, capabilities
 from jembench.weights import load_weights, require_file
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-
-KIND_CAPABILITIES: dict[str, frozenset[Capability]] = {
-    "softmax": frozenset({"classifier", "density"}),
-    "jem": frozenset({"classifier", "density", "sampler"}),
-    "oracle": frozenset({"classifier", "density", "sampler"}),
-}
 
 
 @dataclass(frozen=True)
@@ -70,23 +67,23 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
     if _is_code(reference):
         return _resolve_foreign(reference, description, weights)
     if reference in baselines.EXACT.get(track, {}) and weights is None:
-        truth = identity(["oracle", description.id])
-        return ModelSpec("oracle", track, "oracle", None, truth, KIND_CAPABILITIES["oracle"])
+        kind = KINDS[reference]
+        exact = identity({"kind": reference, "version": kind.version, "track": description.id})
+        return ModelSpec(reference, track, reference, None, exact, kind.capabilities)
     source = baselines.recipe_path(reference, track=track).resolve()
-    recipe = read_recipe(source)
-    if recipe.track != track:
-        raise UserError(f"{source}: is a recipe of track {recipe.track!r}, not {track!r}: use --track {recipe.track}")
+    recipe = read_recipe(source, track=track)
     path = weights if weights is not None else source.parent / baselines.WEIGHTS
     require_file(path)
     digest = file_sha256(path)
-    configuration = {"model": recipe.model.model_dump(mode="json"), "weights": digest}
+    kind = KINDS[recipe.model.kind]
+    made = recipe.model_dump(mode="json", include={"model", "sampling"})
+    found = identity({**made, "version": kind.version, "weights": digest})
     name = _slug(source.parent.name)
     if reference.endswith(".toml"):
         reference = str(source)
     if weights is not None:
         name = f"{name}@{_slug(path.stem)}"
-    kind = KIND_CAPABILITIES[recipe.model.kind]
-    return ModelSpec(name, track, reference, str(path.resolve()), identity(configuration), kind, digest)
+    return ModelSpec(name, track, reference, str(path.resolve()), found, kind.capabilities, digest)
 
 
 def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
@@ -96,45 +93,31 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
         UserError: if it cannot be built, its weights do not fit, or its outputs have the wrong shape.
     """
     track = data.track(spec.track)
-    _check_device(device)
+    check_device(device)
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.module is not None:
         model = spec.module
     elif _is_code(spec.reference):
         model = foreign.build(spec.reference, weights)
-    elif spec.reference == "oracle":
-        model = _oracle(track)
+    elif weights is None:
+        model = _call(KINDS[spec.reference].builder, track)
     else:
-        recipe = read_recipe(baselines.recipe_path(spec.reference, track=spec.track))
-        model = build(recipe.model, track=track, sampling=recipe.sampling)
-        assert weights is not None
+        with seeding.forked("load"):  # the weights that are drawn here are replaced by those of the file
+            model = build(read_recipe(baselines.recipe_path(spec.reference, track=spec.track)), track)
         load_weights(model, weights)
-    if hasattr(model, "eval"):
-        model.eval()
-    if hasattr(model, "requires_grad_"):
-        model.requires_grad_(False)
-    probe(model, spec.name, track)
-    if spec.fingerprint and _is_code(spec.reference) and _fingerprint(spec, model) != spec.fingerprint:
-        raise UserError(
-            f"model {spec.name!r} is another one each time it is built (random weights?): "
-            "seed its build(), or give --weights"
-        )
-    return model.to(device) if hasattr(model, "to") else model
+    with foreign.guarded(f"model {spec.name!r} cannot be used"), seeding.forked("load"):
+        for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
+            if hasattr(model, method):
+                getattr(model, method)(*arguments)
+        probe(model, spec.name, track)
+        if spec.fingerprint and _is_code(spec.reference) and _fingerprint(spec, model) != spec.fingerprint:
+            raise UserError(f"model {spec.name!r} is another one each time it is built: its build() must not vary")
+        return model.to(device) if hasattr(model, "to") else model
 
 
-def build(part: ModelPart, *, track: Track, sampling: SamplingPart | None) -> Any:
+def build(recipe: Recipe, track: Track) -> Any:
     """An untrained model of a recipe; its weights come from torch's global generator."""
-    from jembench.models.jem import JEM
-    from jembench.models.small import SmallNet
-    from jembench.models.softmax import Softmax
-    from jembench.sgld import SGLD
-
-    network = SmallNet(shape=track.shape, classes=track.classes, width=part.width)
-    if part.kind == "softmax" or sampling is None:
-        return Softmax(network, mean=part.mean, std=part.std)
-    bounds = (0.0, 1.0) if sampling.clamp else None
-    settings = SGLD(sampling.steps, sampling.size, sampling.noise, bounds=bounds)
-    return JEM(network, shape=track.shape, settings=settings, buffer=sampling.buffer, mean=part.mean, std=part.std)
+    return _call(KINDS[recipe.model.kind].builder, recipe, track)
 
 
 def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
@@ -145,14 +128,17 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
     """
     if _slug(name) != name:
         raise UserError(f"model name {name!r} is part of a path: use letters, digits, '.', '_' and '-' only")
+    import torch
+
+    made = foreign.behind_contract(model, name)
     try:
-        model = copy.deepcopy(foreign.behind_contract(model, name))  # evaluation must not change the user's object
-    except (TypeError, RuntimeError) as error:
+        with torch.no_grad():  # else the copied parameters of a scripted module are no leaves
+            model = copy.deepcopy(made)  # evaluation must not change the user's object
+    except Exception as error:  # a class may fail in any way of its own
         reason = " ".join(str(error).split())
         raise UserError(f"model {name!r} cannot be copied ({reason}): name it as 'file.py:build'") from error
     found = ModelSpec(name, track, name, None, "", frozenset(), module=model)
-    possible = foreign.abilities(load(found), data.track(track))
-    return replace(found, fingerprint=_fingerprint(found, model), capabilities=possible)
+    return _identified(found, load(found))
 
 
 def probe(model: Any, name: str, track: Track) -> None:
@@ -163,13 +149,14 @@ def probe(model: Any, name: str, track: Track) -> None:
     """
     import torch
 
-    from jembench import seeding
-
     images = torch.rand((2, *track.shape), generator=seeding.generator("probe"))
     extra = {"generator": seeding.generator("probe")} if getattr(model, "stochastic", False) else {}
-    wanted = {"logits": (2, track.classes), "log_density": (2,)}
-    for method, shape in wanted.items():
-        if not hasattr(model, method):
+    wanted: dict[Capability, tuple[str, tuple[int, ...]]] = {
+        "classifier": ("logits", (2, track.classes)),
+        "density": ("log_density", (2,)),
+    }
+    for capability, (method, shape) in wanted.items():
+        if capability not in capabilities(model):
             continue
         try:
             with torch.no_grad():
@@ -201,8 +188,14 @@ def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> Mode
         require_file(weights)
         path, digest = str(weights.resolve()), file_sha256(weights)
     spec = ModelSpec(_slug(f"{name}.{attribute}"), track.name, reference, path, "", frozenset(), digest)
-    model = load(spec)
-    return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=foreign.abilities(model, track))
+    return _identified(spec, load(spec))
+
+
+def _identified(spec: ModelSpec, model: Any) -> ModelSpec:
+    """The spec with what only the model itself can tell: its fingerprint and its capabilities."""
+    with foreign.guarded(f"model {spec.name!r} cannot be used"):
+        possible = foreign.abilities(model, data.track(spec.track))
+        return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=possible)
 
 
 def _fingerprint(spec: ModelSpec, model: Any) -> str:
@@ -215,23 +208,9 @@ def _fingerprint(spec: ModelSpec, model: Any) -> str:
     return foreign.fingerprint(model, data.track(spec.track), [*code, spec.weights_sha256])
 
 
-def _check_device(device: str) -> None:
-    """Raise :class:`UserError` unless tensors can be made on ``device`` and read back."""
-    import torch
-
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
-        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def _oracle(track: Track) -> Any:
-    import torch
-
-    from jembench.data import gauss
-    from jembench.models.oracle import Oracle
-
-    return Oracle(torch.from_numpy(gauss.means()), sigma=gauss.SIGMA, shape=track.shape)
+def _call(builder: str, *arguments: Any) -> Any:
+    module, _, function = builder.partition(":")
+    return getattr(import_module(module), function)(*arguments)
 
 
 def _slug(text: str) -> str:

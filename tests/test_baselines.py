@@ -42,6 +42,11 @@ def test_a_recipe_is_named_or_given_by_its_path(tmp_path: Path) -> None:
         baselines.recipe_path("oracle", track="gauss")
 
 
+def test_all_golden_results_are_those_of_the_baselines() -> None:
+    assert baselines.all_golden("digits") == [baselines.golden(name, track="digits") for name in ("jem", "softmax")]
+    assert baselines.all_golden("gauss") == []
+
+
 @pytest.mark.parametrize(("name", "track"), [("file.py:build", "digits"), ("oracle", "gauss")])
 def test_a_model_without_golden_result_says_so(name: str, track: str) -> None:
     with pytest.raises(UserError, match="has no golden result: name a result to compare with by --golden FOLDER"):

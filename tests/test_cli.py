@@ -1,6 +1,7 @@
 """The command line: results on stdout, all else on stderr; bad input is one line, exit code 2, and harms nothing."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import jembench
-from jembench import baselines
+from jembench import baselines, engine
 from jembench.api import Result
 from jembench.results import ResultDocument
 
@@ -34,8 +35,40 @@ class Hidden(nn.Module):
         return x.flatten(1)[:, :10]
 
 
+class Root(nn.Module):
+    def forward(self, x):
+        return x.sqrt().flatten(1)[:, :10]
+
+
+class InPlace:
+    normalized = True
+
+    def log_density(self, x):
+        x -= 0.5
+        return -x.square().flatten(1).sum(dim=1)
+
+
+class Late(nn.Module):
+    def forward(self, x):
+        if len(x) == 20:
+            raise RuntimeError("one\\ntwo")
+        return x.flatten(1)[:, :10]
+
+
 def nan():
     return Broken()
+
+
+def root():
+    return Root()
+
+
+def in_place():
+    return InPlace()
+
+
+def late():
+    return Late()
 
 
 def hidden():
@@ -97,6 +130,11 @@ BAD = {
     "class count": (["--model", "models.py:nine"], "logits of 2 images of track digits gives (2, 9), not (2, 10)"),
     "image shape": (["--model", "models.py:large"], "fails on images of shape (2, 1, 8, 8)"),
     "NaN logits": (["--model", "models.py:nan"], "NaN or infinite on example 0 of"),
+    "in place": (["--model", "models.py:in_place"], "cannot be used: RuntimeError: a leaf Variable"),
+    "late failure": (
+        ["--model", "models.py:late", "--limit", "20"],
+        "fails on examples 0-19 of 'test': RuntimeError: one two",
+    ),
     "truncated weights": (["--model", "jem", "--weights", "truncated.safetensors"], "damaged or incomplete"),
     "corrupted weights": (["--model", "jem", "--weights", "corrupted.safetensors"], "damaged or incomplete"),
     "empty weights": (["--model", "jem", "--weights", "empty.safetensors"], "damaged or incomplete"),
@@ -112,7 +150,7 @@ BAD = {
         "--weights goes with one --model",
     ),
     "weights of the oracle": (["--model", "oracle", "--track", "gauss", "--weights", "file"], "no weights"),
-    "limit": (["--model", "jem", "--limit", "0"], "limit must be at least 1, not 0"),
+    "limit": (["--model", "jem", "--limit", "0"], "limit must be a whole number of at least 1, not 0"),
     "workers": (["--model", "jem", "--workers", "0"], "workers must be at least 1, not 0"),
     "device": (["--model", "jem", "--device", "foo"], "device 'foo' cannot be used"),
     "device without values": (["--model", "jem", "--device", "meta"], "device 'meta' cannot be used"),
@@ -157,28 +195,36 @@ def test_a_device_that_is_not_there_is_one_line(call: Call, place: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        ["run"],
-        ["run", "--model", "jem", "--format", "yaml"],
-        ["run", "--model", "jem", "--limit", "ten"],
-        ["run", "--modle", "jem"],
-        ["ran"],
-        ["list", "moduls"],
+        (["run"], "--model"),
+        (["run", "--model", "jem", "--format", "yaml"], "--format"),
+        (["run", "--model", "jem", "--limit", "ten"], "--limit"),
+        (["run", "--modle", "jem"], "--modle"),
+        (["ran"], "ran"),
+        (["list", "moduls"], "moduls"),
     ],
 )
-def test_bad_usage_is_exit_code_2_without_a_traceback(arguments: list[str], call: Call, place: Path) -> None:
+def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str], words: str, call: Call, place: Path) -> None:
     answer = call(*arguments)
     assert answer.code == 2
     assert answer.out == ""
-    assert "Usage" in answer.err
-    assert "Traceback" not in answer.err
+    assert answer.err.startswith("jembench: ")
+    assert answer.err.endswith("See `jembench --help`.\n")
+    assert answer.err.count("\n") == 1
+    assert words in answer.err
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["train", "jme"], ["train", "absent.toml"], ["gate", "--model", "jme"], ["leaderboard", "--track", "digit"]],
-    ids=["train name", "train file", "gate", "leaderboard"],
+    [
+        ["train", "jme"],
+        ["train", "absent.toml"],
+        ["train", "jem", "--device", "foo"],
+        ["gate", "--model", "jme"],
+        ["leaderboard", "--track", "digit"],
+    ],
+    ids=["train name", "train file", "train device", "gate", "leaderboard"],
 )
 def test_bad_input_of_other_commands(
     arguments: list[str], call: Call, place: Path, tree: Callable[[Path], dict[str, str]]
@@ -296,7 +342,8 @@ def test_the_version(call: Call) -> None:
 
 def test_without_arguments_there_is_help(call: Call) -> None:
     answer = call()
-    assert "Usage" in answer.out + answer.err
+    assert (answer.code, answer.err) == (0, "")
+    assert "Usage" in answer.out
 
 
 def test_help_and_lists_load_no_torch() -> None:
@@ -322,3 +369,79 @@ for arguments in ("--help", "run --help", "--version", "list models", "list trac
 def test_it_is_a_module_too() -> None:
     done = subprocess.run([sys.executable, "-m", "jembench", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"jembench {jembench.__version__}\n"
+
+
+def test_a_gradient_that_is_no_number_is_an_empty_cell(call: Call, place: Path) -> None:
+    """sqrt has no gradient at 0, and digits have many pixels of 0; what needs the logits alone is measured."""
+    answer = call("run", "--model", "models.py:root", "--suite", "ood", "--limit", 20, "--format", "json")
+    assert answer.code == 0
+    (document,) = [ResultDocument.model_validate(item) for item in json.loads(answer.out)]
+    for name in ("textures/mass/auroc", "noise/mass/fpr95", "mean/mass/auroc"):
+        assert document.metric(name).value is None
+        assert "NaN on" in document.metric(name).reason
+    assert document.metric("noise/max_py/auroc").value is not None
+    assert document.metric("noise/log_px/auroc").value is not None
+    text = call("run", "--model", "models.py:root", "--suite", "ood", "--limit", 20)
+    assert text.code == 0
+    assert "NaN on" in text.out
+
+
+def test_models_of_the_same_name_are_told_apart(call: Call, place: Path) -> None:
+    """By the start of their fingerprints; one that is named in two ways is one row."""
+    for folder, seed in (("a", 1), ("b", 2)):
+        Path(folder).mkdir()
+        Path(folder, "net.py").write_text(
+            f"import torch\ndef build():\n    torch.manual_seed({seed})\n"
+            "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+        )
+    chosen = ["-m", "a/net.py:build", "-m", "b/net.py:build", "-m", "./a/net.py:build"]
+    answer = call("run", *chosen, "-s", "accuracy", "--limit", 10, "-f", "json", "-q")
+    models = [item["model"] for item in json.loads(answer.out)]
+    assert [model["name"] for model in models] == [f"net.build-{model['fingerprint'][:6]}" for model in models]
+    assert len(models) == len({model["name"] for model in models}) == 2
+    alone = call("run", "-m", "a/net.py:build", "-s", "accuracy", "--limit", 10, "-f", "json", "-q")
+    assert json.loads(alone.out)[0]["model"]["name"] == "net.build"
+
+
+def test_a_chunk_that_suites_share_is_counted_once(call: Call, place: Path) -> None:
+    options = ["run", "-m", "oracle", "-t", "gauss", "-s", "accuracy,calibration", "--limit", 20]
+    assert "2 of 2 chunks computed" in call(*options).out
+    assert "nothing to compute: all 2 chunks were there" in call(*options).out
+
+
+def test_an_interrupt_is_one_line_and_130(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "run", interrupted)
+    answer = call("run", "-m", "oracle", "-t", "gauss", "-s", "accuracy", "--limit", 20)
+    assert (answer.code, answer.out) == (130, "")
+    assert answer.err == "jembench: interrupted; what was computed is kept\n"
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "json"])
+def test_a_terminal_that_knows_ascii_only_gets_no_traceback(oracle: Result, format: str) -> None:
+    """Question marks in a table; markdown is for files and stays UTF-8, JSON is ASCII by itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jembench", *options(oracle), "--format", format],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert done.stdout.decode()
+    assert done.stdout.isascii() or format == "markdown"
+
+
+def test_training_leaves_a_folder_that_can_be_evaluated(call: Call, place: Path) -> None:
+    Path("own.toml").write_text(
+        'track = "digits"\nabout = "a test"\n[model]\nkind = "softmax"\nwidth = 2\n[training]\niterations = 2\n'
+    )
+    assert call("train", "own.toml", "--output", "own", "--quiet").code == 0
+    assert Path("own/recipe.toml").read_bytes() == Path("own.toml").read_bytes()
+    answer = call("run", "-m", "own/recipe.toml", "-s", "accuracy", "--limit", 10, "-f", "json", "-q")
+    assert json.loads(answer.out)[0]["model"]["name"] == "own"
+    again = call("train", "own.toml", "--output", "own", "--quiet")
+    assert (again.code, again.out) == (2, "")
+    assert "already holds a finished training run" in again.err

@@ -1,19 +1,22 @@
 """The engine: every chunk once, the same bytes whoever computes them, and results from records alone."""
 
 import json
+import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
 
 import jembench
-from jembench import data, engine, report, zoo
+from jembench import data, engine, provenance, report, zoo
 from jembench.api import Result
 from jembench.models.oracle import Oracle
 from jembench.plan import plan
@@ -107,7 +110,7 @@ def test_one_pass_of_the_model_serves_all_suites(tmp_path: Path) -> None:
     for suite in ("accuracy", "calibration", "ood", "all"):
         result = jembench.evaluate(model, suite, track="gauss", output=tmp_path)
     assert calls == {"logits": 7, "log_density": 6}
-    assert result.outcome.computed == 0
+    assert not result.outcome.computed
     assert result.outcome.document.cost.forwards == 180 * (7 + 6)
     assert result.outcome.document.cost.gradients == 180 * 6
 
@@ -116,7 +119,7 @@ def test_the_order_of_the_suites_does_not_matter(tmp_path: Path, oracle: Result)
     for suite in ("ood", "accuracy", "calibration"):
         jembench.evaluate("oracle", suite, track="gauss", output=tmp_path)
     result = jembench.evaluate("oracle", "all", track="gauss", output=tmp_path)
-    assert result.outcome.computed == 0
+    assert not result.outcome.computed
     assert records(tmp_path) == records(oracle.folder.parents[4])
     assert measured(result) == measured(oracle)
 
@@ -130,10 +133,10 @@ def test_several_plans_are_computed_in_one_run(tmp_path: Path) -> None:
     outcomes = engine.run(plans, Store.open(tmp_path), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 7) for done in range(8)]
     assert [outcome.document.suite for outcome in outcomes] == ["ood", "calibration"]
-    assert [(outcome.chunks, outcome.computed, outcome.cached) for outcome in outcomes] == [
-        (6, 6, False),
-        (2, 2, False),
-    ]
+    first, second = outcomes
+    assert (len(first.chunks), len(second.chunks)) == (6, 2)
+    assert (first.computed, second.computed) == (first.chunks, second.chunks)
+    assert len(first.chunks | second.chunks) == 7
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -152,7 +155,8 @@ def test_noise_does_not_depend_on_workers_or_order(tmp_path: Path) -> None:
     one = jembench.evaluate(model, "all", track="gauss", output=tmp_path / "one")
     jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path / "two", limit=180)
     two = jembench.evaluate(model, "all", track="gauss", output=tmp_path / "two", workers=2)
-    assert two.outcome.computed == one.outcome.computed - 1
+    assert len(one.outcome.computed - two.outcome.computed) == 1
+    assert two.outcome.computed < one.outcome.computed == one.outcome.chunks
     assert records(tmp_path / "one").items() <= records(tmp_path / "two").items()
     assert measured(one) == measured(two)
     other = jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path / "one", seed=1)
@@ -185,7 +189,7 @@ def test_logits_that_are_no_numbers_are_refused_and_named(tmp_path: Path, value:
     assert len(records(tmp_path)) == 1
     assert not list(tmp_path.rglob(RESULT))
     result = jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path, limit=180)
-    assert (result.outcome.chunks, result.outcome.computed) == (1, 0)
+    assert (len(result.outcome.chunks), len(result.outcome.computed)) == (1, 0)
 
 
 def test_a_model_object_cannot_travel_to_workers(tmp_path: Path) -> None:
@@ -245,7 +249,8 @@ def test_what_a_model_cannot_do_is_an_empty_cell_with_its_reason(
     for table in report.tables([result.outcome.document]):
         report.rich(table)
     again = jembench.evaluate(model, "all", track="gauss", output=tmp_path, limit=60)
-    assert again.outcome.cached
+    assert not again.outcome.computed
+    assert again.outcome.document == result.outcome.document  # with its times: not made again
 
 
 def test_a_damaged_chunk_is_named_and_computed_again_once_it_is_gone(tmp_path: Path) -> None:
@@ -282,3 +287,158 @@ def test_a_result_holds_the_digest_of_every_chunk(oracle: Result, tree: Callable
     kept = {Path(name).stem: digest for name, digest in tree(oracle.folder.parents[4]).items() if "/chunks/" in name}
     chunks = oracle.outcome.document.chunks
     assert {chunk.key: kept[chunk.key] for chunk in chunks} == {chunk.key: chunk.sha256 for chunk in chunks}
+
+
+GLOBAL = """
+import random
+import numpy as np
+import torch
+
+
+class Model(torch.nn.Module):
+    def forward(self, x):
+        noise = torch.rand(len(x), 10) + torch.from_numpy(np.random.rand(len(x), 10)).float() + random.random()
+        return x.flatten(1)[:, :10] + noise
+
+
+def build():
+    return Model()
+"""
+
+
+def test_a_model_that_draws_from_the_global_generators_gives_the_same_numbers(tmp_path: Path) -> None:
+    """On every run, by any number of workers, in any order; no two chunks draw the same."""
+    source = tmp_path / "noisy.py"
+    source.write_text(GLOBAL)
+    model = f"{source}:build"
+    one = jembench.evaluate(model, "ood", track="gauss", output=tmp_path / "one")
+    torch.rand(3)
+    again = jembench.evaluate(model, "ood", track="gauss", output=tmp_path / "again")
+    two = jembench.evaluate(model, "ood", track="gauss", output=tmp_path / "two", workers=2)
+    assert records(tmp_path / "one") == records(tmp_path / "again") == records(tmp_path / "two")
+    assert measured(one) == measured(again) == measured(two)
+    assert len(one.outcome.computed) == 12
+    digests = [chunk.sha256 for chunk in one.outcome.document.chunks]
+    assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.parametrize("model", ["jem", "file"])
+def test_the_callers_generators_are_left_alone(tmp_path: Path, model: str) -> None:
+    """Loading, probing and measuring draw from streams of their own."""
+    if model == "file":
+        (tmp_path / "noisy.py").write_text(GLOBAL)
+        model = f"{tmp_path / 'noisy.py'}:build"
+
+    def states() -> tuple[object, ...]:
+        words = np.random.get_state()[1]  # noqa: NPY002
+        return torch.random.get_rng_state().tolist(), words.tolist(), random.getstate()
+
+    before = states()
+    jembench.evaluate(model, "ood", limit=20, output=tmp_path / "store")
+    assert states() == before
+    if model != "jem":
+        jembench.evaluate(engine.foreign.build(model, None), "ood", limit=20, output=tmp_path / "object")
+        assert states() == before
+
+
+class Roots(torch.nn.Module):
+    """Its gradient is infinite or NaN where a pixel is 0; its logits are numbers everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sqrt().flatten(1)[:, :10]
+
+
+def test_a_gradient_that_is_no_number_is_recorded_and_not_an_error(tmp_path: Path) -> None:
+    result = jembench.evaluate(Roots(), "ood", limit=60, output=tmp_path)
+    found = result.metrics["textures/mass/auroc"]
+    assert (found.value, "NaN" in str(found.reason)) == (None, True)
+    assert result.metrics["textures/max_py/auroc"].value is not None
+    norms = result.records("ood")["mass"]
+    assert norms.isna().any()
+
+
+class Shapes:
+    """A model whose outputs fit the probe, and nothing that comes after it."""
+
+    normalized = False
+
+    def __init__(self, shape: Callable[[int], tuple[int, ...]]) -> None:
+        self.shape = shape
+
+    def logits(self, x: Tensor) -> Tensor:
+        return torch.ones(self.shape(len(x)) if len(x) > 4 else (len(x), 10))
+
+
+@pytest.mark.parametrize(
+    "shape", [lambda n: (n, 9), lambda n: (1, 10), lambda n: (n, 10, 1), lambda n: ()], ids=["K", "n", "more", "none"]
+)
+def test_outputs_of_another_shape_than_the_probes_are_one_line(
+    tmp_path: Path, shape: Callable[[int], tuple[int, ...]]
+) -> None:
+    with pytest.raises(UserError, match=r"fails on examples 0-49 of 'test': ValueError: logits of 50 images") as error:
+        jembench.evaluate(Shapes(shape), "accuracy", limit=50, output=tmp_path)
+    assert "\n" not in str(error.value)
+    assert not records(tmp_path)
+
+
+class Late(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) == 20:
+            raise RuntimeError("out of\n memory")
+        return x.flatten(1)[:, :10]
+
+
+def test_a_model_that_fails_on_a_later_chunk_is_one_line_and_keeps_the_first(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fails on examples 180-199 of 'test': RuntimeError: out of memory") as error:
+        jembench.evaluate(Late(), "accuracy", limit=200, output=tmp_path)
+    assert "\n" not in str(error.value)
+    assert len(records(tmp_path)) == 1
+
+
+def test_the_clock_starts_after_model_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a chunk took is what its records took."""
+    load, images = zoo.load, data.load
+
+    def slow(original: Callable[..., Any]) -> Callable[..., Any]:
+        def slowly(*arguments: Any, **options: Any) -> Any:
+            time.sleep(1)
+            return original(*arguments, **options)
+
+        return slowly
+
+    monkeypatch.setattr(zoo, "load", slow(load))
+    monkeypatch.setattr(data, "load", slow(images))
+    result = jembench.evaluate("oracle", "accuracy", track="gauss", limit=10, output=tmp_path)
+    assert result.outcome.document.cost.seconds < 0.5
+
+
+def test_records_keep_the_environment_they_were_computed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is assembled elsewhere, of records from both, names both."""
+    here = provenance.environment("cpu")
+    other = here.model_copy(update={"processor": "Z80", "packages": {**here.packages, "torch": "0.1"}})
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "environment", lambda device: other)
+        jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
+    calibration = jembench.evaluate("oracle", "calibration", track="gauss", output=tmp_path)
+    assert len(calibration.outcome.computed) == 1
+    found = calibration.outcome.document.provenance.environments
+    assert sorted(item.processor for item in found) == sorted([here.processor, "Z80"])
+    assert other in found
+    assert here in found
+    result = jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
+    assert result.outcome.document.provenance.environments == [other]
+    (result.folder / RESULT).unlink()
+    again = jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
+    assert not again.outcome.computed
+    assert again.outcome.document.provenance.environments == [other]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"seconds": 1}', '{"seconds": null, "peak_memory_mb": 1}'])
+def test_a_cost_of_another_form_is_one_line(tmp_path: Path, content: str) -> None:
+    first = jembench.evaluate("oracle", "accuracy", track="gauss", limit=10, output=tmp_path)
+    (first.folder / RESULT).unlink()
+    (path,) = tmp_path.rglob("*.cost.json")
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"the cost of chunk .* is damaged") as error:
+        jembench.evaluate("oracle", "accuracy", track="gauss", limit=10, output=tmp_path)
+    assert "\n" not in str(error.value)

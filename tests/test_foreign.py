@@ -12,7 +12,7 @@ from torch import nn
 
 from jembench import data, foreign, zoo
 from jembench.models.softmax import Softmax
-from jembench.types import UserError
+from jembench.types import UserError, capabilities
 
 TRACK = data.track("digits")
 HEAD = "import torch\nfrom torch import nn\n"
@@ -208,14 +208,133 @@ def test_a_fingerprint_sees_a_users_source_and_is_the_same_in_every_process(writ
     assert spec.capabilities == {"classifier", "density"}
 
 
-def test_a_build_with_random_weights_is_refused(tmp_path):
+RANDOM = """
+import random
+import numpy as np
+class Affine(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+        self.register_buffer("shift", torch.tensor([random.random(), np.random.rand()], dtype=torch.float64))
+    def forward(self, x):
+        return self.linear(x.flatten(1)) + self.shift.sum().float()
+def build():
+    return Affine()
+"""
+
+
+def test_a_build_with_random_weights_is_the_same_every_time(write):
+    """Whatever was drawn before, by torch, numpy or Python; the caller's generators stay where they were."""
+    reference = f"{write(RANDOM)}:build"
+    spec = zoo.resolve(reference, track="digits")
+    torch.rand(3)
+    before = torch.random.get_rng_state()
+    one, two = zoo.load(spec), zoo.load(spec)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for (name, tensor), other in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
+        assert torch.equal(tensor, other), name
+
+
+@pytest.mark.parametrize(
+    "seed", ["int.from_bytes(os.urandom(4), 'little')", "time.time_ns() % 2**32"], ids=["urandom", "clock"]
+)
+def test_a_build_that_varies_is_refused(write, seed):
     """The fingerprint would be of one model, and the records of another."""
-    source = tmp_path / "mine.py"
-    source.write_text(
-        "import torch\ndef build():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
-    )
-    spec = zoo.resolve(f"{source}:build", track="digits")
+    spec = zoo.resolve(f"{write('import os, time' + linear(seed))}:build", track="digits")
     with pytest.raises(UserError, match="another one each time it is built"):
         zoo.load(spec)
-    source.write_text(source.read_text().replace("    return", "    torch.manual_seed(0)\n    return"))
-    zoo.load(zoo.resolve(f"{source}:build", track="digits"))
+
+
+def test_a_neighbour_may_be_imported_inside_build(write):
+    neighbour = write("TAIL = 3\n")
+    path = write(f"def build():\n    from {neighbour.stem} import TAIL\n    return nn.Linear(TAIL, 2)\n")
+    before = list(sys.path)
+    assert isinstance(foreign.build(f"{path}:build", None), Softmax)
+    assert sys.path == before
+
+
+class Sampling(nn.Module):
+    """A network that can also draw images, and says nothing about logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = module()
+
+    def forward(self, x):
+        return self.network(x)
+
+    def sample(self, n):
+        return torch.zeros(n)
+
+
+class Head(nn.Module):
+    """A network whose last layer is called ``logits``: not the method of the contract."""
+
+    def __init__(self):
+        super().__init__()
+        self.logits = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.logits(x.flatten(1))
+
+
+class HeadAndDensity(Head):
+    normalized = False
+
+    def log_density(self, x):
+        return -x.flatten(1).square().sum(1)
+
+
+@pytest.mark.parametrize("kind", [Sampling, Head])
+def test_a_module_without_logits_of_its_own_is_wrapped(kind):
+    made = kind()
+    model = foreign.behind_contract(made, "m")
+    assert isinstance(model, Softmax)
+    x = torch.rand((3, 1, 8, 8))
+    assert torch.equal(model.logits(x), made(x))
+    assert zoo.in_memory(made, track="digits", name="m").capabilities == {"classifier", "density"}
+
+
+def test_a_submodule_called_logits_is_no_capability():
+    """And nobody calls it with images."""
+    assert capabilities(HeadAndDensity()) == {"density"}
+    assert zoo.in_memory(HeadAndDensity(), track="digits", name="m").capabilities == {"density"}
+
+
+IN_PLACE = """
+class Model:
+    normalized = True
+    def log_density(self, x):
+        x -= 0.5
+        return -x.flatten(1).square().sum(1)
+def build():
+    return Model()
+"""
+PROBED = """
+class Model(nn.Module):
+    def forward(self, x):
+        if len(x) != 2:
+            raise ValueError("two\\nlines")
+        return x.flatten(1)[:, :10]
+def build():
+    return Model()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [(IN_PLACE, "RuntimeError: a leaf"), (PROBED, "ValueError: two lines")], ids=["leaf", "probed"]
+)
+def test_a_model_that_fails_after_its_probe_is_one_line(write, body, words):
+    """On the four images of its fingerprint."""
+    with pytest.raises(UserError, match=f"cannot be used: {words}") as error:
+        zoo.resolve(f"{write(body)}:build", track="digits")
+    assert "\n" not in str(error.value)
+
+
+def test_a_scripted_module_is_a_model():
+    """Its class has no method but forward; a copy of it is what is evaluated."""
+    scripted = torch.jit.script(module())
+    spec = zoo.in_memory(scripted, track="digits", name="scripted")
+    assert spec.capabilities == {"classifier", "density"}
+    x = torch.rand((3, 1, 8, 8))
+    assert torch.equal(spec.module.logits(x), module()(x))

@@ -1,7 +1,8 @@
 """Plans: a key depends on what the records depend on, and on nothing else."""
 
+import re
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -140,10 +141,25 @@ def test_a_limit_beyond_every_source_changes_no_record_and_no_protocol() -> None
     assert (keys(large), large.protocol, large.key) == (keys(whole), whole.protocol, whole.key)
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_below_one_is_refused(limit: int) -> None:
-    with pytest.raises(UserError, match=f"limit must be at least 1, not {limit}"):
+@pytest.mark.parametrize("limit", [0, -1, 1.5, 2.0, "3", True])
+def test_a_limit_that_is_no_count_is_refused(limit: Any) -> None:
+    """True is 1, and 2.0 is 2, under another key."""
+    with pytest.raises(UserError, match=re.escape(f"limit must be a whole number of at least 1, not {limit!r}")):
         plan(MODEL, "accuracy", track=TRACK, limit=limit)
+
+
+@pytest.mark.parametrize("seed", [1.0, "1", None, True])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    with pytest.raises(UserError, match=re.escape(f"seed must be a whole number, not {seed!r}")):
+        plan(MODEL, "accuracy", track=TRACK, seed=seed)
+
+
+def test_a_result_is_of_one_model_even_without_records() -> None:
+    """Two models that can do nothing have no chunk to tell them apart."""
+    nothing = replace(MODEL, capabilities=frozenset())
+    one, two = (plan(replace(nothing, fingerprint=name * 64), "accuracy", track=TRACK) for name in "ab")
+    assert not one.jobs
+    assert one.key != two.key
 
 
 def test_an_unknown_suite_gets_the_nearest_name() -> None:

@@ -51,7 +51,7 @@ def test_the_shipped_recipes_parse_and_build(path):
     recipe = read_recipe(path)
     track = data.track(recipe.track)
     assert track.name == path.parent.parent.name
-    model = zoo.build(recipe.model, track=track, sampling=recipe.sampling)
+    model = zoo.build(recipe, track)
     assert type(model).__name__.lower() == recipe.model.kind
 
 
@@ -101,7 +101,9 @@ def test_unknown_keys_and_impossible_values_are_named(refused, line, key):
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
-        ('kind = "softmax"', 'kind = "glow"', "model.kind: "),
+        ('kind = "softmax"', 'kind = "glow"', "unknown model.kind 'glow' (known: "),
+        ('kind = "softmax"', 'kind = "softmaxx"', "unknown model.kind 'softmaxx'; did you mean 'softmax'?"),
+        ("width = 4", 'width = 4\nnetwork = "smal"', "unknown model.network 'smal'; did you mean 'small'?"),
         ('kind = "softmax"', 'kind = "jem"', "a jem needs a [sampling] part"),
         ("width = 4", "", "model.width: Field required"),
         ("width = 4", "width = 4\nstd = 0.0", "model.std: "),
@@ -118,6 +120,14 @@ def test_missing_keys_and_impossible_combinations_are_named(refused, old, new, k
 @pytest.mark.parametrize("text", ["track = ", "[model", "a = 1\na = 2\n", b"\xff\xfe\0", '{"track": "digits"}'])
 def test_what_is_not_toml_is_refused(refused, text):
     assert "not a readable recipe" in refused(text)
+
+
+def test_a_recipe_may_be_asked_for_by_track(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(SOFTMAX)
+    assert read_recipe(path, track="digits") == read_recipe(path)
+    with pytest.raises(UserError, match="is a recipe of track 'digits', not 'gauss': use --track digits"):
+        read_recipe(path, track="gauss")
 
 
 def test_a_missing_file_and_a_folder_are_no_recipe(tmp_path):

@@ -115,3 +115,25 @@ def test_a_missing_metric_is_a_dash_and_its_reason_a_note(oracle: Result) -> Non
     markdown = report.markdown([document.model_copy(update={"metrics": empty})])
     assert "—" in markdown
     assert "no density" in markdown
+
+
+def test_a_reason_stands_under_every_table_with_an_empty_cell_and_under_no_other(oracle: Result) -> None:
+    """Here the OOD table alone, whatever table is first."""
+    document = oracle.outcome.document
+    gone = [
+        replace(item, value=None, low=None, high=None, reason="no density") if item.variant == "mass" else item
+        for item in document.metrics
+    ]
+    made = report.tables([document.model_copy(update={"metrics": gone})])
+    assert len(made) == 4
+    for table in made:
+        assert ("— oracle: no density" in table.notes) == table.title.startswith("OOD")
+
+
+def test_a_temperature_of_platts_targets_is_noted_by_name(digits: dict[str, Result]) -> None:
+    """It was set by doubt: the validation split has no error."""
+    document = digits["jem"].outcome.document
+    for method, expected in ((report.PLATT, ["jem"]), ("maximum likelihood", [])):
+        metrics = [replace(item, method=method) if item.name == "temperature" else item for item in document.metrics]
+        notes = report.tables([document.model_copy(update={"metrics": metrics})])[1].notes
+        assert [note.split()[0] for note in notes if "doubt sets its T" in note] == expected

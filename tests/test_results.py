@@ -33,8 +33,12 @@ def test_the_file_says_all_that_a_reader_needs(oracle: Result) -> None:
         assert {"value", "low", "high", "method", "n", "better", "reason"} <= set(metric)
     assert content["cost"]["seconds"] > 0
     assert content["cost"]["peak_memory_mb"] > 0
-    assert {"numpy", "torch"} <= set(content["provenance"]["packages"])
-    assert content["provenance"]["jembench"] == jembench.__version__
+    (environment,) = content["provenance"]["environments"]
+    assert {"numpy", "torch"} <= set(environment["packages"])
+    assert environment["jembench"] == jembench.__version__
+    assert content["chunks"][0]["measurement"] == {"name": "logits", "version": 1}
+    for metric in content["metrics"]:
+        assert "tolerance" in metric
 
 
 def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -125,7 +129,8 @@ def test_the_commit_is_never_that_of_the_users_folder(tmp_path: Path, monkeypatc
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     built = Path(jembench.__file__).parent / "_build.json"
     result = jembench.evaluate("oracle", "accuracy", track="gauss", limit=10)
-    found = result.outcome.document.provenance.commit
+    (environment,) = result.outcome.document.provenance.environments
+    found = environment.commit
     assert found == provenance.commit()
     assert found != head
     assert (found is None) or built.exists()

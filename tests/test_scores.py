@@ -22,7 +22,7 @@ MEASUREMENTS = {measurement.name: measurement for measurement in (Logits(), Inpu
 
 def scored(model, images):
     """Every score of ``images``, by way of the measurement and the column that it names."""
-    batch = Batch(images, torch.full((len(images),), -1))
+    batch = Batch(images, torch.full((len(images),), -1), torch.arange(len(images)), 256)
     records = {name: made.columns(model, batch, seeding.generator()) for name, made in MEASUREMENTS.items()}
     return {score.name: score.compute(records[score.measurement][score.column]) for score in scores.SCORES}
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 
 import numpy as np
 import pytest
@@ -141,3 +142,41 @@ def test_an_unknown_layout_of_the_state_is_an_error_not_a_wrong_stream(monkeypat
     monkeypatch.setattr(seeding, "_STATE_BYTES", 5000)
     with pytest.raises(RuntimeError, match="seeding must be adapted"):
         seeding.generator("layout")
+
+
+def draws() -> list[float]:
+    """A number of each global generator."""
+    return [torch.rand(1, dtype=torch.float64).item(), np.random.rand(), random.random()]  # noqa: NPY002
+
+
+def states() -> tuple[bytes, bytes, object]:
+    return torch.random.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes(), random.getstate()  # noqa: NPY002
+
+
+def test_forked_gives_the_same_draws_for_the_same_key_and_leaves_no_trace():
+    """Of torch, numpy and Python; whatever was drawn before, nested, and if the work in it fails."""
+    before = states()
+    with seeding.forked("a", 1):
+        first = draws()
+        with seeding.forked("b"):
+            inner = draws()
+        more = draws()
+    assert states() == before
+    draws()
+    before = states()
+    with seeding.forked("a", 1):
+        assert draws() == first
+        assert draws() == more
+    with pytest.raises(KeyError), seeding.forked("b"):
+        raise KeyError(draws() == inner)
+    assert states() == before
+    with seeding.forked("b"):
+        assert draws() == inner
+    assert all(one != other for one, other in zip(first, inner, strict=True))
+
+
+def test_forked_fills_the_whole_state_of_torch():
+    """Not the 32 bits that ``torch.manual_seed`` starts from."""
+    with seeding.forked("a"):
+        drawn = torch.rand(700)
+    assert torch.equal(drawn, torch.rand(700, generator=seeding.generator("a")))

@@ -1,6 +1,5 @@
 """The store: what was put is what comes back, whole or not at all, and damage is an error, never another number."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -124,10 +123,11 @@ def test_a_missing_chunk_and_a_broken_cost_are_user_errors(tmp_path: Path) -> No
         kept.get(key)
     kept.put(key, store.encode(COLUMNS), COST)
     (path,) = tmp_path.rglob("*.cost.json")
-    for content in ("", "[]", json.dumps({"seconds": 1}), json.dumps({"seconds": None, "peak_memory_mb": 1})):
+    for content in ("", "{", '{"seconds": '):
         path.write_text(content)
-        with pytest.raises(UserError, match="not readable"):
+        with pytest.raises(UserError, match="not readable") as error:
             kept.cost(key)
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("fault", ["fsync", "rename", "write"])
@@ -198,8 +198,10 @@ def test_a_store_of_another_schema_is_refused(
 
 
 def test_other_things_beside_the_store_are_none_of_its_business(tmp_path: Path) -> None:
-    for name in ("vacation", "v1a", "version", "notes"):
+    for name in ("vacation", "v1a", "version", "notes", "v2"):
         (tmp_path / name).mkdir()
+    (tmp_path / "v3").touch()
+    store.write(tmp_path / "v1a" / "chunks" / "x.parquet", b"of somebody else")
     assert Store.open(tmp_path).root == tmp_path / "v1"
 
 

@@ -11,11 +11,21 @@ from torch import nn
 
 from jembench import baselines, data, seeding, training, zoo
 from jembench.models.jem import JEM
-from jembench.recipes import Recipe
+from jembench.recipes import Recipe, read_recipe
 from jembench.sgld import SGLD
 from jembench.types import UserError
 
 SAMPLING = {"steps": 3, "buffer": 64}
+TOML = """
+track = "digits"
+about = "a test"
+[model]
+kind = "softmax"
+width = 4
+[training]
+iterations = 12
+batch = 8
+"""
 
 
 def recipe(kind="jem", sampling=SAMPLING, **changes):
@@ -96,7 +106,7 @@ def test_the_chains_travel_with_the_weights(uninterrupted):
     moved = (chains != fresh).flatten(1).any(1).sum().item()
     assert len(chains) == 64
     assert 8 <= moved <= 12 * 8
-    model = zoo.build(recipe().model, track=data.track("digits"), sampling=recipe().sampling)
+    model = zoo.build(recipe(), data.track("digits"))
     model.load_state_dict(uninterrupted["jem"])
     start = model.sample(64, generator=seeding.generator("s"), start="buffer", steps=0)
     assert sorted(start.sum((1, 2, 3)).tolist()) == pytest.approx(sorted(chains.clamp(0, 1).sum((1, 2, 3)).tolist()))
@@ -105,11 +115,31 @@ def test_the_chains_travel_with_the_weights(uninterrupted):
 def test_a_run_does_not_overwrite_another(tmp_path):
     interrupt(recipe(), tmp_path / "half", 6)
     training.train(recipe("softmax"), tmp_path / "done")
-    for name in ("half", "done"):
+    for name, words in (("half", "a training run: .* or go on with --resume"), ("done", "a finished training run: ")):
         before = {item.name: item.read_bytes() for item in (tmp_path / name).iterdir()}
-        with pytest.raises(UserError, match="already holds a training run"):
+        with pytest.raises(UserError, match=f"already holds {words}"):
             training.train(recipe(), tmp_path / name)
         assert {item.name: item.read_bytes() for item in (tmp_path / name).iterdir()} == before
+
+
+def test_the_recipe_lies_beside_the_weights_from_the_start(tmp_path):
+    """So that the folder of a run, also of one that was killed, says what it is and can be evaluated."""
+    source, folder = tmp_path / "source.toml", tmp_path / "run"
+    source.write_text("# by hand\n" + TOML)
+    made = read_recipe(source)
+    interrupt(made, folder, 6, source=source)
+    assert (folder / baselines.RECIPE).read_bytes() == source.read_bytes()
+    training.train(made, folder, source=folder / baselines.RECIPE, resume=True)
+    assert sorted(item.name for item in folder.iterdir()) == [baselines.RECIPE, baselines.WEIGHTS]
+    assert (folder / baselines.RECIPE).read_bytes() == source.read_bytes()
+    spec = zoo.resolve(str(folder / baselines.RECIPE), track="digits")
+    assert (spec.name, zoo.load(spec).training) == ("run", False)
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match="device 'foo' cannot be used: "):
+        training.train(recipe(), tmp_path / "new", device="foo")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("after", [None, 4])

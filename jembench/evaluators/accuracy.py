@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.evaluators.contract import Metric, Need, RecordBatch, gather, metric
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, gather
 from jembench.evaluators.logits import Logits
 from jembench.metrics import classification
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
     from jembench.data.sets import Track
 
+ACCURACY = Kind("accuracy", "higher", 0.005)
 
+
+@dataclass(frozen=True)
 class Accuracy:
     """Top-1 accuracy with Wilson's interval."""
 
@@ -28,13 +32,12 @@ class Accuracy:
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
         """``label`` and ``prediction``."""
-        return {"label": batch.columns["label"], "prediction": batch.columns["logits"].argmax(axis=1)}
+        return {"label": batch.columns["label"], "prediction": classification.prediction(batch.columns["logits"])}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """``test/accuracy``."""
         test = gather(batches, "logits", "label").get("test")
         if test is None:
-            return [Metric("accuracy", "test", better="higher", reason="the model gives no logits")]
-        correct = test["logits"].argmax(axis=1) == test["label"]
-        estimate = classification.accuracy(correct)
-        return [metric(estimate, "accuracy", source="test", n={"test": len(correct)}, better="higher")]
+            return [ACCURACY.missing("the model gives no logits", source="test")]
+        correct = classification.prediction(test["logits"]) == test["label"]
+        return [ACCURACY.of(classification.accuracy(correct), source="test", n={"test": len(correct)})]

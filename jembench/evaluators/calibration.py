@@ -1,7 +1,8 @@
 r"""Evaluator ``calibration``: does p(y|x) mean what it says?
 
-Two rows: ``raw`` logits f(x), and their ``temperature`` twin f(x) / T with T fitted by maximum likelihood on the
-validation split (Guo et al., ICML 2017). Each has
+Two rows: ``raw`` logits f(x), and their ``temperature`` twin f(x) / T with T fitted on the validation split by
+maximum likelihood (Guo et al., ICML 2017), or where that has no optimum as
+:mod:`jembench.metrics.temperature` says; the method is that of the metric ``validation/temperature``. Each has
 
 - ``nll`` and ``brier``, proper scores: means over examples with a confidence interval;
 - ``ece15``, ``ece20``: expected calibration error of the confidence with 15 and 20 equal-width bins, the last one
@@ -13,16 +14,17 @@ validation split (Guo et al., ICML 2017). Each has
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jembench import seeding
-from jembench.evaluators.contract import Direction, Metric, Need, RecordBatch, gather, metric
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, gather
 from jembench.evaluators.logits import Logits
 from jembench.metrics import calibration, classification, debiased, intervals
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.temperature import temperature as fit_temperature
+from jembench.metrics.temperature import fit_temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +32,19 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 VARIANTS = ("raw", "temperature")
-NAMES = ("nll", "brier", "ece15", "ece20", "adaptive_ece15", "classwise_ece15", "squared_ece15")
+KINDS = (
+    Kind("nll", "lower", 0.01),
+    Kind("brier", "lower", 0.005),
+    Kind("ece15", "lower", 0.005),
+    Kind("ece20", "lower", 0.005),
+    Kind("adaptive_ece15", "lower", 0.005),
+    Kind("classwise_ece15", "lower", 0.005),
+    Kind("squared_ece15", "lower", 0.002),
+)
+TEMPERATURE = Kind("temperature", "neither")
 
 
+@dataclass(frozen=True)
 class Calibration:
     """Calibration of the test split, raw and temperature-scaled."""
 
@@ -49,8 +61,8 @@ class Calibration:
         logits, labels = batch.columns["logits"], batch.columns["label"]
         return {
             "label": labels,
-            "prediction": logits.argmax(axis=1),
-            "confidence": classification.softmax(logits).max(axis=1),
+            "prediction": classification.prediction(logits),
+            "confidence": classification.confidence(logits),
             "nll": classification.nll(logits, labels),
             "brier": classification.brier(logits, labels),
         }
@@ -60,29 +72,24 @@ class Calibration:
         found = gather(batches, "logits", "label")
         if "test" not in found or "validation" not in found:
             reason = "the model gives no logits"
-            return [
-                Metric(name, "test", variant, better="lower", reason=reason) for variant in VARIANTS for name in NAMES
-            ]
+            result = [kind.missing(reason, source="test", variant=variant) for variant in VARIANTS for kind in KINDS]
+            return [*result, TEMPERATURE.missing(reason, source="validation")]
         validation, test = found["validation"], found["test"]
-        temperature = fit_temperature(validation["logits"], validation["label"])
+        fit = fit_temperature(validation["logits"], validation["label"])
         n = {"test": len(test["label"])}
         result = []
-        for variant, divisor in zip(VARIANTS, (1.0, temperature), strict=True):
+        for variant, divisor in zip(VARIANTS, (1.0, fit.temperature), strict=True):
             estimates = _estimates(test["logits"].astype(np.float64) / divisor, test["label"])
-            for name, estimate in estimates.items():
-                result.append(metric(estimate, name, source="test", variant=variant, n=n, better="lower"))
-        fitted: Direction = "neither"
-        fit = Estimate(temperature, None, None, "none")
-        source_n = {"validation": len(validation["label"])}
-        result.append(metric(fit, "temperature", source="validation", n=source_n, better=fitted))
-        return result
+            result += [kind.of(estimates[kind.name], source="test", variant=variant, n=n) for kind in KINDS]
+        estimate = Estimate(fit.temperature, None, None, fit.method)
+        return [*result, TEMPERATURE.of(estimate, source="validation", n={"validation": len(validation["label"])})]
 
 
 def _estimates(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, Estimate]:
     """All metrics of one set of logits ``(N, K)``; each interval resamples from a stream of its own."""
     probabilities = classification.softmax(logits)
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
+    confidence = classification.confidence(logits)
+    correct = classification.prediction(logits) == labels
 
     def rng(name: str) -> np.random.Generator:
         return seeding.rng("calibration", name)

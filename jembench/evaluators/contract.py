@@ -26,11 +26,20 @@ Direction = Literal["higher", "lower", "neither"]
 
 
 class Measurement(Protocol):
-    """A frozen dataclass: its name, version and fields are its identity."""
+    """A frozen dataclass: its name, version and fields are its identity.
+
+    Attributes:
+        name: of the measurement.
+        version: raised by every change that moves its columns.
+        requires: what the model must be able to do.
+        finite: columns in which NaN or an infinity is an error of the model and stops the run; in others they are
+            recorded, and the evaluators say so.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    requires: ClassVar[Capability]
+    requires: ClassVar[frozenset[Capability]]
+    finite: ClassVar[frozenset[str]]
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Per-example columns: scalars ``(B,)`` or vectors ``(B, K)``.
@@ -40,9 +49,9 @@ class Measurement(Protocol):
         ...
 
 
-def describe(measurement: Measurement) -> dict[str, Any]:
-    """Name, version and fields of a measurement, as JSON."""
-    return {"name": measurement.name, "version": measurement.version, **asdict(measurement)}  # type: ignore[call-overload]
+def describe(item: Measurement | Evaluator) -> dict[str, Any]:
+    """Name, version and fields of a measurement or an evaluator, as JSON."""
+    return {"name": item.name, "version": item.version, **asdict(item)}  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Need:
 class RecordBatch:
     """Stored records of one chunk: ``index``, ``label`` and the columns of the measurement."""
 
-    measurement: str
+    measurement: Measurement
     source: str
     columns: Columns
 
@@ -76,6 +85,7 @@ class Metric:
         method: how the interval was made.
         n: number of examples by source.
         better: which direction is better.
+        tolerance: how much worse it may be than a golden value before a gate fails.
         reason: why the value is missing, or what a reader must know of it.
     """
 
@@ -88,6 +98,7 @@ class Metric:
     method: str = "none"
     n: dict[str, int] = field(default_factory=dict)
     better: Direction = "neither"
+    tolerance: float | None = None
     reason: str | None = None
 
     @property
@@ -96,21 +107,34 @@ class Metric:
         return "/".join(part for part in (self.source, self.variant, self.name) if part)
 
 
-def metric(
-    estimate: Estimate,
-    name: str,
-    *,
-    source: str,
-    n: dict[str, int],
-    better: Direction = "neither",
-    variant: str = "",
-) -> Metric:
-    """A :class:`Metric` of an estimate."""
-    return Metric(name, source, variant, estimate.value, estimate.low, estimate.high, estimate.method, n, better)
+@dataclass(frozen=True)
+class Kind:
+    """What all metrics of one name share: see :class:`Metric`."""
+
+    name: str
+    better: Direction
+    tolerance: float | None = None
+
+    def of(self, estimate: Estimate, *, source: str, n: dict[str, int], variant: str = "") -> Metric:
+        """The metric of an estimate."""
+        e = estimate
+        return Metric(
+            self.name, source, variant, e.value, e.low, e.high, e.method, n, self.better, tolerance=self.tolerance
+        )
+
+    def missing(self, reason: str, *, source: str, variant: str = "") -> Metric:
+        """The metric where there is no value."""
+        return Metric(self.name, source, variant, better=self.better, tolerance=self.tolerance, reason=reason)
 
 
 class Evaluator(Protocol):
-    """Turns records into numbers; ``columns`` names its scalars."""
+    """A frozen dataclass that turns records into numbers: its fields are its settings.
+
+    Attributes:
+        name: of the evaluator.
+        version: raised by every change that moves its numbers.
+        columns: names of its scalars.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
@@ -134,10 +158,20 @@ def gather(batches: Iterable[RecordBatch], *columns: str) -> dict[str, dict[str,
 
     Returns:
         source -> column -> array; a source without a column's records lacks that column.
+
+    Raises:
+        ValueError: if two measurements give the same column of a source: they are two columns.
     """
-    parts: dict[str, dict[str, list[NDArray[Any]]]] = {}
+    parts: dict[tuple[str, str], list[NDArray[Any]]] = {}
+    origin: dict[tuple[str, str], Measurement] = {}
     for batch in batches:
         for name in columns:
             if name in batch.columns:
-                parts.setdefault(batch.source, {}).setdefault(name, []).append(batch.columns[name])
-    return {source: {name: np.concatenate(part) for name, part in found.items()} for source, found in parts.items()}
+                key = (batch.source, name)
+                if origin.setdefault(key, batch.measurement) != batch.measurement:
+                    raise ValueError(f"{name} of {batch.source} comes from {origin[key]} and from {batch.measurement}")
+                parts.setdefault(key, []).append(batch.columns[name])
+    found: dict[str, dict[str, NDArray[Any]]] = {}
+    for (source, name), part in parts.items():
+        found.setdefault(source, {})[name] = np.concatenate(part)
+    return found

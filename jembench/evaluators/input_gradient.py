@@ -25,7 +25,8 @@ class InputGradient:
 
     name: ClassVar[str] = "input_gradient"
     version: ClassVar[int] = 1
-    requires: ClassVar[Capability] = "density"
+    requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
+    finite: ClassVar[frozenset[str]] = frozenset()
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """One forward pass and one gradient.

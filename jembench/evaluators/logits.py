@@ -20,7 +20,8 @@ class Logits:
 
     name: ClassVar[str] = "logits"
     version: ClassVar[int] = 1
-    requires: ClassVar[Capability] = "classifier"
+    requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
+    finite: ClassVar[frozenset[str]] = frozenset({"logits"})
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """One forward pass without gradients; a stochastic model draws from ``generator``."""
@@ -33,7 +34,7 @@ class Logits:
                 f = model.logits(batch.images)
         count = len(batch.images)
         return {
-            "logits": f.float().cpu().numpy(),
+            "logits": f.detach().float().cpu().numpy(),
             "forwards": np.ones(count, dtype=np.int32),
             "gradients": np.zeros(count, dtype=np.int32),
         }

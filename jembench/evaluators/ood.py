@@ -10,23 +10,29 @@ share their base images.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.evaluators.contract import Direction, Measurement, Metric, Need, RecordBatch, gather, metric
+import numpy as np
+
+from jembench.evaluators.contract import Kind, Measurement, Metric, Need, RecordBatch, gather
 from jembench.evaluators.input_gradient import InputGradient
 from jembench.evaluators.logits import Logits
 from jembench.metrics import auroc, detection
-from jembench.scores import SCORES
+from jembench.scores import SCORES, Score
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from jembench.data.sets import Source, Track
 
-DIRECTIONS: dict[str, Direction] = {"auroc": "higher", "fpr95": "lower", "aupr_in": "higher", "aupr_out": "higher"}
+Scored = dict[str, "dict[str, NDArray[Any]]"]
+
+AUROC = Kind("auroc", "higher", 0.005)
+KINDS = (AUROC, Kind("fpr95", "lower", 0.02), Kind("aupr_in", "higher", 0.01), Kind("aupr_out", "higher", 0.01))
 
 
+@dataclass(frozen=True)
 class Ood:
     """OOD detection by every score, against every OOD set of the track."""
 
@@ -45,7 +51,7 @@ class Ood:
         return {
             score.name: score.compute(batch.columns[score.column])
             for score in SCORES
-            if score.measurement == batch.measurement
+            if score.measurement == batch.measurement.name
         }
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
@@ -55,42 +61,38 @@ class Ood:
         result = []
         for source in track.ood:
             for score in SCORES:
-                positive = found.get("test", {}).get(score.name)
-                negative = found.get(source.name, {}).get(score.name)
-                result += _detection(positive, negative, source.name, score.name)
-        for score in SCORES:
-            result.append(_mean(found, track.ood, score.name))
-        return result
+                result += _detection(found, source.name, score)
+        return result + [_mean(found, track.ood, score) for score in SCORES]
 
 
-def _detection(
-    positive: NDArray[np.float64] | None, negative: NDArray[np.float64] | None, source: str, score: str
-) -> list[Metric]:
+def _detection(found: Scored, source: str, score: Score) -> list[Metric]:
     """The four metrics of one set and one score."""
-    if positive is None or negative is None:
-        return [
-            Metric(name, source, score, better=better, reason=_missing(score)) for name, better in DIRECTIONS.items()
-        ]
-    n = {"test": len(positive), source: len(negative)}
+    if reason := _problem(found, ("test", source), score):
+        return [kind.missing(reason, source=source, variant=score.name) for kind in KINDS]
+    positive, negative = found["test"][score.name], found[source][score.name]
     estimates = detection.detection_estimates(positive, negative)
-    return [
-        metric(estimates[name], name, source=source, variant=score, n=n, better=better)
-        for name, better in DIRECTIONS.items()
-    ]
+    n = {"test": len(positive), source: len(negative)}
+    return [kind.of(estimates[kind.name], source=source, variant=score.name, n=n) for kind in KINDS]
 
 
-def _mean(found: dict[str, dict[str, NDArray[Any]]], sources: tuple[Source, ...], score: str) -> Metric:
+def _mean(found: Scored, sources: tuple[Source, ...], score: Score) -> Metric:
     """Mean AUROC of one score over all OOD sets."""
-    if any(score not in found.get(name, {}) for name in ("test", *(source.name for source in sources))):
-        return Metric("auroc", "mean", score, better="higher", reason=_missing(score))
-    positive = found["test"][score]
-    pairs = [(found[source.name][score], source.base) for source in sources]
-    n = {"test": len(positive), **{source.name: len(found[source.name][score]) for source in sources}}
-    estimate = auroc.mean_auroc_estimate(pairs, positive)
-    return metric(estimate, "auroc", source="mean", variant=score, n=n, better="higher")
+    names = ("test", *(source.name for source in sources))
+    if reason := _problem(found, names, score):
+        return AUROC.missing(reason, source="mean", variant=score.name)
+    pairs = [(found[source.name][score.name], source.base) for source in sources]
+    estimate = auroc.mean_auroc_estimate(pairs, found["test"][score.name])
+    n = {name: len(found[name][score.name]) for name in names}
+    return AUROC.of(estimate, source="mean", variant=score.name, n=n)
 
 
-def _missing(score: str) -> str:
-    needs = {"logits": "logits", "input_gradient": "differentiable log density"}
-    measurement = next(item.measurement for item in SCORES if item.name == score)
-    return f"the model gives no {needs[measurement]}"
+def _problem(found: Scored, sources: Iterable[str], score: Score) -> str | None:
+    """Why a score cannot be judged on these sources, if it cannot."""
+    for source in sources:
+        values = found.get(source, {}).get(score.name)
+        if values is None:
+            needs = {"logits": "logits", "input_gradient": "differentiable log density"}
+            return f"the model gives no {needs[score.measurement]}"
+        if bad := int(np.isnan(values).sum()):
+            return f"{score.title} is NaN on {bad} of {len(values)} images of {source}"
+    return None

@@ -2,10 +2,11 @@ r"""Temperature scaling: one number that calibrates logits without changing a pr
 
     T* = argmin_T  mean_i - sum_k t_ik log softmax(z_i / T)_k          (Guo et al. 2017, section 4.2)
 
-The targets t_i are not one-hot but Platt's (1999, section 2.2): (n + 1) / (n + 2) on the label, the rest shared by the
-other classes. One-hot targets have no finite optimum where every label is its row's largest logit, which is common on
-a small validation split, and the limit T -> 0 makes every later error infinitely expensive; with one example's worth
-of doubt the optimum is finite, and the difference vanishes as 1/n.
+With one-hot targets t_i this is maximum likelihood. It has no finite optimum where every label is its row's largest
+logit, which is common on a small validation split: the limit T -> 0 makes every later error infinitely expensive.
+Such **separable** data get the targets of Platt (1999, section 2.2) instead, (n + 1) / (n + 2) on the label and the
+rest shared by the other classes: one example's worth of doubt, so that the optimum is finite. It is then the doubt and
+not the data that stops T from falling, and the result says so.
 
 In b = 1/T the loss is convex, with slope and curvature
 
@@ -19,19 +20,27 @@ beyond; rows without spread make the loss constant: T = 1.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, Integers, class_labels, finite_matrix
+from jembench.metrics.arrays import Floats, class_labels, finite_matrix
 
 LOWEST, HIGHEST = 0.01, 100.0
 TOLERANCE = 1e-12
 STEPS = 200  # bisection alone needs 44
 
 
-def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Temperature T in [0.01, 100] that minimises the mean cross-entropy of `logits / T` to Platt's targets.
+class Fit(NamedTuple):
+    """A temperature in [0.01, 100] and how it was found: `maximum likelihood`, or `Platt targets` if separable."""
+
+    temperature: float
+    method: str
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Fit:
+    """The temperature T that calibrates `logits / T` best, by this module's theory.
 
     Args:
         logits: `(N, K)`.
@@ -43,26 +52,24 @@ def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     z = finite_matrix(logits, "logits")
     y = class_labels(labels, z.shape[0], classes=z.shape[1])
     z = z - z.max(axis=1, keepdims=True)
+    label = z[np.arange(y.size), y]
+    if label.any() or not z.any():
+        return Fit(_minimum(z, label), "maximum likelihood")
+    doubt = 1 / (y.size + 2)
+    wanted = (1 - doubt) * label + doubt * (z.sum(axis=1) - label) / (z.shape[1] - 1)
+    return Fit(_minimum(z, wanted), "Platt targets")
+
+
+def _minimum(z: Floats, wanted: Floats) -> float:
+    """T at the root of g, where E_{t_i}[z_i] is `wanted`."""
     if not z.any():
         return 1.0
-    wanted = _expected(z, y)
     low, high = -math.log(HIGHEST), -math.log(LOWEST)  # of log b
     if _slope(z, wanted, math.exp(low))[0] >= 0:
         return HIGHEST
     if _slope(z, wanted, math.exp(high))[0] <= 0:
         return LOWEST
     return math.exp(-_root(z, wanted, low, high))
-
-
-def _expected(z: Floats, y: Integers) -> Floats:
-    """E_{t_i}[z_i] `(N,)` under Platt's targets; with one class there is nothing to share."""
-    n, classes = z.shape
-    label = z[np.arange(n), y]
-    if classes == 1:
-        return label
-    doubt = 1 / (n + 2)
-    expected: Floats = (1 - doubt) * label + doubt * (z.sum(axis=1) - label) / (classes - 1)
-    return expected
 
 
 def _root(z: Floats, wanted: Floats, low: float, high: float) -> float:

@@ -20,8 +20,11 @@ from torch import Generator, Tensor, nn
 
 from jembench import sgld
 from jembench.models.softmax import Softmax
+from jembench.models.softmax import network as network_of
 
 if TYPE_CHECKING:
+    from jembench.data.sets import Track
+    from jembench.recipes import Recipe
     from jembench.types import Start
 
 
@@ -91,3 +94,18 @@ class JEM(Softmax):
 
         target = self.log_density if labels is None else conditional
         return sgld.chain(target, x, settings=settings, generator=generator).clamp(0, 1)
+
+
+def from_recipe(recipe: Recipe, track: Track) -> JEM:
+    """An untrained JEM with the chain and the buffer of its ``[sampling]`` part."""
+    part = recipe.sampling
+    assert part is not None  # a recipe of a jem without it is refused
+    settings = sgld.SGLD(part.steps, part.size, part.noise, bounds=(0.0, 1.0) if part.clamp else None)
+    return JEM(
+        network_of(recipe, track),
+        shape=track.shape,
+        settings=settings,
+        buffer=part.buffer,
+        mean=recipe.model.mean,
+        std=recipe.model.std,
+    )

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from jembench import sgld
 
 if TYPE_CHECKING:
+    from jembench.data.sets import Track
     from jembench.types import Start
 
 
@@ -66,3 +67,10 @@ class Oracle(nn.Module):
         centre = self.means[labels.to(self.means.device)]
         x = centre + self.sigma * sgld.noise_like(centre, generator)
         return x.reshape(n, *self.shape).clamp(0, 1)
+
+
+def for_track(track: Track) -> Oracle:
+    """The oracle of the ``gauss`` track."""
+    from jembench.data import gauss
+
+    return Oracle(torch.from_numpy(gauss.means()), sigma=gauss.SIGMA, shape=track.shape)

@@ -7,8 +7,17 @@ section 3): cross-entropy leaves this second function free, which is what the ba
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+from jembench.models import NETWORKS
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+    from jembench.recipes import Recipe
 
 
 class Softmax(nn.Module):
@@ -46,3 +55,17 @@ class Softmax(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The logits, so that the model is also an ordinary module."""
         return self.logits(x)
+
+
+def network(recipe: Recipe, track: Track) -> nn.Module:
+    """The untrained network of a recipe; its weights come from torch's global generator."""
+    module, _, name = NETWORKS[recipe.model.network].partition(":")
+    made: nn.Module = getattr(import_module(module), name)(
+        shape=track.shape, classes=track.classes, width=recipe.model.width
+    )
+    return made
+
+
+def from_recipe(recipe: Recipe, track: Track) -> Softmax:
+    """An untrained softmax classifier."""
+    return Softmax(network(recipe, track), mean=recipe.model.mean, std=recipe.model.std)

@@ -9,6 +9,7 @@ from jembench.api import Result
 from jembench.data import gauss
 from jembench.evaluators.accuracy import Accuracy
 from jembench.evaluators.contract import RecordBatch
+from jembench.evaluators.logits import Logits
 
 TRACK = data.track("gauss")
 
@@ -16,7 +17,7 @@ TRACK = data.track("gauss")
 def records(predicted: list[int], labels: list[int], cuts: tuple[int, ...] = ()) -> list[RecordBatch]:
     logits = np.eye(10, dtype=np.float32)[predicted]
     parts = zip(np.split(logits, cuts), np.split(np.array(labels), cuts), strict=True)
-    return [RecordBatch("logits", "test", {"logits": f, "label": y}) for f, y in parts]
+    return [RecordBatch(Logits(), "test", {"logits": f, "label": y}) for f, y in parts]
 
 
 def test_three_of_four() -> None:

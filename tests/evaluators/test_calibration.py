@@ -6,10 +6,12 @@ import pytest
 from jembench import data
 from jembench.api import Result
 from jembench.data import gauss
-from jembench.evaluators.calibration import NAMES, VARIANTS, Calibration
+from jembench.evaluators.calibration import KINDS, VARIANTS, Calibration
 from jembench.evaluators.contract import Metric, RecordBatch
+from jembench.evaluators.logits import Logits
 
 TRACK = data.track("gauss")
+NAMES = [kind.name for kind in KINDS]
 
 
 def simulated(n: int, scale: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +29,7 @@ def records(scale: float, *, cut: int = 0, n: int = 2000) -> list[RecordBatch]:
         logits, labels = simulated(n, scale, seed)
         cuts = [cut] if cut else []
         for f, y in zip(np.split(logits, cuts), np.split(labels, cuts), strict=True):
-            result.append(RecordBatch("logits", source, {"logits": f, "label": y}))
+            result.append(RecordBatch(Logits(), source, {"logits": f, "label": y}))
     return result
 
 
@@ -53,6 +55,17 @@ def test_temperature_undoes_overconfidence() -> None:
         )
 
 
+def test_the_temperature_says_how_it_was_found() -> None:
+    """By maximum likelihood, or where the validation split has no error by Platt's targets."""
+    sure = np.eye(10, dtype=np.float32)[np.arange(20) % 10]
+    validation = RecordBatch(Logits(), "validation", {"logits": sure, "label": sure.argmax(axis=1)})
+    for batches, method in (
+        (records(1.0, n=200), "maximum likelihood"),
+        ([validation, *records(1.0, n=200)[1:]], "Platt targets"),
+    ):
+        assert by_id(Calibration().metrics(batches, TRACK))["validation/temperature"].method == method
+
+
 def test_every_number_has_its_source_n_and_direction() -> None:
     found = by_id(Calibration().metrics(records(1.0, n=200), TRACK))
     assert set(found) == {f"test/{v}/{name}" for v in VARIANTS for name in NAMES} | {"validation/temperature"}
@@ -67,7 +80,7 @@ def test_nll_and_brier_of_one_hand_made_record() -> None:
     logits = np.log(np.array([[3.0, 1.0], [3.0, 1.0]], dtype=np.float32))
     batch = {"logits": logits, "label": np.array([0, 1])}
     found = by_id(
-        Calibration().metrics([RecordBatch("logits", source, batch) for source in ("validation", "test")], TRACK)
+        Calibration().metrics([RecordBatch(Logits(), source, batch) for source in ("validation", "test")], TRACK)
     )
     assert value(found, "test/raw/nll") == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2)
     assert value(found, "test/raw/brier") == pytest.approx((2 * 0.25**2 + 2 * 0.75**2) / 2)
@@ -84,16 +97,20 @@ def test_chunk_boundaries_do_not_matter_not_even_to_the_bootstrap() -> None:
 def test_without_either_split_all_values_are_missing_and_have_a_direction(present: tuple[str, ...]) -> None:
     """A direction, or the gate could not tell that a number went missing."""
     found = Calibration().metrics([item for item in records(1.0, n=50) if item.source in present], TRACK)
-    assert len(found) == len(VARIANTS) * len(NAMES)
-    assert all(metric.value is None and metric.reason and metric.better == "lower" for metric in found)
+    *errors, temperature = found
+    assert len(errors) == len(VARIANTS) * len(NAMES)
+    assert all(metric.value is None and metric.reason and metric.better == "lower" for metric in errors)
+    assert all(metric.tolerance for metric in errors)
+    assert (temperature.id, temperature.value, temperature.better) == ("validation/temperature", None, "neither")
+    assert temperature.reason
 
 
 def test_its_scalars_are_its_columns_and_give_the_means() -> None:
     logits, labels = simulated(100, 1.0, 0)
-    batch = RecordBatch("logits", "test", {"logits": logits, "label": labels})
+    batch = RecordBatch(Logits(), "test", {"logits": logits, "label": labels})
     scalars = Calibration().scalars(batch)
     assert tuple(scalars) == Calibration.columns
-    validation = RecordBatch("logits", "validation", batch.columns)
+    validation = RecordBatch(Logits(), "validation", batch.columns)
     found = by_id(Calibration().metrics([validation, batch], TRACK))
     assert scalars["nll"].mean() == pytest.approx(value(found, "test/raw/nll"))
     assert scalars["brier"].mean() == pytest.approx(value(found, "test/raw/brier"))

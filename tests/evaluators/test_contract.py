@@ -1,14 +1,17 @@
 """What passes between measurement and evaluator: descriptions, ids, gathered records."""
 
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from typing import ClassVar
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jembench import data
 from jembench.evaluators import EVALUATORS, evaluator
-from jembench.evaluators.contract import Metric, RecordBatch, describe, gather, metric
+from jembench.evaluators.contract import Kind, Metric, RecordBatch, describe, gather
+from jembench.evaluators.logits import Logits
 from jembench.metrics.estimate import Estimate
 
 
@@ -32,9 +35,18 @@ def test_an_id_has_no_empty_parts() -> None:
 
 
 def test_a_metric_keeps_all_of_its_estimate() -> None:
-    made = metric(Estimate(0.5, 0.25, None, "wilson"), "auroc", source="a", n={"a": 3}, better="higher", variant="mass")
+    kind = Kind("auroc", "higher", 0.005)
+    made = kind.of(Estimate(0.5, 0.25, None, "wilson"), source="a", n={"a": 3}, variant="mass")
     assert (made.value, made.low, made.high, made.method) == (0.5, 0.25, None, "wilson")
     assert (made.id, made.n, made.better, made.reason) == ("a/mass/auroc", {"a": 3}, "higher", None)
+    assert made.tolerance == 0.005
+
+
+def test_a_missing_metric_keeps_all_but_the_value() -> None:
+    """A direction and a tolerance, or no gate could tell that a number went missing."""
+    made = Kind("auroc", "higher", 0.005).missing("no density", source="a", variant="mass")
+    assert (made.id, made.value, made.reason) == ("a/mass/auroc", None, "no density")
+    assert (made.better, made.tolerance, made.n) == ("higher", 0.005, {})
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 4)), max_size=8))
@@ -45,13 +57,40 @@ def test_gather_puts_chunks_together_in_their_order(sizes: list[tuple[str, int]]
     for source, size in sizes:
         values = np.arange(counters[source], counters[source] + size)
         counters[source] += size
-        batches.append(RecordBatch("m", source, {"x": values, "y": values[:, None] * [1, 2], "other": values}))
+        batches.append(RecordBatch(Logits(), source, {"x": values, "y": values[:, None] * [1, 2], "other": values}))
     found = gather(iter(batches), "x", "y", "absent")
     assert set(found) == {source for source, _ in sizes}
     for source, columns in found.items():
         assert set(columns) == {"x", "y"}
         np.testing.assert_array_equal(columns["x"], np.arange(counters[source]))
         np.testing.assert_array_equal(columns["y"][:, 1], 2 * columns["x"])
+
+
+def test_gather_refuses_to_mix_two_measurements_in_one_column() -> None:
+    """Of other settings is another measurement, whatever its name; other sources and other columns do not meet."""
+    low, high = (
+        RecordBatch(Noisy(sigma), "a", {"x": np.arange(3), f"only {sigma}": np.arange(3)}) for sigma in (0.25, 0.5)
+    )
+    with pytest.raises(ValueError, match=r"x of a comes from Noisy\(sigma=0\.25\) and from Noisy\(sigma=0\.5\)"):
+        gather([low, high], "x")
+    assert set(gather([low, high], "only 0.25", "only 0.5")["a"]) == {"only 0.25", "only 0.5"}
+    elsewhere = RecordBatch(Noisy(0.5), "b", high.columns)
+    assert set(gather([low, elsewhere], "x")) == {"a", "b"}
+    same = RecordBatch(Noisy(0.25), "a", low.columns)
+    assert gather([low, same], "x")["a"]["x"].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_evaluators_are_frozen_and_measurements_say_what_they_need() -> None:
+    """Both are described by their fields, which must not change after a key was made of them."""
+    track = data.track("digits")
+    for name in EVALUATORS:
+        made = evaluator(name)
+        with pytest.raises(FrozenInstanceError):
+            made.name = "another"  # type: ignore[misc]
+        for need in made.needs(track):
+            assert isinstance(need.measurement.requires, frozenset)
+            assert isinstance(need.measurement.finite, frozenset)
+            assert need.measurement.requires <= {"classifier", "density", "sampler"}
 
 
 def test_evaluators_are_registered_under_their_own_names() -> None:

@@ -19,7 +19,8 @@ def images(n: int) -> torch.Tensor:
 
 
 def measure(model: object, x: torch.Tensor) -> dict[str, np.ndarray]:
-    return InputGradient().columns(model, Batch(x, torch.zeros(len(x), dtype=torch.int64)), seeding.generator("any"))
+    batch = Batch(x, torch.zeros(len(x), dtype=torch.int64), torch.arange(len(x)), 256)
+    return InputGradient().columns(model, batch, seeding.generator("any"))
 
 
 def test_the_oracle_has_the_mixtures_density_and_score() -> None:

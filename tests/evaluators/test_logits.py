@@ -20,7 +20,8 @@ class Noisy:
 
 
 def batch(n: int) -> Batch:
-    return Batch(torch.rand((n, 1, 8, 8), generator=seeding.generator("logits")), torch.zeros(n, dtype=torch.int64))
+    images = torch.rand((n, 1, 8, 8), generator=seeding.generator("logits"))
+    return Batch(images, torch.zeros(n, dtype=torch.int64), torch.arange(n), 256)
 
 
 def network() -> nn.Module:

@@ -8,7 +8,9 @@ from jembench import data
 from jembench.api import Result
 from jembench.data import gauss
 from jembench.evaluators.contract import Metric, RecordBatch
-from jembench.evaluators.ood import DIRECTIONS, Ood
+from jembench.evaluators.input_gradient import InputGradient
+from jembench.evaluators.logits import Logits
+from jembench.evaluators.ood import KINDS, Ood
 from jembench.scores import SCORES
 
 TRACK = data.track("gauss")
@@ -18,13 +20,13 @@ SETS = [source.name for source in TRACK.ood]
 def densities(source: str, values: list[float], cuts: tuple[int, ...] = ()) -> list[RecordBatch]:
     """Records of a model whose log density is ``values`` and whose gradient norm is minus that, plus 10."""
     parts = np.split(np.array(values, dtype=np.float32), cuts)
-    return [RecordBatch("input_gradient", source, {"log_density": v, "gradient_norm": 10 - v}) for v in parts]
+    return [RecordBatch(InputGradient(), source, {"log_density": v, "gradient_norm": 10 - v}) for v in parts]
 
 
 def logits(source: str, confidence: list[float]) -> RecordBatch:
     f = np.zeros((len(confidence), 10), dtype=np.float32)
     f[:, 3] = confidence
-    return RecordBatch("logits", source, {"logits": f, "label": np.zeros(len(confidence), dtype=np.int64)})
+    return RecordBatch(Logits(), source, {"logits": f, "label": np.zeros(len(confidence), dtype=np.int64)})
 
 
 def by_id(found: list[Metric]) -> dict[str, Metric]:
@@ -66,12 +68,12 @@ def test_a_model_without_density_has_empty_cells_with_the_reason() -> None:
     found = by_id(Ood().metrics(batches, TRACK))
     assert found["shifted/max_py/auroc"].value == 1
     for score in ("log_px", "mass"):
-        for name, better in DIRECTIONS.items():
-            empty = found[f"shifted/{score}/{name}"]
+        for kind in KINDS:
+            empty = found[f"shifted/{score}/{kind.name}"]
             assert (empty.value, empty.reason, empty.better) == (
                 None,
                 "the model gives no differentiable log density",
-                better,
+                kind.better,
             )
         assert found[f"mean/{score}/auroc"].value is None
 
@@ -84,8 +86,34 @@ def test_a_model_without_logits_has_empty_cells_with_the_reason() -> None:
     assert found["shifted/max_py/auroc"].reason == "the model gives no logits"
 
 
+def test_a_score_that_is_no_number_is_an_empty_cell_with_the_reason() -> None:
+    """NaN on the test split empties every set, on an OOD set that set and the mean; other scores are measured."""
+    nan = float("nan")
+    for test, shifted, empty, source in (
+        ([5.0, nan, 7.0], [1.0, 2.0], {"shifted", "scaled", "mean"}, "test"),
+        ([5.0, 6.0, 7.0], [nan, nan], {"shifted", "mean"}, "shifted"),
+    ):
+        batches = densities("test", test) + densities("shifted", shifted) + densities("scaled", [1, 2])
+        batches += [logits("test", [3, 4, 5]), logits("shifted", [1, 2]), logits("scaled", [0, 6])]
+        found = by_id(Ood().metrics(batches, TRACK))
+        for metric in found.values():
+            missing = metric.variant != "max_py" and metric.source in empty
+            assert (metric.value is None) == missing, metric.id
+            assert (metric.reason is not None) == missing, metric.id
+        bad, n = (1, 3) if source == "test" else (2, 2)
+        assert f"is NaN on {bad} of {n} images of {source}" in str(found["mean/mass/auroc"].reason)
+
+
+def test_an_infinite_score_is_ranked() -> None:
+    """It is larger, or smaller, than every other: an AUROC asks no more of it."""
+    batches = densities("test", [5, np.inf]) + densities("shifted", [-np.inf, 4]) + densities("scaled", [6, 7])
+    found = by_id(Ood().metrics(batches, TRACK))
+    assert found["shifted/log_px/auroc"].value == 1
+    assert found["scaled/log_px/auroc"].value == 0.5
+
+
 def test_every_set_and_score_has_every_metric_even_without_records() -> None:
-    ids = {f"{name}/{score.name}/{metric}" for name in SETS for score in SCORES for metric in DIRECTIONS}
+    ids = {f"{name}/{score.name}/{kind.name}" for name in SETS for score in SCORES for kind in KINDS}
     ids |= {f"mean/{score.name}/auroc" for score in SCORES}
     assert set(by_id(Ood().metrics([], TRACK))) == ids
 

@@ -14,7 +14,7 @@ from jembench.metrics.classification import nll
 from jembench.metrics.detection import bootstrap_detection
 from jembench.metrics.fpr import fpr_at_tpr
 from jembench.metrics.intervals import mean, wilson
-from jembench.metrics.temperature import temperature
+from jembench.metrics.temperature import fit_temperature
 
 NAN = float("nan")
 RNG = np.random.default_rng(0)
@@ -34,7 +34,7 @@ BAD: list[tuple[str, Callable[[], Any]]] = [
     ("label range", lambda: nll([[0.0, 1.0]], [2])),
     ("label negative", lambda: nll([[0.0, 1.0]], [-1])),
     ("label float", lambda: nll([[0.0, 1.0]], [0.5])),
-    ("label length", lambda: temperature([[0.0, 1.0]], [0, 1])),
+    ("label length", lambda: fit_temperature([[0.0, 1.0]], [0, 1])),
     ("logits inf", lambda: nll([[np.inf, 1.0]], [0])),
     ("logits vector", lambda: nll([0.0, 1.0], [0])),
     ("values inf", lambda: mean([np.inf], rng=RNG)),

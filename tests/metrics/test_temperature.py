@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from jembench.metrics.classification import log_softmax, nll, softmax
-from jembench.metrics.temperature import HIGHEST, LOWEST, temperature
+from jembench.metrics.temperature import HIGHEST, LOWEST, fit_temperature
+
+
+def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    return fit_temperature(logits, labels).temperature
 
 
 def draw(seed: int, n: int, true: float) -> tuple[np.ndarray, np.ndarray]:
@@ -29,11 +33,9 @@ def test_a_known_temperature_is_recovered(true: float) -> None:
 def test_it_is_scipys_minimum(seed: int, true: float) -> None:
     """A bounded scalar search over log T finds nothing better."""
     logits, labels = draw(seed, 60, true)
-    targets = np.full((60, 6), 1 / 62 / 5)
-    targets[np.arange(60), labels] = 61 / 62
 
     def loss(log_t: float) -> float:
-        return float(-(targets * log_softmax(logits / np.exp(log_t))).sum(axis=1).mean())
+        return float(nll(logits / np.exp(log_t), labels).mean())
 
     found = temperature(logits, labels)
     best = minimize_scalar(loss, bounds=np.log([LOWEST, HIGHEST]), method="bounded", options={"xatol": 1e-9})
@@ -48,22 +50,33 @@ def test_it_scales_with_the_logits(factor: float) -> None:
 
 
 def test_separable_labels_have_a_finite_temperature() -> None:
-    """180 correct labels: one-hot targets would say T = 0, and one later error would cost without bound."""
+    """180 correct labels: maximum likelihood would say T = 0, and one later error would cost without bound."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(180, 10))
     labels = logits.argmax(axis=1)
-    found = temperature(logits, labels)
-    assert 0.02 < found < 0.5
-    # Certain, but for one example's worth of doubt: one later error costs about log(n) nats, not thousands.
-    worst = nll(logits / found, logits.argmin(axis=1)).max()
+    found = fit_temperature(logits, labels)
+    assert found.method == "Platt targets"
+    assert 0.02 < found.temperature < 0.5
+    worst = nll(logits / found.temperature, logits.argmin(axis=1)).max()
     assert worst < 200
+    targets = np.full((180, 10), 1 / 182 / 9)
+    targets[np.arange(180), labels] = 181 / 182
+
+    def loss(log_t: float) -> float:
+        return float(-(targets * log_softmax(logits / np.exp(log_t))).sum(axis=1).mean())
+
+    best = minimize_scalar(loss, bounds=np.log([LOWEST, HIGHEST]), method="bounded", options={"xatol": 1e-9})
+    assert loss(np.log(found.temperature)) <= best.fun + 1e-12
 
 
-def test_the_doubt_vanishes_with_n() -> None:
-    """Platt's targets move the maximum-likelihood temperature by less than 1 % at n = 5,000."""
-    logits, labels = draw(3, 5000, 1.5)
-    likelihood = minimize_scalar(lambda t: float(nll(logits / t, labels).mean()), bounds=(0.5, 5), method="bounded")
-    assert temperature(logits, labels) == pytest.approx(likelihood.x, rel=0.01)
+def test_a_sharp_calibrated_model_keeps_its_temperature() -> None:
+    """Platt's doubt on every fit would soften it: the planted variant says T > 1.1, maximum likelihood does not."""
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(4000, 10)) * 9
+    labels = (rng.random((4000, 1)) > softmax(logits).cumsum(axis=1)).sum(axis=1).clip(max=9)
+    found = fit_temperature(logits, labels)
+    assert found.method == "maximum likelihood"
+    assert found.temperature == pytest.approx(1, abs=0.1)
 
 
 def test_where_there_is_no_minimum() -> None:
@@ -77,8 +90,6 @@ def test_where_there_is_no_minimum() -> None:
 
 
 def test_huge_logits_converge() -> None:
-    """One error among certain predictions, in closed form: sigmoid(50 / T) = the mean target."""
+    """One error among certain predictions: still stationary, in closed form."""
     logits = np.array([[1e4, 0.0]] * 9 + [[0.0, 1e4]]) / 200
-    mean_target = (9 * 11 / 12 + 1 / 12) / 10
-    found = temperature(logits, [0] * 10)
-    assert found == pytest.approx(50 / np.log(mean_target / (1 - mean_target)), rel=1e-6)
+    assert temperature(logits, [0] * 10) == pytest.approx(50 / np.log(9), rel=1e-6)  # sigmoid(50 / T) = .9

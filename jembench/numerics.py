@@ -1,0 +1,53 @@
+"""Numerics: the state of torch under which a number is computed, so that the same chunk gives the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jembench.types import UserError
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """One thread, no TF32, deterministic cuDNN; the caller's settings come back afterwards.
+
+    Input gradients differ in bits between one thread and two, and a TF32 convolution is not the fp32 that records say.
+    """
+    import torch
+
+    backends = torch.backends
+    before = (
+        torch.get_num_threads(),
+        backends.cudnn.allow_tf32,
+        backends.cuda.matmul.allow_tf32,
+        backends.cudnn.deterministic,
+        backends.cudnn.benchmark,
+    )
+    try:
+        _set(1, False, False, True, False)
+        yield
+    finally:
+        _set(*before)
+
+
+def check_device(device: str) -> None:
+    """Raise :class:`~jembench.types.UserError` unless tensors can be made on ``device`` and read back."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()
+    except Exception as error:  # RuntimeError, AssertionError, ImportError: each backend fails in its own way
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"device {device!r} cannot be used: {reason}") from error
+
+
+def _set(threads: int, convolution_tf32: bool, matmul_tf32: bool, deterministic: bool, benchmark: bool) -> None:
+    import torch
+
+    backends = torch.backends
+    torch.set_num_threads(threads)
+    backends.cudnn.allow_tf32 = convolution_tf32
+    backends.cuda.matmul.allow_tf32 = matmul_tf32
+    backends.cudnn.deterministic = deterministic
+    backends.cudnn.benchmark = benchmark

@@ -1,0 +1,90 @@
+"""The zoo: what the registry says of a kind is true of its models, and a fingerprint covers what numbers depend on."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jembench import baselines, data, models, zoo
+from jembench.recipes import Recipe
+from jembench.types import UserError, capabilities
+
+
+@pytest.mark.parametrize("kind", models.KINDS)
+@pytest.mark.parametrize("network", models.NETWORKS)
+def test_a_kind_can_do_what_it_says(kind: str, network: str) -> None:
+    """The registry is read before torch is there; the class has the last word."""
+    if kind in baselines.EXACT["gauss"]:
+        model = zoo.load(zoo.resolve(kind, track="gauss"))
+    else:
+        part = {"kind": kind, "network": network, "width": 2}
+        content = {"track": "digits", "about": "", "model": part, "training": {"iterations": 1}, "sampling": {}}
+        model = zoo.build(Recipe.model_validate(content), data.track("digits"))
+    assert capabilities(model) == models.KINDS[kind].capabilities
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A copy of the baseline jem that a test may change."""
+    folder = tmp_path / "mine"
+    shutil.copytree(baselines.folder("digits") / "jem", folder, ignore=shutil.ignore_patterns("golden"))
+    return folder / baselines.RECIPE
+
+
+def fingerprint(path: Path) -> str:
+    return zoo.resolve(str(path), track="digits").fingerprint
+
+
+def edited(path: Path, part: str, line: str) -> str:
+    """The fingerprint with ``line`` in place of that key of ``part``, or beside its other keys."""
+    before = path.read_text()
+    key = line.partition("=")[0].strip()
+    head, found, rest = before.partition(f"[{part}]\n")
+    assert found
+    body, mark, tail = rest.partition("\n[")
+    body = "\n".join(item for item in body.splitlines() if item.partition("=")[0].strip() != key)
+    path.write_text(f"{head}{found}{body}\n{line}\n{mark}{tail}")
+    try:
+        return fingerprint(path)
+    finally:
+        path.write_text(before)
+
+
+def test_a_fingerprint_is_of_model_sampler_weights_and_code(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = zoo.resolve("jem", track="digits").fingerprint
+    assert fingerprint(recipe) == named  # wherever it is
+    found = {
+        named,
+        edited(recipe, "sampling", "size = 0.125"),
+        edited(recipe, "sampling", "steps = 7"),
+        edited(recipe, "model", "mean = 0.25"),
+    }
+    with monkeypatch.context() as patch:
+        kind = models.KINDS["jem"]
+        patch.setitem(models.KINDS, "jem", replace(kind, version=kind.version + 1))
+        found.add(fingerprint(recipe))
+    weights = recipe.parent / baselines.WEIGHTS
+    weights.write_bytes((baselines.folder("digits") / "softmax" / baselines.WEIGHTS).read_bytes())
+    found.add(fingerprint(recipe))
+    assert len(found) == 6
+
+
+def test_a_fingerprint_is_not_of_how_the_weights_were_made(recipe: Path) -> None:
+    """They are hashed themselves: another seed or a note in the recipe moves no number."""
+    before = fingerprint(recipe)
+    for line in ("seed = 17", "learning_rate = 0.5", "iterations = 3"):
+        assert edited(recipe, "training", line) == before
+    recipe.write_text(recipe.read_text().replace('about = "', 'about = "also '))
+    assert fingerprint(recipe) == before
+
+
+def test_the_version_of_the_oracle_is_in_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = zoo.resolve("oracle", track="gauss").fingerprint
+    monkeypatch.setitem(models.KINDS, "oracle", replace(models.KINDS["oracle"], version=2))
+    assert zoo.resolve("oracle", track="gauss").fingerprint != before
+
+
+def test_a_recipe_of_another_track_is_refused(recipe: Path) -> None:
+    with pytest.raises(UserError, match="is a recipe of track 'digits', not 'gauss': use --track digits"):
+        zoo.resolve(str(recipe), track="gauss")
