@@ -69,9 +69,12 @@ def forked(*key: Key) -> Iterator[None]:
 
     words = _stream(key, 16)
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    with torch.random.fork_rng():
-        torch.manual_seed(int.from_bytes(words[:4], "little"))  # every device; the CPU gets its whole state below
+    # Asking a GPU that nobody uses for its state would start it.
+    gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if gpu else []):
         torch.random.set_rng_state(generator(*key).get_state())
+        if gpu:
+            torch.cuda.manual_seed_all(int.from_bytes(words[:8], "little"))
         np.random.seed(np.frombuffer(words, dtype="<u4"))  # noqa: NPY002
         random.seed(words)
         try:
