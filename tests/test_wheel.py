@@ -24,6 +24,7 @@ COPIED = (
     "*.ini",
     "LICENSE",
     "NOTICE",
+    ".gitignore",
 )
 
 
@@ -151,3 +152,11 @@ def test_installed_it_finds_its_baselines_without_the_clone(wheel: Path, reposit
     listed = python("-m", "jembench", "list", "models")
     for name in ("jem (digits)", "softmax (digits)", "oracle (gauss)"):
         assert name in listed
+
+
+def test_a_changed_checkout_says_so(repository: Path, tmp_path: Path) -> None:
+    """The commit alone would name code that was not built."""
+    changed = tmp_path / "jembench"
+    shutil.copytree(repository, changed)
+    (changed / "jembench" / "version.py").write_text('__version__ = "0.1.0"  # changed\n')
+    assert commit_of(build(changed, tmp_path / "dist")) == git(repository, "rev-parse", "HEAD") + "-dirty"
