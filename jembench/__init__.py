@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
     from jembench.api import evaluate, load, wrap
 
-__all__ = ["__version__", "evaluate", "load", "wrap"]
+__all__ = ["UserError", "__version__", "evaluate", "load", "wrap"]
 
 
 def __getattr__(name: str) -> object:

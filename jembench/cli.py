@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -231,6 +232,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a traceback
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
         if code == INTERRUPTED:  # typer's answer to a KeyboardInterrupt, without a word
             raise typer.Abort
     except UserError as error:
@@ -239,6 +241,11 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("jembench: interrupted; what was computed is kept", err=True)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read stdout has read enough
+        os._exit(0)
+    except OSError as error:  # a full disk behind stdout, say
+        typer.echo(f"jembench: {error.strerror or error}", err=True)
+        os._exit(2)  # not sys.exit: the interpreter would flush stdout once more
     except Exception as error:
         usage = getattr(error, "format_message", None)  # of click, which typer carries under a private name
         if usage is None:
@@ -274,11 +281,14 @@ def _print(outcomes: list[Outcome], format: Format) -> None:
         return
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    ruler = Console(width=1000)
     for table in report.tables(documents):
-        console.print(report.rich(table))
+        drawn = report.rich(table)
+        needed = ruler.measure(drawn).maximum  # a narrow terminal wraps lines, it does not lose digits
+        console = Console(width=max(needed, Console().width if sys.stdout.isatty() else 100))
+        console.print(drawn)
         for note in table.notes:
-            console.print(note, style="dim", soft_wrap=True)
+            console.print(note, style="dim", soft_wrap=True, markup=False, highlight=False)
         console.print()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,8 @@ def run(
     Raises:
         UserError: for bad input of any kind; finished chunks stay.
     """
-    if workers < 1:
-        raise UserError(f"workers must be at least 1, not {workers}")
+    if type(workers) is not int or workers < 1:
+        raise UserError(f"workers must be a whole number of at least 1, not {workers!r}")
     open_plans = [plan for plan in plans if not (folder(plan, store) / RESULT).exists()]
     jobs = {job.key: job for plan in open_plans for job in plan.jobs}
     missing = [job for key, job in jobs.items() if not store.has(key)]
@@ -183,7 +183,16 @@ def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
     place = folder(plan, store)
     cached = (place / RESULT).exists()
     document = read_result(place) if cached else _assemble(plan, store, place)
-    if document.key != plan.key:
+    ours = (plan.key, plan.model.name, plan.track.id, plan.suite, plan.seed, plan.limit, plan.protocol_hash)
+    if ours != (
+        document.key,
+        document.model.name,
+        document.track,
+        document.suite,
+        document.seed,
+        document.limit,
+        document.protocol_hash,
+    ):
         raise UserError(f"{place / RESULT}: is the result of another plan; move it away")
     keys = frozenset(job.key for job in plan.jobs)
     return Outcome(document, place, keys, frozenset() if cached else keys & fresh)
@@ -220,7 +229,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         protocol=Protocol.model_validate(plan.protocol),
         protocol_hash=plan.protocol_hash,
         metrics=[
-            metric
+            replace(metric, evaluator=evaluator.name)
             for evaluator in plan.evaluators
             for metric in evaluator.metrics(batches(plan, store, evaluator.needs(plan.track)), plan.track)
         ],
@@ -242,7 +251,8 @@ def _cost(store: Store, key: str) -> ChunkCost:
     try:
         return ChunkCost.model_validate(store.cost(key))
     except ValidationError as error:
-        raise UserError(f"{store.root}: the cost of chunk {key[:12]} is damaged; move the store away") from error
+        files = f"{store.root / 'chunks' / key[:2] / key}.*"
+        raise UserError(f"{files}: the cost is damaged; remove these files to compute the chunk anew") from error
 
 
 def batches(plan: Plan, store: Store, needs: tuple[Need, ...]) -> Iterator[RecordBatch]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -42,7 +44,8 @@ def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Ca
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make,)) as pool:
-        futures = [pool.submit(_do, job) for job in jobs]
+        with _without_interrupts():
+            futures = [pool.submit(_do, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -54,6 +57,19 @@ def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Ca
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start workers that ignore Ctrl-C, which reaches the whole process group: their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is started here
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start(make: Callable[[], Work]) -> None:

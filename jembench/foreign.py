@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ def build(reference: str, weights: Path | None) -> Any:
 
     location, _, attribute = reference.rpartition(":")
     place = Path(location).resolve().parent if location.endswith(".py") else Path.cwd()
-    with guarded(f"model {reference!r} cannot be built"), _importable(place), seeding.forked("build"):
+    what = f"model {reference!r} cannot be built"
+    with guarded(what), _importable(place), reproducible(), seeding.forked("build"):
         made = getattr(_import(location), attribute)()
     if weights is not None:
         if not isinstance(made, nn.Module):
@@ -98,9 +99,13 @@ def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Turn any failure of a user's code into one line: ``what``, the kind of error and its message."""
+    """Turn any failure of a user's code into one line: ``what``, the kind of error and its message.
+
+    What the code prints goes to stderr: stdout is for results.
+    """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -133,9 +138,12 @@ def _import(location: str) -> Any:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let the user's code import its neighbours, while it is imported and called."""
+    """Let the user's code import its neighbours and see no arguments of ours, while it is imported and called."""
+    arguments = sys.argv
     sys.path.insert(0, str(folder))
+    sys.argv = arguments[:1]
     try:
         yield
     finally:
+        sys.argv = arguments
         sys.path.remove(str(folder))

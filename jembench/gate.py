@@ -58,13 +58,18 @@ def compare(fresh: ResultDocument, golden: ResultDocument) -> Verdict:
     """Compare every metric that has a better direction; the golden result states the tolerances."""
     check_comparable(fresh.protocol, golden)
     worse, compared = [], 0
+    evaluators = {item["name"] for item in fresh.protocol.evaluators}
     for reference in golden.metrics:
-        metric = fresh.metric(reference.id)
-        if metric is None or reference.value is None or reference.tolerance is None:
+        if reference.evaluator not in evaluators or reference.value is None or reference.tolerance is None:
             continue
         compared += 1
-        if (failure := _failure(metric, reference.value, reference.tolerance)) is not None:
+        metric = fresh.metric(reference.id)
+        if metric is None:
+            worse.append(f"  {reference.id}: missing, was {reference.value:.4f}")
+        elif (failure := _failure(metric, reference.value, reference.tolerance)) is not None:
             worse.append(failure)
+    if compared == 0:
+        raise UserError("not comparable: the golden result has no value of these evaluators")
     head = f"{fresh.model.name} on {fresh.track}, suite {fresh.suite}: "
     if worse:
         return Verdict(worse, head + f"{len(worse)} of {compared} metrics are worse\n" + "\n".join(worse))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from jembench.types import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """One thread, no TF32, deterministic cuDNN; the caller's settings come back afterwards.
+    """One thread, float32, gradients on, no TF32, deterministic cuDNN; the caller's settings come back afterwards.
 
     Input gradients differ in bits between one thread and two, and a TF32 convolution is not the fp32 that records say.
     """
@@ -19,13 +23,15 @@ def reproducible() -> Iterator[None]:
     backends = torch.backends
     before = (
         torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
         backends.cudnn.allow_tf32,
         backends.cuda.matmul.allow_tf32,
         backends.cudnn.deterministic,
         backends.cudnn.benchmark,
     )
     try:
-        _set(1, False, False, True, False)
+        _set(1, torch.float32, True, False, False, True, False)
         yield
     finally:
         _set(*before)
@@ -42,11 +48,21 @@ def check_device(device: str) -> None:
         raise UserError(f"device {device!r} cannot be used: {reason}") from error
 
 
-def _set(threads: int, convolution_tf32: bool, matmul_tf32: bool, deterministic: bool, benchmark: bool) -> None:
+def _set(
+    threads: int,
+    dtype: torch.dtype,
+    gradients: bool,
+    convolution_tf32: bool,
+    matmul_tf32: bool,
+    deterministic: bool,
+    benchmark: bool,
+) -> None:
     import torch
 
     backends = torch.backends
     torch.set_num_threads(threads)
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(gradients)
     backends.cudnn.allow_tf32 = convolution_tf32
     backends.cuda.matmul.allow_tf32 = matmul_tf32
     backends.cudnn.deterministic = deterministic

@@ -95,7 +95,7 @@ def rich(table: Table) -> RichTable:
     from rich.text import Text
 
     drawn = RichTable(
-        title=table.title,
+        title=Text(table.title),
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,

@@ -141,6 +141,9 @@ def read_result(folder: Path) -> ResultDocument:
         UserError: if it is missing, damaged, of another schema, or its examples are not those it was made with.
     """
     path = folder / RESULT
+    for name in (RESULT, EXAMPLES):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: no such file, so {folder} is not a result")
     try:
         content = json.loads(path.read_bytes())
         found = content.get("schema_version") if isinstance(content, dict) else None

@@ -102,9 +102,8 @@ class Store:
         try:
             return json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: not readable ({error}); remove {path.parent} to compute its chunks anew"
-            ) from error
+            files = f"{path.parent / key}.*"
+            raise UserError(f"{path}: not readable ({error}); remove {files} to compute the chunk anew") from error
 
     def records(self, key: str) -> tuple[dict[str, NDArray[Any]], str]:
         """The columns of a chunk, and the SHA-256 of its bytes.

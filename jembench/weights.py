@@ -56,5 +56,9 @@ def _difference(own: dict[str, Any], given: dict[str, Any]) -> str | None:
 
 def require_file(path: Path) -> None:
     """Raise :class:`UserError` unless ``path`` is a file."""
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a name too long for the system
+        found = False
+    if not found:
         raise UserError(f"{path}: no such file")

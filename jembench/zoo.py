@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 
+LONGEST = 100  # characters of a name, which is part of a path
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model that can be loaded anywhere.
@@ -110,7 +113,11 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
             if hasattr(model, method):
                 getattr(model, method)(*arguments)
         probe(model, spec.name, track)
-        if spec.fingerprint and _is_code(spec.reference) and _fingerprint(spec, model) != spec.fingerprint:
+        if (
+            spec.fingerprint
+            and (spec.module is not None or _is_code(spec.reference))
+            and _fingerprint(spec, model) != spec.fingerprint
+        ):
             raise UserError(f"model {spec.name!r} is another one each time it is built: its build() must not vary")
         return model.to(device) if hasattr(model, "to") else model
 
@@ -127,7 +134,7 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
         UserError: if the object is no model or cannot be copied, or its name cannot be part of a path.
     """
     if _slug(name) != name:
-        raise UserError(f"model name {name!r} is part of a path: use letters, digits, '.', '_' and '-' only")
+        raise UserError(f"model name {name!r} is part of a path: use up to {LONGEST} letters, digits, '.', '_' and '-'")
     import torch
 
     made = foreign.behind_contract(model, name)
@@ -214,4 +221,4 @@ def _call(builder: str, *arguments: Any) -> Any:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "model"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:LONGEST] or "model"

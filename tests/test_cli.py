@@ -151,7 +151,7 @@ BAD = {
     ),
     "weights of the oracle": (["--model", "oracle", "--track", "gauss", "--weights", "file"], "no weights"),
     "limit": (["--model", "jem", "--limit", "0"], "limit must be a whole number of at least 1, not 0"),
-    "workers": (["--model", "jem", "--workers", "0"], "workers must be at least 1, not 0"),
+    "workers": (["--model", "jem", "--workers", "0"], "workers must be a whole number of at least 1, not 0"),
     "device": (["--model", "jem", "--device", "foo"], "device 'foo' cannot be used"),
     "device without values": (["--model", "jem", "--device", "meta"], "device 'meta' cannot be used"),
     "output is a file": (["--model", "jem", "--output", "file"], "file: is a file, not a folder"),

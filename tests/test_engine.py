@@ -278,7 +278,7 @@ def test_the_result_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) ->
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_fewer_than_one_worker_is_refused(tmp_path: Path, workers: int) -> None:
-    with pytest.raises(UserError, match=f"workers must be at least 1, not {workers}"):
+    with pytest.raises(UserError, match=f"workers must be a whole number of at least 1, not {workers}"):
         jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path, workers=workers)
 
 
@@ -439,6 +439,6 @@ def test_a_cost_of_another_form_is_one_line(tmp_path: Path, content: str) -> Non
     (first.folder / RESULT).unlink()
     (path,) = tmp_path.rglob("*.cost.json")
     path.write_text(content)
-    with pytest.raises(UserError, match=r"the cost of chunk .* is damaged") as error:
+    with pytest.raises(UserError, match=r"the cost is damaged; remove these files") as error:
         jembench.evaluate("oracle", "accuracy", track="gauss", limit=10, output=tmp_path)
     assert "\n" not in str(error.value)

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+import jembench
 from jembench import data, foreign, zoo
 from jembench.models.softmax import Softmax
 from jembench.types import UserError, capabilities
@@ -338,3 +339,41 @@ def test_a_scripted_module_is_a_model():
     assert spec.capabilities == {"classifier", "density"}
     x = torch.rand((3, 1, 8, 8))
     assert torch.equal(spec.module.logits(x), module()(x))
+
+
+def test_what_a_build_does_to_its_process_stays_there(tmp_path, capsys):
+    """Prints go to stderr; the default type, the gradient mode and the arguments are as before."""
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "import sys, torch\n"
+        "def build():\n"
+        "    assert len(sys.argv) == 1\n"
+        "    print('hello')\n"
+        "    torch.set_default_dtype(torch.float64)\n"
+        "    torch.set_grad_enabled(False)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10).float())\n"
+    )
+    zoo.resolve(f"{source}:build", track="digits")
+    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
+    out, err = capsys.readouterr()
+    assert (out, "hello" in err) == ("", True)
+
+
+def test_names_too_long_for_the_system_are_one_line():
+    for reference in (f"{'a' * 300}.toml", f"{'a' * 300}.py:b"):
+        with pytest.raises(UserError, match="no such file"):
+            zoo.resolve(reference, track="digits")
+
+
+def test_a_model_object_that_counts_its_calls_is_refused(tmp_path):
+    """Its records would depend on what was measured before."""
+
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x.flatten(1)[:, :10] + self.calls
+
+    with pytest.raises(UserError, match="another one each time"):
+        jembench.evaluate(Counting(), "accuracy", output=tmp_path)

@@ -91,7 +91,7 @@ def test_exactly_at_the_tolerance_passes_for_every_metric(oracle: Result) -> Non
         moved = [_moved(metric, steps) for metric in document.metrics]
         verdict = gate.compare(document, document.model_copy(update={"metrics": moved}))
         assert len(verdict.worse) == failures
-    exact = Metric("accuracy", "test", value=0.97, better="higher", tolerance=0.005)
+    exact = Metric("accuracy", "test", value=0.97, better="higher", tolerance=0.005, evaluator="accuracy")
     fresh = document.model_copy(update={"metrics": [replace(exact, value=0.965)]})
     assert exact.tolerance == 0.005 < 0.97 - 0.965
     assert not gate.compare(fresh, document.model_copy(update={"metrics": [exact]})).worse
@@ -111,7 +111,16 @@ def test_a_value_that_went_missing_is_worse(oracle: Result) -> None:
     verdict = gate.compare(document.model_copy(update={"metrics": gone}), document)
     assert len(verdict.worse) == sum(metric.better != "neither" for metric in document.metrics)
     assert "missing (no logits)" in verdict.text
-    assert not gate.compare(document, document.model_copy(update={"metrics": gone})).worse
+    with pytest.raises(UserError, match="no value of these evaluators"):
+        gate.compare(document, document.model_copy(update={"metrics": gone}))
+
+
+def test_a_metric_that_is_not_there_at_all_is_worse(oracle: Result) -> None:
+    """A gate must not pass on nothing."""
+    document = oracle.outcome.document
+    verdict = gate.compare(document.model_copy(update={"metrics": document.metrics[1:]}), document)
+    assert verdict.worse == [f"  {document.metrics[0].id}: missing, was {document.metrics[0].value:.4f}"]
+    assert len(gate.compare(document.model_copy(update={"metrics": []}), document).worse) > 10
 
 
 def put(*path: str, value: object) -> Callable[[dict[str, Any]], None]:

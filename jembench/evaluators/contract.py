@@ -87,6 +87,7 @@ class Metric:
         better: which direction is better.
         tolerance: how much worse it may be than a golden value before a gate fails.
         reason: why the value is missing, or what a reader must know of it.
+        evaluator: name of the evaluator it is by; the engine fills it in.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Metric:
     better: Direction = "neither"
     tolerance: float | None = None
     reason: str | None = None
+    evaluator: str = ""
 
     @property
     def id(self) -> str:
