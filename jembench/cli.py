@@ -244,7 +244,7 @@ def main() -> None:
     except BrokenPipeError:  # whoever read stdout has read enough
         os._exit(0)
     except OSError as error:  # a full disk behind stdout, say
-        typer.echo(f"jembench: {error.strerror or error}", err=True)
+        typer.echo(f"jembench: {error}", err=True)
         os._exit(2)  # not sys.exit: the interpreter would flush stdout once more
     except Exception as error:
         usage = getattr(error, "format_message", None)  # of click, which typer carries under a private name
