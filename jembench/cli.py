@@ -92,7 +92,6 @@ def run(
     if weights is not None and len(model) > 1:
         raise UserError("--weights goes with one --model")
     suites = list(dict.fromkeys(name.strip() for name in suite.split(",")))
-    _check_suites(suites)
     specs = _distinct([zoo.resolve(name, track=track, weights=weights) for name in dict.fromkeys(model)])
     plans = [
         plan(spec, name, track=description, seed=seed, limit=limit, device=device) for name in suites for spec in specs
@@ -253,13 +252,6 @@ def main() -> None:
         typer.echo(f"jembench: {' '.join(usage().split())} See `jembench --help`.", err=True)
         sys.exit(2)
     sys.exit(code or 0)
-
-
-def _check_suites(names: list[str]) -> None:
-    from jembench import suites
-
-    for name in names:
-        suites.suite(name)
 
 
 def _distinct(specs: list[ModelSpec]) -> list[ModelSpec]:

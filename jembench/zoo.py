@@ -138,12 +138,9 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
     import torch
 
     made = foreign.behind_contract(model, name)
-    try:
-        with torch.no_grad():  # else the copied parameters of a scripted module are no leaves
-            model = copy.deepcopy(made)  # evaluation must not change the user's object
-    except Exception as error:  # a class may fail in any way of its own
-        reason = " ".join(str(error).split())
-        raise UserError(f"model {name!r} cannot be copied ({reason}): name it as 'file.py:build'") from error
+    what = f"model {name!r} cannot be copied, name it as 'file.py:build'"
+    with foreign.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
+        model = copy.deepcopy(made)  # evaluation must not change the user's object
     found = ModelSpec(name, track, name, None, "", frozenset(), module=model)
     return _identified(found, load(found))
 
@@ -165,12 +162,8 @@ def probe(model: Any, name: str, track: Track) -> None:
     for capability, (method, shape) in wanted.items():
         if capability not in capabilities(model):
             continue
-        try:
-            with torch.no_grad():
-                output = getattr(model, method)(images, **(extra if method == "logits" else {}))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            raise UserError(f"model {name!r} fails on images of shape {tuple(images.shape)}: {reason}") from error
+        with foreign.guarded(f"model {name!r} fails on images of shape {tuple(images.shape)}"), torch.no_grad():
+            output = getattr(model, method)(images, **(extra if method == "logits" else {}))
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         if found != shape:
             raise UserError(
