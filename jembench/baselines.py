@@ -25,8 +25,13 @@ def folder(track: str) -> Path:
 
 def names(track: str) -> dict[str, str]:
     """The models of a track: name -> one line about it."""
-    trained = {path.parent.name: read_recipe(path).about for path in sorted(folder(track).glob(f"*/{RECIPE}"))}
+    trained = {name: read_recipe(path).about for name, path in recipes(track).items()}
     return {**EXACT.get(track, {}), **trained}
+
+
+def recipes(track: str) -> dict[str, Path]:
+    """The recipe of every trained model of a track, by name."""
+    return {path.parent.name: path for path in sorted(folder(track).glob(f"*/{RECIPE}"))}
 
 
 def recipe_path(reference: str, *, track: str) -> Path:

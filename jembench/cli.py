@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jembench.progress import progress
+from jembench.progress import TrainingView, progress
 from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
     from jembench.engine import Outcome
+    from jembench.rebuild import Setup
     from jembench.zoo import ModelSpec
 
 app = typer.Typer(
@@ -136,30 +137,57 @@ def list_(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and the checkpoint.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.", show_default=False)
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Train, measure and describe every baseline of the track.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the run; with --all, of a folder for each. By default below jembench-runs/training/TRACK.",
+        ),
+    ] = None,
     track: TrackOption = "digits",
     device: DeviceOption = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --output.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's own.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the snapshots in --output; with --all, leave out what is done.")
+    ] = False,
+    samples_every: Annotated[
+        int | None,
+        typer.Option("--samples-every", help="Keep a grid of samples every N iterations, not only the last."),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
-    from jembench import baselines
-    from jembench.recipes import read_recipe
+    from jembench import baselines, data
 
-    source = baselines.recipe_path(recipe, track=track)
-    chosen = read_recipe(source, track=track)
-    from jembench.training import Progress
-    from jembench.training import train as run_training
+    if (recipe is None) != everything:
+        raise UserError("name one recipe or baseline to train, or all of a track by --all")
+    data.track(track)
+    source = baselines.recipe_path(recipe, track=track) if recipe is not None else None
+    from jembench import rebuild
 
-    with progress(quiet) as show:
-
-        def report(now: Progress) -> None:
-            gap = "" if now.gap is None else f"  gap {now.gap:+.2f}"
-            show(now.iteration, now.total, f"loss {now.loss:+.3f}  accuracy {now.accuracy:.2f}{gap}")
-
-        path = run_training(chosen, output, source=source, device=device, resume=resume, report=report)
-    typer.echo(str(path))
+    setup = rebuild.Setup(device=device, seed=seed, samples_every=samples_every, tensorboard=tensorboard)
+    place = OUTPUT / "training" / track if output is None else output
+    if source is not None:
+        place = place / source.resolve().parent.name if output is None else place
+        _train_one(source, place, track=track, setup=setup, resume=resume, quiet=quiet)
+        return
+    rebuild.rebuild(
+        track,
+        place,
+        setup=setup,
+        resume=resume,
+        watch=lambda name: TrainingView(quiet, name),
+        say=lambda line: None if quiet else typer.echo(line, err=True),
+    )
+    typer.echo(str(place))
 
 
 @app.command()
@@ -224,6 +252,37 @@ def leaderboard(
         typer.echo(str(path))
 
 
+@app.command()
+def card(
+    name: Annotated[str | None, typer.Argument(help="A baseline.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every baseline of the track.")] = False,
+    track: TrackOption = "digits",
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
+) -> None:
+    """Write the README.md of a baseline from its recipe, training record, golden result and NOTES.md."""
+    from jembench import baselines, data, store
+    from jembench import card as cards
+
+    if (name is None) != everything:
+        raise UserError("name one baseline, or all of a track by --all")
+    data.track(track)
+    sources = baselines.recipes(track) if name is None else {name: baselines.recipe_path(name, track=track)}
+    stale = False
+    for source in sources.values():
+        path = source.with_name(cards.CARD)
+        content = cards.card(source.parent)
+        if not check:
+            store.write(path, content.encode())
+            typer.echo(str(path))
+        elif path.exists() and path.read_text(encoding="utf-8") == content:
+            typer.echo(f"{path} is current")
+        else:
+            stale = True
+            typer.echo(f"{path} is not current: run `jembench card {source.parent.name} --track {track}`", err=True)
+    if stale:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; the entry point of ``jembench`` and ``python -m jembench``."""
     for stream in (sys.stdout, sys.stderr):
@@ -252,6 +311,22 @@ def main() -> None:
         typer.echo(f"jembench: {' '.join(usage().split())} See `jembench --help`.", err=True)
         sys.exit(2)
     sys.exit(code or 0)
+
+
+def _train_one(source: Path, place: Path, *, track: str, setup: Setup, resume: bool, quiet: bool) -> None:
+    """Train a recipe; of the processes that torchrun has started only the first one speaks."""
+    from jembench import rebuild
+    from jembench.history import read_history
+    from jembench.journal import draw_curve
+
+    leads = os.environ.get("RANK", "0") == "0"
+    with TrainingView(quiet or not leads) as view:
+        weights = rebuild.fit(source, place, track=track, setup=setup, resume=resume, observer=view)
+    if leads:
+        draw_curve(place)
+        if not quiet:
+            typer.echo(rebuild.summary(read_history(place)), err=True)
+        typer.echo(str(weights))
 
 
 def _distinct(specs: list[ModelSpec]) -> list[ModelSpec]:

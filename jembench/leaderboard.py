@@ -2,6 +2,10 @@
 
 A figure is bold where it is the best of its column **and** its interval overlaps with no other's: what cannot be told
 apart is not ranked. Figures without a confidence interval are never bold.
+
+A baseline with ``seeds.json`` beside its golden result (:mod:`jembench.seeds`) shows means over training seeds, with
+intervals of test and training variance. Those of one training seed hold test variance only: a bold figure among them is
+said of the weights, not of the training, and the leaderboard says so.
 """
 
 from __future__ import annotations
@@ -15,7 +19,10 @@ from jembench.data.sets import Track
 from jembench.evaluators.contract import Metric
 from jembench.report import BAND, Cell
 from jembench.results import ResultDocument, read_result
+from jembench.seeds import SEEDS, Seeds, combined, read_seeds
 from jembench.types import UserError
+
+Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
 
 
 def leaderboard(track: Track, golden: Sequence[Path]) -> str:
@@ -23,30 +30,42 @@ def leaderboard(track: Track, golden: Sequence[Path]) -> str:
 
     Args:
         track: its description.
-        golden: result folders of the suite ``all``, one per baseline.
+        golden: result folders of the suite ``all``, one per baseline; ``seeds.json``, if there is one, lies beside it.
 
     Raises:
-        UserError: if there is none, or one is not of the track as it is now.
+        UserError: if there is none, one is not of the track as it is now, or its training seeds are not of it.
     """
     if not golden:
         raise UserError(f"track {track.name} has no golden results, so no leaderboard")
-    documents = [read_result(folder) for folder in golden]
-    for document in documents:
-        _check_current(document, track)
+    rows = [_row(folder, track) for folder in golden]
     blocks = [
         f"# Leaderboard: {track.name}",
         f"{track.about.capitalize()}. Written by `jembench leaderboard --track {track.name}` from the golden results "
         f"in `baselines/{track.name}`; do not edit. Bold: best of its column, and its 95 % interval overlaps with no "
         "other's.",
     ]
-    ordered = sorted(documents, key=lambda document: (document.protocol_hash, document.model.name))
-    for protocol, group in groupby(ordered, key=lambda document: document.protocol_hash):
+    ordered = sorted(rows, key=lambda row: (row[0].protocol_hash, row[0].model.name))
+    for protocol, group in groupby(ordered, key=lambda row: row[0].protocol_hash):
         chosen = list(group)
-        sizes = ", ".join(f"{name} {facts.n}" for name, facts in chosen[0].protocol.sources.items())
-        blocks.append(f"## Protocol {chosen[0].protocol.name} on {track.id} (`{protocol[:12]}`)\n\nExamples: {sizes}.")
-        blocks.append(report.markdown(chosen, best=best).rstrip())
+        documents = [document for document, _ in chosen]
+        sizes = ", ".join(f"{name} {facts.n}" for name, facts in documents[0].protocol.sources.items())
+        name = documents[0].protocol.name
+        blocks.append(f"## Protocol {name} on {track.id} (`{protocol[:12]}`)\n\nExamples: {sizes}.")
+        blocks.append(_training(chosen))
+        blocks.append(report.markdown(documents, best=best).rstrip())
         blocks.append(_models(chosen))
     return "\n\n".join(blocks) + "\n"
+
+
+def _row(folder: Path, track: Track) -> Row:
+    """A golden result, with the means over training seeds where there are several."""
+    document = read_result(folder)
+    _check_current(document, track)
+    seeds = read_seeds(folder.parent)
+    try:
+        return (document if seeds is None else combined(document, seeds)), seeds
+    except UserError as error:
+        raise UserError(f"{folder.parent / SEEDS}: {error}") from error
 
 
 def _check_current(document: ResultDocument, track: Track) -> None:
@@ -88,14 +107,40 @@ def _separated(metric: Metric, other: Metric) -> bool:
     return metric.low > other.high if metric.better == "higher" else metric.high < other.low
 
 
-def _models(documents: list[ResultDocument]) -> str:
-    """Which weights the rows are of, and how they were measured."""
+def _training(rows: list[Row]) -> str:
+    """Whose figures are means over training seeds, and what the intervals of the others do not hold."""
+    several = [f"`{document.model.name}` {len(seeds.runs)}" for document, seeds in rows if seeds is not None]
+    single = [f"`{document.model.name}`" for document, seeds in rows if seeds is None]
+    said = []
+    if several:
+        said.append(
+            f"Means over training seeds, with test and training variance in their intervals: {', '.join(several)}."
+        )
+    if single:
+        said.append(
+            f"One training seed, with test variance only: {', '.join(single)}. Bold in these rows, or over them, is "
+            "said of those weights, not of how they were trained."
+        )
+    return " ".join(said)
+
+
+def _models(rows: list[Row]) -> str:
+    """Which weights the rows are of, how they were measured, and over how many trainings they are means."""
     lines = ["### models", ""]
-    for document in documents:
+    for document, seeds in rows:
         versions = ", ".join(sorted({item.jembench for item in document.provenance.environments}))
         weights = (document.model.weights_sha256 or "none")[:12]
         lines.append(
-            f"- `{document.model.name}`: weights `{weights}`, {document.cost.forwards:,} forward passes and "
-            f"{document.cost.gradients:,} input gradients of single examples, jembench {versions}"
+            f"- `{document.model.name}`: {_seeds(document, seeds)}; weights `{weights}`, {document.cost.forwards:,} "
+            f"forward passes and {document.cost.gradients:,} input gradients of single examples, jembench {versions}"
         )
     return "\n".join(lines)
+
+
+def _seeds(document: ResultDocument, seeds: Seeds | None) -> str:
+    """The training seeds of a model; the figures that some of them lack are named."""
+    if seeds is None:
+        return "1 training seed: its intervals hold test variance only"
+    words = f"mean of {len(seeds.runs)} training seeds; weights of seed {seeds.shipped(document).seed} shipped"
+    alone = [metric.id for metric in document.metrics if metric.value is not None and seeds.absent(metric.id)]
+    return words + (f"; of these weights alone: {', '.join(alone)}" if alone else "")

@@ -48,9 +48,8 @@ class Table:
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     """The tables of every evaluator of ``documents``, results of one suite and track; several models are rows."""
-    reasons = [reason for document in documents for reason in _reasons(document)]
     made = [table for name in suite(documents[0].suite) for table in LAYOUTS[name](documents)]
-    return [replace(table, notes=[*table.notes, *(reasons if _empty(table) else [])]) for table in made]
+    return [replace(table, notes=[*table.notes, *_reasons(table, documents)]) for table in made]
 
 
 def text(cell: Cell) -> str:
@@ -136,7 +135,7 @@ def _accuracy(documents: Sequence[ResultDocument]) -> list[Table]:
     for document in documents:
         found = _get(document, "test/accuracy")
         rows.append([document.model.name, found, str(found.n.get("test", 0))])
-    notes = ["low–high: Wilson's 95 % interval"]
+    notes = ["low–high: 95 % interval, of the test images by Wilson"]
     return [Table(f"accuracy · {documents[0].track}", ["model", "accuracy", "n"], rows, notes)]
 
 
@@ -197,13 +196,24 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
     return Table(f"OOD detection · {documents[0].track}", ["model", "score", *sets], rows, notes, wide=True)
 
 
-def _empty(table: Table) -> bool:
-    return any(isinstance(cell, Metric) and cell.value is None for row in table.rows for cell in row)
+def _likelihood(documents: Sequence[ResultDocument]) -> list[Table]:
+    rows: list[list[Cell]] = []
+    for document in documents:
+        found = _get(document, "test/bits_per_dim")
+        rows.append([document.model.name, found, str(found.n.get("test", 0))])
+    notes = ["low–high: 95 % interval; of dequantised images, an upper bound of their code length"]
+    return [Table(f"likelihood · {documents[0].track}", ["model", "bits/dim", "n"], rows, notes)]
 
 
-def _reasons(document: ResultDocument) -> list[str]:
-    found = dict.fromkeys(metric.reason for metric in document.metrics if metric.reason)
-    return [f"— {document.model.name}: {reason}" for reason in found]
+def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
+    """Why cells of a table are empty: a line for every reason, with the models that have it."""
+    found: dict[str, dict[str, None]] = {}
+    for row in table.rows:
+        name = documents[0].model.name if len(documents) == 1 else str(row[0])
+        for cell in row:
+            if isinstance(cell, Metric) and cell.value is None and cell.reason:
+                found.setdefault(cell.reason, {})[name] = None
+    return [f"— {', '.join(names)}: {reason}" for reason, names in found.items()]
 
 
 def _get(document: ResultDocument, name: str) -> Metric:
@@ -215,4 +225,5 @@ LAYOUTS: dict[str, Callable[[Sequence[ResultDocument]], list[Table]]] = {
     "accuracy": _accuracy,
     "calibration": _calibration,
     "ood": _ood,
+    "likelihood": _likelihood,
 }

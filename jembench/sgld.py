@@ -13,6 +13,10 @@ decouples the two: a = 1, s = 0.01 for pixels in [-1, 1], that is a = 0.25, s = 
 choice behind every published robustness number of a JEM: ``none`` (no gradient passes), ``straight-through`` (the
 refinement counts as the identity: BPDA, Athalye et al., ICML 2018), ``full`` (through every step, by second
 derivatives).
+
+Proximal sampling (JEM++: Yang & Ji, ICCV 2021) saves gradients: with the network split as
+:math:`\log p(x) = h(\phi(x))`, phi its first layer, one gradient :math:`p = \nabla h(\phi(x_t))` serves ``inner`` moves
+along :math:`J_\phi(x)^\top p`, each with its own Jacobian of the cheap first layer.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ import torch
 from torch import Generator, Tensor
 
 LogDensity = Callable[[Tensor], Tensor]
+Noise = Callable[[Tensor, Generator], Tensor]
 Gradient = Literal["none", "straight-through", "full"]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class SGLD:
         noise: standard deviation s of the noise of a step, >= 0.
         clip: bound c on every element of the gradient, ``None`` for no bound.
         bounds: images are clamped to this range after each step, ``None`` for no clamp.
+        inner: moves per gradient; more than one needs the network's first layer.
+        precision: of the network; ``bf16`` runs it under autocast, images and moves stay fp32.
     """
 
     steps: int = 20
@@ -46,10 +54,12 @@ class SGLD:
     noise: float = 0.005
     clip: float | None = None
     bounds: tuple[float, float] | None = None
+    inner: int = 1
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.size <= 0 or self.noise < 0:
-            raise ValueError(f"SGLD needs steps >= 0, size > 0 and noise >= 0, not {self}")
+        if self.steps < 0 or self.size <= 0 or self.noise < 0 or self.inner < 1:
+            raise ValueError(f"SGLD needs steps >= 0, size > 0, noise >= 0 and inner >= 1, not {self}")
 
     @property
     def temperature(self) -> float:
@@ -72,7 +82,13 @@ def noise_like(x: Tensor, generator: Generator) -> Tensor:
 
 
 def step(
-    log_density: LogDensity, x: Tensor, *, settings: SGLD, generator: Generator, create_graph: bool = False
+    log_density: LogDensity,
+    x: Tensor,
+    *,
+    settings: SGLD,
+    generator: Generator,
+    create_graph: bool = False,
+    noise: Noise = noise_like,
 ) -> Tensor:
     """One step x + a g + s xi from images ``x (B, C, H, W)``.
 
@@ -82,24 +98,77 @@ def step(
         settings: a, s, clip and bounds.
         generator: source of the noise xi.
         create_graph: keep the graph, so that the result can be differentiated with respect to ``x``.
+        noise: draws xi, of the shape of its first argument.
     """
     (gradient,) = torch.autograd.grad(log_density(x).sum(), x, create_graph=create_graph)
+    return _moved(x if create_graph else x.detach(), gradient, settings, generator, noise)
+
+
+def proximal_step(
+    head: LogDensity,
+    x: Tensor,
+    *,
+    stem: Callable[[Tensor], Tensor],
+    settings: SGLD,
+    generator: Generator,
+    noise: Noise = noise_like,
+) -> Tensor:
+    """``settings.inner`` moves from ``x (B, C, H, W)`` with one gradient of ``head``; log p(x) = head(stem(x))."""
+    hidden = stem(x).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(head(hidden).sum(), hidden)
+    for _ in range(settings.inner):
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(stem(x), x, grad_outputs=slope)
+        x = _moved(x.detach(), gradient, settings, generator, noise)
+    return x
+
+
+def _moved(x: Tensor, gradient: Tensor, settings: SGLD, generator: Generator, noise: Noise) -> Tensor:
     if settings.clip is not None:
         gradient = gradient.clamp(-settings.clip, settings.clip)
-    moved = x if create_graph else x.detach()
-    moved = moved + settings.size * gradient
+    x = x + settings.size * gradient
     if settings.noise > 0:
-        moved = moved + settings.noise * noise_like(x, generator)
-    return moved if settings.bounds is None else moved.clamp(*settings.bounds)
+        x = x + settings.noise * noise(x, generator)
+    return x if settings.bounds is None else x.clamp(*settings.bounds)
 
 
-def chain(log_density: LogDensity, x: Tensor, *, settings: SGLD, generator: Generator) -> Tensor:
-    """``settings.steps`` steps from ``x``; the result is detached, also where the caller takes no gradients."""
-    with torch.inference_mode(False), torch.enable_grad():
+def chain(
+    log_density: LogDensity,
+    x: Tensor,
+    *,
+    settings: SGLD,
+    generator: Generator,
+    noise: Noise = noise_like,
+    stem: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """``settings.steps`` steps from ``x``; the result is detached, also where the caller takes no gradients.
+
+    Args:
+        log_density: maps images ``(B, C, H, W)`` to ``(B,)``; with a ``stem``, its output instead.
+        x: images.
+        settings: the chain.
+        generator: source of its noise.
+        noise: draws the noise of a step.
+        stem: first layer of the network, for proximal sampling.
+
+    Raises:
+        ValueError: if there is a stem and one move per gradient, or none and more.
+    """
+    if (stem is not None) != (settings.inner > 1):
+        raise ValueError(f"inner = {settings.inner} needs {'no ' if settings.inner == 1 else 'a '}stem")
+    with torch.inference_mode(False), torch.enable_grad(), _precision(x, settings):
         x = x.detach().clone()  # an inference tensor cannot require a gradient, its copy can
         for _ in range(settings.steps):
-            x = step(log_density, x.detach().requires_grad_(), settings=settings, generator=generator)
+            x = x.detach().requires_grad_()
+            if stem is None:
+                x = step(log_density, x, settings=settings, generator=generator, noise=noise)
+            else:
+                x = proximal_step(log_density, x, stem=stem, settings=settings, generator=generator, noise=noise)
     return x.detach()
+
+
+def _precision(x: Tensor, settings: SGLD) -> torch.autocast:
+    return torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
 
 def refine(
@@ -118,17 +187,20 @@ def refine(
         The same values in all three modes, for the same generator state.
 
     Raises:
-        ValueError: for an unknown mode.
+        ValueError: for an unknown mode, or more than one move per gradient.
     """
     if gradient not in get_args(Gradient):
         raise ValueError(f"gradient must be one of {', '.join(get_args(Gradient))}, not {gradient!r}")
+    if settings.inner > 1:
+        raise ValueError(f"a refinement takes one move per gradient, not inner = {settings.inner}")
     if gradient == "none" or not (torch.is_grad_enabled() and x.requires_grad):
         return chain(log_density, x, settings=settings, generator=generator)
     if gradient == "straight-through":
         refined: Tensor = _StraightThrough.apply(x, chain(log_density, x, settings=settings, generator=generator))
         return refined
-    for _ in range(settings.steps):
-        x = step(log_density, x, settings=settings, generator=generator, create_graph=True)
+    with _precision(x, settings):
+        for _ in range(settings.steps):
+            x = step(log_density, x, settings=settings, generator=generator, create_graph=True)
     return x
 
 

@@ -10,6 +10,7 @@ SUITES: dict[str, tuple[tuple[str, ...], str]] = {
     "accuracy": (("accuracy",), "top-1 accuracy on the test split"),
     "calibration": (("calibration",), "NLL, Brier and calibration errors, raw and temperature-scaled"),
     "ood": (("ood",), "AUROC, FPR95 and AUPR of every score against every OOD set"),
+    "likelihood": (("likelihood",), "bits per dimension of the test split, for normalised densities"),
     "all": (tuple(EVALUATORS), "every evaluator, in one result"),
 }
 

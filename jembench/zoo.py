@@ -79,7 +79,7 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
     require_file(path)
     digest = file_sha256(path)
     kind = KINDS[recipe.model.kind]
-    made = recipe.model_dump(mode="json", include={"model", "sampling"})
+    made = recipe.model_dump(mode="json", include={"model", "sampling"}, exclude_defaults=True)
     found = identity({**made, "version": kind.version, "weights": digest})
     name = _slug(source.parent.name)
     if reference.endswith(".toml"):
@@ -123,8 +123,15 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
 
 
 def build(recipe: Recipe, track: Track) -> Any:
-    """An untrained model of a recipe; its weights come from torch's global generator."""
-    return _call(KINDS[recipe.model.kind].builder, recipe, track)
+    """An untrained model of a recipe; its weights come from torch's global generator.
+
+    Raises:
+        UserError: if the network cannot be made with these options, or for these images.
+    """
+    try:
+        return _call(KINDS[recipe.model.kind].builder, recipe, track)
+    except ValueError as error:
+        raise UserError(f"network {recipe.model.network!r} cannot be built: {error}") from error
 
 
 def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:

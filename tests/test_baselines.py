@@ -3,22 +3,81 @@
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from jembench import baselines
+from jembench import baselines, data, seeding, zoo
+from jembench.attacks.pgd import PGD, pgd
+from jembench.card import card
+from jembench.history import read_history
+from jembench.identity import file_sha256
 from jembench.recipes import read_recipe
+from jembench.results import read_result
+from jembench.seeds import read_seeds
 from jembench.types import UserError
-from jembench.weights import require_file
 
 
-def test_the_shipped_models_are_small_and_whole() -> None:
-    """Recipe, weights of less than 2 MB, golden result and card."""
-    assert set(baselines.names("digits")) == {"jem", "softmax"}
-    for name in baselines.names("digits"):
-        folder = baselines.folder("digits") / name
-        assert read_recipe(folder / baselines.RECIPE).track == "digits"
-        assert (folder / baselines.WEIGHTS).stat().st_size < 2_000_000
-        for file in (folder / "README.md", baselines.golden(name, track="digits") / "result.json"):
-            require_file(file)
+DIGITS = (
+    "glow",
+    "glow-cond",
+    "igebm",
+    "jem",
+    "jem-ssl",
+    "jempp",
+    "sadajem",
+    "softmax",
+    "softmax-10",
+    "softmax-adv",
+)
+
+
+def test_the_cast_is_complete() -> None:
+    assert tuple(baselines.names("digits")) == DIGITS
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_a_shipped_model_is_small_and_whole(name: str) -> None:
+    """Recipe, weights of less than 1 MB, and the record, golden result, seeds and card that belong to them."""
+    folder = baselines.folder("digits") / name
+    recipe = read_recipe(folder / baselines.RECIPE)
+    assert recipe.track == "digits"
+    assert (folder / baselines.WEIGHTS).stat().st_size < 1_000_000
+    history = read_history(folder)
+    assert (history.recipe, history.seed) == (recipe.identity, recipe.training.seed)
+    assert history.iterations == recipe.training.iterations
+    assert history.rollbacks == []  # healthy runs: the supervisor raised no alarm
+    document = read_result(folder / baselines.GOLDEN)
+    assert document.model.weights_sha256 == file_sha256(folder / baselines.WEIGHTS)
+    assert document.model.fingerprint == zoo.resolve(name, track="digits").fingerprint
+    seeds = read_seeds(folder)
+    assert recipe.seeds == (1 if seeds is None else len(seeds.runs))
+    assert card(folder) == (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["jem", "jempp", "sadajem", "softmax"])
+def test_who_has_all_labels_knows_the_digits(name: str) -> None:
+    metric = read_result(baselines.golden(name, track="digits")).metric("test/accuracy")
+    assert metric is not None
+    assert metric.value is not None
+    assert metric.value >= 0.97
+
+
+def test_the_robust_reference_is_robust() -> None:
+    """Accuracy on test images under PGD-20 in the L-infinity ball of 0.1, the worst of two random starts."""
+    model = zoo.load(zoo.resolve("softmax-adv", track="digits"))
+    test = data.load("digits", "test")
+    x, y = torch.from_numpy(test.pixels()), torch.from_numpy(test.labels)
+    attack = PGD("linf", 0.1, steps=20, size=0.025)
+    kept = torch.ones(len(y), dtype=torch.bool)
+    for start in range(2):
+        moved = pgd(
+            lambda images: nn.functional.cross_entropy(model.logits(images), y, reduction="none"),
+            x,
+            settings=attack,
+            generator=seeding.generator("robust", start),
+        )
+        kept &= model.logits(moved).argmax(1) == y
+    assert kept.float().mean() >= 0.85
 
 
 def test_what_is_packaged_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +102,7 @@ def test_a_recipe_is_named_or_given_by_its_path(tmp_path: Path) -> None:
 
 
 def test_all_golden_results_are_those_of_the_baselines() -> None:
-    assert baselines.all_golden("digits") == [baselines.golden(name, track="digits") for name in ("jem", "softmax")]
+    assert baselines.all_golden("digits") == [baselines.golden(name, track="digits") for name in DIGITS]
     assert baselines.all_golden("gauss") == []
 
 

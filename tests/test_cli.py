@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import jembench
-from jembench import baselines, engine
+from jembench import baselines, engine, rebuild
 from jembench.api import Result
+from jembench.plan import plan
 from jembench.results import ResultDocument
 
 Call = Callable[..., Any]
@@ -221,10 +224,15 @@ def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str], words: str,
         ["train", "jme"],
         ["train", "absent.toml"],
         ["train", "jem", "--device", "foo"],
+        ["train"],
+        ["train", "jem", "--all"],
+        ["train", "--all", "--track", "gauss"],
+        ["train", "jem", "--seed", "-1"],
+        ["train", "jem", "--samples-every", "0"],
         ["gate", "--model", "jme"],
         ["leaderboard", "--track", "digit"],
     ],
-    ids=["train name", "train file", "train device", "gate", "leaderboard"],
+    ids=lambda arguments: " ".join(arguments),
 )
 def test_bad_input_of_other_commands(
     arguments: list[str], call: Call, place: Path, tree: Callable[[Path], dict[str, str]]
@@ -263,7 +271,7 @@ def test_the_table_is_on_stdout_with_the_file_and_the_seconds(call: Call, oracle
     assert "AUROC" in answer.out
     assert "FPR95" in answer.out
     assert str(oracle.folder / "result.json") in answer.out.replace("\n", "")
-    assert "nothing to compute: all 13 chunks were there" in answer.out
+    assert "nothing to compute: all 15 chunks were there" in answer.out
     assert f"{oracle.metrics['scaled/mass/auroc'].value:.3f}" in answer.out
 
 
@@ -434,6 +442,25 @@ def test_a_terminal_that_knows_ascii_only_gets_no_traceback(oracle: Result, form
     assert done.stdout.isascii() or format == "markdown"
 
 
+TINY = """
+track = "digits"
+about = "a test"
+[model]
+kind = "jem"
+width = 2
+[objective]
+log_px = 1.0
+[sampling]
+steps = 2
+buffer = 16
+[training]
+iterations = 4
+batch = 8
+[selection]
+every = 2
+"""
+
+
 def test_training_leaves_a_folder_that_can_be_evaluated(call: Call, place: Path) -> None:
     Path("own.toml").write_text(
         'track = "digits"\nabout = "a test"\n[model]\nkind = "softmax"\nwidth = 2\n[training]\niterations = 2\n'
@@ -445,3 +472,54 @@ def test_training_leaves_a_folder_that_can_be_evaluated(call: Call, place: Path)
     again = call("train", "own.toml", "--output", "own", "--quiet")
     assert (again.code, again.out) == (2, "")
     assert "already holds a finished training run" in again.err
+
+
+def test_training_says_what_it_took(call: Call, place: Path) -> None:
+    """The path on stdout, all else on stderr; the seed is in the record, the recipe keeps its text."""
+    Path("own.toml").write_text(TINY)
+    options = ("train", "own.toml", "--output", "own", "--seed", 5, "--samples-every", 2, "--tensorboard")
+    answer = call(*options)
+    assert (answer.code, answer.out) == (0, f"{Path('own/weights.safetensors')}\n")
+    assert re.fullmatch(
+        r"\d+ s, \d+% of it in SGLD, 64 input gradients, 0 rollbacks; checkpoint of iteration 4 by last\n", answer.err
+    )
+    assert json.loads(Path("own/training.json").read_bytes())["seed"] == 5
+    assert Path("own/recipe.toml").read_text() == TINY
+    written = {path.relative_to("own").as_posix() for path in Path("own").rglob("*.png")}
+    assert written == {"curve.png", "samples.png", "samples/000002.png", "samples/000004.png"}
+    assert len(list(Path("own/tensorboard").iterdir())) == 1
+
+
+def test_training_has_a_place_of_its_own(call: Call, place: Path) -> None:
+    Path("mine").mkdir()
+    Path("mine/recipe.toml").write_text(TINY)
+    answer = call("train", "mine/recipe.toml", "--quiet")
+    weights = Path("jembench-runs/training/digits/mine/weights.safetensors")
+    assert (answer.code, answer.out, answer.err) == (0, f"{weights}\n", "")
+    assert weights.exists()
+
+
+def test_only_one_process_of_a_team_speaks(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own.toml").write_text(TINY)
+    monkeypatch.setenv("RANK", "1")  # and no WORLD_SIZE, so that it trains alone
+    answer = call("train", "own.toml", "--output", "own")
+    assert (answer.code, answer.out, answer.err) == (0, "", "")
+
+
+def test_training_all_of_a_track(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        Path("shelf", name).mkdir(parents=True)
+        Path("shelf", name, "recipe.toml").write_text(TINY)
+    monkeypatch.setattr(baselines, "folder", lambda track: Path("shelf"))
+    monkeypatch.setattr(rebuild, "plan", partial(plan, limit=10))
+    answer = call("train", "--all", "--output", "out")
+    assert (answer.code, answer.out) == (0, "out\n")
+    assert [line.partition(":")[0] for line in answer.err.splitlines()] == ["out/a", "out/b"]
+    assert sorted(path.as_posix() for path in Path("out").glob("*/*/result.json")) == [
+        "out/a/golden/result.json",
+        "out/b/golden/result.json",
+    ]
+    again = call("train", "--all", "--output", "out")
+    assert (again.code, again.out) == (2, "")
+    assert "out/a already holds a training run" in again.err
+    assert call("train", "--all", "--output", "out", "--resume", "--quiet") == (0, "out\n", "")

@@ -100,23 +100,26 @@ def measured(result: Result) -> dict[str, Any]:
 
 
 def test_one_pass_of_the_model_serves_all_suites(tmp_path: Path) -> None:
-    """Logits: 1 chunk of validation, 2 of test, 2 of each OOD set. Gradients: the same without validation."""
+    """Logits: 1 chunk of validation, 2 of test, 2 of each OOD set. Gradients: the same without validation.
+
+    Dequantised: 10 draws of 2 chunks of test.
+    """
     calls: Counter[str] = Counter()
 
     def tell(name: str, batch: int) -> None:
         calls[name] += batch == 180  # probes are smaller
 
     model = Watched(tell)
-    for suite in ("accuracy", "calibration", "ood", "all"):
+    for suite in ("accuracy", "calibration", "ood", "likelihood", "all"):
         result = jembench.evaluate(model, suite, track="gauss", output=tmp_path)
-    assert calls == {"logits": 7, "log_density": 6}
+    assert calls == {"logits": 7, "log_density": 6 + 20}
     assert not result.outcome.computed
-    assert result.outcome.document.cost.forwards == 180 * (7 + 6)
+    assert result.outcome.document.cost.forwards == 180 * (7 + 6 + 20)
     assert result.outcome.document.cost.gradients == 180 * 6
 
 
 def test_the_order_of_the_suites_does_not_matter(tmp_path: Path, oracle: Result) -> None:
-    for suite in ("ood", "accuracy", "calibration"):
+    for suite in ("likelihood", "ood", "accuracy", "calibration"):
         jembench.evaluate("oracle", suite, track="gauss", output=tmp_path)
     result = jembench.evaluate("oracle", "all", track="gauss", output=tmp_path)
     assert not result.outcome.computed
@@ -174,7 +177,7 @@ def test_a_second_run_computes_nothing_and_loads_no_torch(oracle: Result) -> Non
     )
     options = ["--model", "oracle", "--track", "gauss", "--suite", "all", "--output", str(output)]
     done = subprocess.run([sys.executable, "-c", code, "run", *options], capture_output=True, text=True, check=True)
-    assert "nothing to compute: all 13 chunks were there" in done.stdout
+    assert "nothing to compute: all 15 chunks were there" in done.stdout
     assert done.stderr == ""
 
 

@@ -144,7 +144,7 @@ OTHER: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "evaluator": (
         lambda content: content["protocol"]["evaluators"][-1].update(version=0),
-        "the golden result has no evaluator {'name': 'ood', 'version': 1}",
+        "the golden result has no evaluator {'name': 'likelihood', 'version': 1}",
     ),
 }
 

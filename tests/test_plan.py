@@ -81,7 +81,7 @@ def test_two_settings_of_a_measurement_have_two_keys_and_two_streams() -> None:
 
 def test_no_two_jobs_of_a_plan_share_a_key_or_a_stream() -> None:
     made = plan(MODEL, "all", track=TRACK)
-    assert len({job.key for job in made.jobs}) == len({job.stream for job in made.jobs}) == len(made.jobs) == 13
+    assert len({job.key for job in made.jobs}) == len({job.stream for job in made.jobs}) == len(made.jobs) == 15
 
 
 def test_a_stream_does_not_depend_on_the_model() -> None:
@@ -91,12 +91,12 @@ def test_a_stream_does_not_depend_on_the_model() -> None:
 
 def test_suites_share_their_chunks() -> None:
     """The model runs once for all of them."""
-    plans = {name: plan(MODEL, name, track=TRACK) for name in ("accuracy", "calibration", "ood", "all")}
+    plans = {name: plan(MODEL, name, track=TRACK) for name in ("accuracy", "calibration", "ood", "likelihood", "all")}
     shared = keys(plans["accuracy"])
     assert len(shared) == 2
-    for made in plans.values():
-        assert keys(made, "logits", "test") == shared
-    union = {key for name in ("accuracy", "calibration", "ood") for key in keys(plans[name])}
+    for name in ("accuracy", "calibration", "ood", "all"):
+        assert keys(plans[name], "logits", "test") == shared
+    union = {key for name in ("accuracy", "calibration", "ood", "likelihood") for key in keys(plans[name])}
     assert union == set(keys(plans["all"]))
     assert len({made.key for made in plans.values()}) == len(plans)
 

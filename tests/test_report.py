@@ -44,7 +44,7 @@ def test_markdown_is_tables_of_equal_rows(digits: dict[str, Result], names: tupl
     documents = [digits[name].outcome.document for name in names]
     markdown = report.markdown(documents, best=lambda cell, column: isinstance(cell, Metric))
     tables = lines(markdown)
-    assert len(tables) == len(report.tables(documents)) == 4
+    assert len(tables) == len(report.tables(documents)) == 5
     for rows, table in zip(tables, report.tables(documents), strict=True):
         assert {len(row) for row in rows} == {len(table.header)}
         assert len(rows) == len(table.rows) + 2
@@ -95,7 +95,10 @@ def test_a_terminal_shows_the_numbers_of_the_result(digits: dict[str, Result]) -
 def test_one_model_shows_all_metrics_of_every_set_and_score(digits: dict[str, Result]) -> None:
     """Several models show their AUROC side by side."""
     documents = [result.outcome.document for result in digits.values()]
-    one, many = report.tables(documents[:1])[-1], report.tables(documents)[-1]
+    one, many = (
+        next(table for table in report.tables(chosen) if table.title.startswith("OOD"))
+        for chosen in (documents[:1], documents)
+    )
     sets = [metric.source for metric in documents[0].metrics if metric.id.endswith("/mass/auroc")]
     assert [row[0] for row in one.rows if row[0] in sets] == sets
     assert one.header[2:] == ["AUROC", "FPR95", "AUPR-in", "AUPR-out"]
@@ -125,7 +128,7 @@ def test_a_reason_stands_under_every_table_with_an_empty_cell_and_under_no_other
         for item in document.metrics
     ]
     made = report.tables([document.model_copy(update={"metrics": gone})])
-    assert len(made) == 4
+    assert len(made) == 5
     for table in made:
         assert ("— oracle: no density" in table.notes) == table.title.startswith("OOD")
 

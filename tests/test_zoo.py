@@ -11,17 +11,28 @@ from jembench.recipes import Recipe
 from jembench.types import UserError, capabilities
 
 
-@pytest.mark.parametrize("kind", models.KINDS)
-@pytest.mark.parametrize("network", models.NETWORKS)
+OPTIONS = {"width": 2, "depth": 10, "scales": 1, "name": "resnet18"}
+OBJECTIVES = {"igebm": {"log_py_x": 0.0, "log_px_y": 1.0}, "glow": {"log_py_x": 0.0, "log_px": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [(k, n) for k, kind in models.KINDS.items() for n, net in models.NETWORKS.items() if net.family == kind.family],
+)
 def test_a_kind_can_do_what_it_says(kind: str, network: str) -> None:
     """The registry is read before torch is there; the class has the last word."""
-    if kind in baselines.EXACT["gauss"]:
-        model = zoo.load(zoo.resolve(kind, track="gauss"))
-    else:
-        part = {"kind": kind, "network": network, "width": 2}
-        content = {"track": "digits", "about": "", "model": part, "training": {"iterations": 1}, "sampling": {}}
-        model = zoo.build(Recipe.model_validate(content), data.track("digits"))
+    part = {"kind": kind, "network": network, **{name: OPTIONS[name] for name in models.NETWORKS[network].options}}
+    content = {"track": "digits", "about": "", "model": part, "training": {"iterations": 1}}
+    content |= {"objective": OBJECTIVES.get(kind, {})}
+    content |= {"sampling": {}} if models.KINDS[kind].chains else {}
+    model = zoo.build(Recipe.model_validate(content), data.track("digits"))
     assert capabilities(model) == models.KINDS[kind].capabilities
+    assert getattr(model, "normalized", False) == models.KINDS[kind].normalized
+
+
+def test_the_oracle_can_do_what_it_says() -> None:
+    model = zoo.load(zoo.resolve("oracle", track="gauss"))
+    assert capabilities(model) == models.KINDS["oracle"].capabilities
 
 
 @pytest.fixture
@@ -73,8 +84,8 @@ def test_a_fingerprint_is_of_model_sampler_weights_and_code(recipe: Path, monkey
 def test_a_fingerprint_is_not_of_how_the_weights_were_made(recipe: Path) -> None:
     """They are hashed themselves: another seed or a note in the recipe moves no number."""
     before = fingerprint(recipe)
-    for line in ("seed = 17", "learning_rate = 0.5", "iterations = 3"):
-        assert edited(recipe, "training", line) == before
+    for part, line in (("training", "seed = 17"), ("optimiser", "learning_rate = 0.5"), ("training", "iterations = 3")):
+        assert edited(recipe, part, line) == before
     recipe.write_text(recipe.read_text().replace('about = "', 'about = "also '))
     assert fingerprint(recipe) == before
 

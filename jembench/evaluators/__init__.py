@@ -12,6 +12,7 @@ EVALUATORS = {
     "accuracy": "jembench.evaluators.accuracy:Accuracy",
     "calibration": "jembench.evaluators.calibration:Calibration",
     "ood": "jembench.evaluators.ood:Ood",
+    "likelihood": "jembench.evaluators.likelihood:Likelihood",
 }
 
 

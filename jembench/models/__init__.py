@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from jembench.types import Capability
 
+CLASSIFIER: frozenset[Capability] = frozenset({"classifier"})
+DENSITY: frozenset[Capability] = frozenset({"density"})
+SAMPLER: frozenset[Capability] = frozenset({"sampler"})
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -19,18 +23,54 @@ class Kind:
         builder: ``module:function``, called with (recipe, track), that makes an untrained model.
         version: raised by every change of code that moves its numbers; part of the identity of its records.
         capabilities: those of its class.
+        family: the family of networks that it is made of.
+        chains: whether it is trained on the ends of SGLD chains and samples by them.
+        normalized: whether its log density is exact.
     """
 
     builder: str
     version: int
     capabilities: frozenset[Capability]
+    family: str = "classifier"
+    chains: bool = False
+    normalized: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """An architecture that a recipe can name.
+
+    Attributes:
+        builder: ``module:class``, called with ``shape``, ``classes`` and its options.
+        family: ``classifier``, ``energy`` or ``flow``.
+        options: keys of ``[model]`` that it takes; all are required but those in ``optional``.
+        optional: the ones with a default.
+        stem: whether it shows its first layer, which proximal sampling needs.
+    """
+
+    builder: str
+    family: str
+    options: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    stem: bool = False
 
 
 KINDS = {
-    "softmax": Kind("jembench.models.softmax:from_recipe", 1, frozenset({"classifier", "density"})),
-    "jem": Kind("jembench.models.jem:from_recipe", 1, frozenset({"classifier", "density", "sampler"})),
-    "oracle": Kind("jembench.models.oracle:for_track", 1, frozenset({"classifier", "density", "sampler"})),
+    "softmax": Kind("jembench.models.softmax:from_recipe", 1, CLASSIFIER | DENSITY),
+    "jem": Kind("jembench.models.jem:from_recipe", 2, CLASSIFIER | DENSITY | SAMPLER, chains=True),
+    "igebm": Kind("jembench.models.igebm:from_recipe", 1, CLASSIFIER | DENSITY | SAMPLER, "energy", chains=True),
+    "glow": Kind("jembench.models.glow:from_recipe", 1, DENSITY | SAMPLER, "flow", normalized=True),
+    "glow-cond": Kind(
+        "jembench.models.glow:conditional_from_recipe", 1, CLASSIFIER | DENSITY | SAMPLER, "flow", normalized=True
+    ),
+    "oracle": Kind("jembench.models.oracle:for_track", 1, CLASSIFIER | DENSITY | SAMPLER, "exact", normalized=True),
 }
 
-#: name -> ``module:class``, made with (shape=…, classes=…, width=…)
-NETWORKS = {"small": "jembench.models.small:SmallNet"}
+NETWORKS = {
+    "small": Network("jembench.models.small:SmallNet", "classifier", ("width",), stem=True),
+    "wrn": Network("jembench.models.wrn:WideResNet", "classifier", ("depth", "width"), ("norm",), stem=True),
+    "timm": Network("jembench.models.library:from_timm", "classifier", ("name",)),
+    "torchvision": Network("jembench.models.library:from_torchvision", "classifier", ("name",)),
+    "residual": Network("jembench.models.residual:ResidualEBM", "energy", ("width",)),
+    "flow": Network("jembench.models.flow:Flow", "flow", ("width", "depth", "scales")),
+}

@@ -34,7 +34,16 @@ class SmallNet(nn.Module):
         )
         self.head = nn.Linear(2 * width * (height // 4) * (breadth // 4), classes)
 
+    def stem(self, x: Tensor) -> Tensor:
+        """The first convolution and its activation, ``(B, width, H, W)``."""
+        hidden: Tensor = self.features[:2](x)
+        return hidden
+
+    def trunk(self, hidden: Tensor) -> Tensor:
+        """The logits from the stem's output."""
+        logits: Tensor = self.head(self.features[2:](hidden))
+        return logits
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, K)`` of normalised images ``(B, C, H, W)``."""
-        logits: Tensor = self.head(self.features(x))
-        return logits
+        return self.trunk(self.stem(x))

@@ -45,23 +45,31 @@ class Softmax(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """f(x), shape ``(B, K)``, of images ``(B, C, H, W)`` in [0, 1]."""
-        f: Tensor = self.network((x - self.mean) / self.std)
-        return f
+        return full(self.network((x - self.mean) / self.std))
 
     def log_density(self, x: Tensor) -> Tensor:
         """log p(x) + log Z = logsumexp f(x), shape ``(B,)``."""
         return self.logits(x).logsumexp(dim=1)
+
+    def log_conditional(self, x: Tensor, labels: Tensor) -> Tensor:
+        """log p(x|y) + log Z_y = f(x)[y], shape ``(B,)``, of classes ``labels (B,)``."""
+        return self.logits(x).gather(1, labels[:, None]).squeeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits, so that the model is also an ordinary module."""
         return self.logits(x)
 
 
+def full(f: Tensor) -> Tensor:
+    """Half-precision logits as float32: under autocast a logsumexp would be of bf16 too, and know log p(x) to 0.4 %."""
+    return f.float() if f.dtype in (torch.bfloat16, torch.float16) else f
+
+
 def network(recipe: Recipe, track: Track) -> nn.Module:
     """The untrained network of a recipe; its weights come from torch's global generator."""
-    module, _, name = NETWORKS[recipe.model.network].partition(":")
+    module, _, name = NETWORKS[recipe.model.network].builder.partition(":")
     made: nn.Module = getattr(import_module(module), name)(
-        shape=track.shape, classes=track.classes, width=recipe.model.width
+        shape=track.shape, classes=track.classes, **recipe.model.options()
     )
     return made
 

@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from jembench import seeding
-from jembench.models.jem import JEM
+from jembench import data, seeding
+from jembench.models.chains import Chains
+from jembench.models.jem import JEM, from_recipe
+from jembench.models.small import SmallNet
+from jembench.recipes import Recipe
 from jembench.sgld import SGLD
+from jembench.starts import Uniform
 from jembench.types import Classifier, Density, Sampler, capabilities
 
 SHAPE = (1, 1, 2)
@@ -36,7 +40,9 @@ class Mixture(nn.Module):
 def jem(means=((0.4, 0.4), (0.6, 0.6)), sigma=0.1, *, step=0.1, steps=250, buffer=10):
     """A JEM of the mixture that samples by true Langevin dynamics, a = ``step`` sigma^2."""
     settings = SGLD.langevin(steps=steps, size=step * sigma**2)
-    return JEM(Mixture(means, sigma), shape=SHAPE, settings=settings, buffer=buffer)
+    sampler = Chains(Uniform(shape=SHAPE, classes=2), settings=settings, buffer=buffer)
+    sampler.labels.copy_(torch.arange(buffer) % 2)
+    return JEM(Mixture(means, sigma), sampler=sampler)
 
 
 def test_it_has_all_three_capabilities():
@@ -53,6 +59,10 @@ def test_marginal_and_conditional_are_those_of_the_mixture():
     weighted = PRIOR * model.network.conditional(x).exp()
     assert torch.allclose(model.log_density(x), weighted.sum(1).log() + LOG_C, atol=1e-5)
     assert torch.allclose(model.logits(x).softmax(1), weighted / weighted.sum(1, keepdim=True), atol=1e-5)
+    for y in (0, 1):
+        labels = torch.full((50,), y)
+        expected = model.network.conditional(x)[:, y] + PRIOR[y].log() + LOG_C
+        assert torch.allclose(model.log_conditional(x, labels), expected, atol=1e-5)
 
 
 def test_langevin_samples_have_the_moments_of_the_mixture():
@@ -91,19 +101,31 @@ def test_the_prior_does_not_move_conditional_samples():
 
 def test_a_buffer_start_goes_on_from_different_chains():
     model = jem(buffer=50)
-    model.chains.copy_(torch.rand(model.chains.shape, generator=seeding.generator("chains")))
+    model.sampler.chains.copy_(torch.rand(model.sampler.chains.shape, generator=seeding.generator("chains")))
     x = model.sample(50, generator=seeding.generator("b"), start="buffer", steps=0)
-    assert sorted(x.flatten(1).tolist()) == sorted(model.chains.flatten(1).tolist())
+    assert sorted(x.flatten(1).tolist()) == sorted(model.sampler.chains.flatten(1).tolist())
     few = model.sample(7, generator=seeding.generator("b"), start="buffer", steps=0)
     assert len({tuple(row) for row in few.flatten(1).tolist()}) == 7
+    labels = torch.tensor([1, 0, 1, 1])
+    own = model.sample(4, generator=seeding.generator("b"), start="buffer", steps=0, labels=labels)
+    slots = [model.sampler.chains.flatten(1).tolist().index(row) for row in own.flatten(1).tolist()]
+    assert model.sampler.labels[slots].tolist() == labels.tolist()
+
+
+def test_without_labels_a_persistent_chain_climbs_the_marginal():
+    """A JEM's chains have a class each, which log p(x) does not know: they mix as the prior says."""
+    model = jem(means=((0.3, 0.3), (0.7, 0.7)), sigma=0.25, steps=400, buffer=2000)
+    model.sampler.chains.fill_(0.5)
+    x = model.sample(2000, generator=seeding.generator("marginal"), start="buffer")
+    assert model.logits(x).softmax(1).mean(0).tolist() == pytest.approx(PRIOR.tolist(), abs=0.05)
 
 
 def test_sampling_from_the_buffer_does_not_change_it():
     """Evaluation reads the chains of the training; the first sample is no better than the second."""
     model = jem(buffer=5)
-    before = model.chains.clone()
+    before = model.sampler.chains.clone()
     model.sample(5, generator=seeding.generator("b"), start="buffer")
-    assert torch.equal(model.chains, before)
+    assert torch.equal(model.sampler.chains, before)
 
 
 def test_a_fresh_start_is_uniform_noise_and_steps_override_the_training():
@@ -135,9 +157,53 @@ def test_samples_are_a_function_of_the_generator_also_under_no_grad():
 
 def test_chains_travel_with_the_weights():
     model, other = jem(), jem()
-    model.chains.fill_(0.25)
+    model.sampler.chains.fill_(0.25)
     other.load_state_dict(model.state_dict())
-    assert (other.chains == 0.25).all()
+    assert (other.sampler.chains == 0.25).all()
+    assert {"sampler.chains", "sampler.labels"} <= set(model.state_dict())
+
+
+def test_half_precision_does_not_round_the_density_as_it_rounds_the_network():
+    """logsumexp in bf16 would know log p(x) = 40 to 0.1 only, and its softmax would not sum to one.
+
+    Here the logits are exact in bf16, so whatever is lost is lost after the network.
+    """
+
+    class Logits(nn.Module):
+        def forward(self, x):
+            return (40 + x.flatten(1)).to(torch.bfloat16)
+
+    model = JEM(Logits(), sampler=jem().sampler)
+    x = torch.tensor([0.0, 0.5, 1.0, 3.0]).reshape(2, *SHAPE).requires_grad_()
+    expected = (40 + x.detach().flatten(1)).logsumexp(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.log_density(x)
+    assert torch.allclose(found.float(), expected, atol=1e-4)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert gradient.flatten(1).sum(1).tolist() == pytest.approx([1, 1], abs=4e-3)
+    model.network.trunk = lambda h: (40 + h.flatten(1)).to(torch.bfloat16)
+    assert torch.allclose(model.head(x.detach()), expected, atol=1e-4)
+
+
+def test_a_recipe_makes_the_network_and_the_chain_of_its_track():
+    recipe = Recipe.model_validate(
+        {
+            "track": "digits",
+            "about": "a test",
+            "model": {"kind": "jem", "network": "small", "width": 4, "mean": 0.5, "std": 0.25},
+            "objective": {"log_px": 1.0},
+            "training": {"iterations": 1},
+            "sampling": {"buffer": 64, "steps": 2, "inner": 2},
+        }
+    )
+    with seeding.forked("recipe"):
+        model = from_recipe(recipe, data.track("digits"))
+    with seeding.forked("recipe"):
+        network = SmallNet(shape=(1, 8, 8), classes=10, width=4)
+    x = model.sample(3, generator=seeding.generator("r"))
+    assert torch.equal(model.logits(x), network((x - 0.5) / 0.25))
+    assert model.sampler.settings == SGLD(steps=2, inner=2)
+    assert len(model.sampler.chains) == 64
 
 
 def test_impossible_requests_are_refused():

@@ -48,3 +48,15 @@ def test_it_is_smooth():
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2, 4, 12)])
 def test_it_takes_every_shape_divisible_by_four(shape):
     assert network(shape)(torch.rand((2, *shape))).shape == (2, 10)
+
+
+def test_stem_and_trunk_are_the_network_and_the_stem_is_one_convolution():
+    """Bit for bit; and the names of the weights are those of the shipped ones."""
+    model = network()
+    x = torch.rand((3, 1, 8, 8), generator=seeding.generator("x"))
+    h = model.stem(x)
+    assert torch.equal(h, torch.nn.functional.silu(torch.conv2d(x, *model.features[0].parameters(), padding=1)))
+    assert torch.equal(model.trunk(h), model(x))
+    assert torch.equal(model(x), model.head(model.features(x)))
+    names = {f"features.{i}.{kind}" for i in (0, 2, 4, 6) for kind in ("weight", "bias")}
+    assert set(model.state_dict()) == names | {"head.weight", "head.bias"}

@@ -1,0 +1,1 @@
+"""Attacks: adversarial perturbations, eps in units of the [0, 1] pixel range."""

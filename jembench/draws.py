@@ -1,0 +1,69 @@
+"""Draws: the images that a training run makes before it can take a step, adversarials and SGLD samples.
+
+Both are made with the model in evaluation mode and its weights held fixed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from jembench import sgld
+from jembench.attacks.pgd import PGD, pgd
+from jembench.models import chains
+from jembench.models.chains import Chains
+from jembench.recipes import Recipe
+from jembench.replay import ReplayBuffer
+
+
+def adversarial(model: Any, x: Tensor, y: Tensor, recipe: Recipe, generator: Generator, noise: sgld.Noise) -> Tensor:
+    """The labelled batch, moved within the ball of ``[adversary]`` to where the cross-entropy is high.
+
+    Args:
+        model: the classifier.
+        x: images ``(B, C, H, W)``, clamped to [0, 1] first.
+        y: their classes ``(B,)``.
+        recipe: with an ``[adversary]`` part.
+        generator: source of the random start.
+        noise: draws standard normal noise of the shape of its first argument.
+    """
+    assert recipe.adversary is not None
+    model.eval().requires_grad_(False)
+    moved = pgd(
+        lambda images: functional.cross_entropy(model.logits(images), y, reduction="none"),
+        x.clamp(0, 1),
+        settings=PGD(**recipe.adversary.model_dump()),
+        generator=generator,
+        draw=noise,
+    )
+    model.requires_grad_(True)
+    return moved
+
+
+def continued(model: Any, buffer: ReplayBuffer, recipe: Recipe, generator: Generator) -> tuple[Tensor, Tensor]:
+    """The ends ``(L, C, H, W)`` of chains from the replay buffer, stored back into it, and their classes ``(L,)``."""
+    part = recipe.sampling
+    assert part is not None
+    sampler: Chains = model.sampler
+    start, labels, slots = buffer.draw(sampler.origin, restart=part.restart, generator=generator, relabel=part.relabel)
+    model.eval().requires_grad_(False)
+    x = sampler.climb(
+        model,
+        start,
+        labels if recipe.objective.log_px_y > 0 else None,
+        settings=chains.settings(recipe),
+        generator=generator,
+        noise=buffer.share.noise_like,
+    )
+    model.requires_grad_(True)
+    buffer.store(slots, x, labels)
+    return x, labels
+
+
+def look(samples: Tensor, images: Tensor, *, clamped: bool) -> list[Tensor]:
+    """Relative variance of the samples, fraction of their pixels out of range, and whether all are finite."""
+    variance = samples.var(0).mean() / images.var(0).mean().clamp_min(1e-12)
+    beyond = (samples <= 0) | (samples >= 1) if clamped else (samples < -1) | (samples > 2)
+    return [item.detach().float().cpu() for item in (variance, beyond.float().mean(), samples.isfinite().all())]

@@ -1,0 +1,177 @@
+"""Chains: how an energy-based model is sampled, and the persistent chains that travel with its weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+from jembench import sgld
+from jembench.starts import ClassGaussians, Uniform
+
+if TYPE_CHECKING:
+    from jembench import starts
+    from jembench.data.sets import Track
+    from jembench.recipes import Recipe
+    from jembench.types import Start
+
+
+class Energy(Protocol):
+    """A model that chains can climb."""
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x) up to a constant, ``(B,)``."""
+        ...
+
+    def log_conditional(self, x: Tensor, labels: Tensor) -> Tensor:
+        """log p(x|y) up to a constant per class, ``(B,)``."""
+        ...
+
+
+class Split(Energy, Protocol):
+    """One that shows its first layer: log p(x) = head(stem(x)), log p(x|y) = head(stem(x), y)."""
+
+    def stem(self, x: Tensor) -> Tensor:
+        """The output of the first layer."""
+        ...
+
+    def head(self, hidden: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(x), or log p(x|y), from it, ``(B,)``."""
+        ...
+
+
+class Chains(nn.Module):
+    """The sampler of a model.
+
+    Args:
+        origin: where fresh chains begin.
+        settings: the SGLD chain that the model was trained with.
+        buffer: number of persistent chains kept with the weights.
+    """
+
+    chains: Tensor
+    labels: Tensor
+
+    def __init__(self, origin: starts.Start, *, settings: sgld.SGLD, buffer: int) -> None:
+        super().__init__()
+        self.origin = origin
+        self.settings = settings
+        self.register_buffer("chains", torch.zeros((buffer, *origin.shape)))
+        self.register_buffer("labels", torch.zeros(buffer, dtype=torch.int64))
+
+    def climb(
+        self,
+        model: Energy,
+        x: Tensor,
+        labels: Tensor | None,
+        *,
+        settings: sgld.SGLD,
+        generator: Generator,
+        noise: sgld.Noise = sgld.noise_like,
+    ) -> Tensor:
+        """The ends of chains on log p(x) of ``model``, or on log p(x|y) if there are ``labels (B,)``, from ``x``."""
+        if settings.inner > 1:
+            split: Split = model  # type: ignore[assignment]  # a recipe of another network is refused
+            return sgld.chain(
+                lambda hidden: split.head(hidden, labels),
+                x,
+                settings=settings,
+                generator=generator,
+                noise=noise,
+                stem=split.stem,
+            )
+
+        def target(images: Tensor) -> Tensor:
+            return model.log_density(images) if labels is None else model.log_conditional(images, labels)
+
+        return sgld.chain(target, x, settings=settings, generator=generator, noise=noise)
+
+    def sample(
+        self,
+        model: Energy,
+        n: int,
+        *,
+        generator: Generator,
+        labels: Tensor | None,
+        start: Start,
+        steps: int | None,
+        conditional: bool = False,
+    ) -> Tensor:
+        """Images ``(n, C, H, W)`` at the ends of ``n`` chains, clamped to [0, 1].
+
+        Args:
+            model: what the chains climb.
+            n: number of chains.
+            generator: source of starts and of the chains' noise.
+            labels: ``(n,)`` classes: the chains then climb log p(x|y) instead of log p(x).
+            start: ``fresh``, or ``buffer`` from different persistent chains of the training, of the classes if given.
+            steps: length of a chain; the training's by default.
+            conditional: climb log p(x|y) also without labels, of random classes or of the persistent chains' own.
+
+        Raises:
+            ValueError: if ``start`` is ``buffer`` and it holds too few chains, or the labels are not ``(n,)``.
+        """
+        if labels is not None and labels.shape != (n,):
+            raise ValueError(f"labels must have shape ({n},), not {tuple(labels.shape)}")
+        where = self.chains.device
+        if start == "buffer":
+            slots = chosen(self.labels.cpu(), n, labels=labels, generator=generator).to(where)
+            x, y = self.chains[slots], self.labels[slots]
+        else:
+            y = torch.randint(self.origin.classes, (n,), generator=generator) if labels is None else labels.cpu()
+            x, y = self.origin(y, generator).to(where), y.to(where)
+        settings = self.settings if steps is None else replace(self.settings, steps=steps)
+        wanted = y if conditional or labels is not None else None
+        return self.climb(model, x, wanted, settings=settings, generator=generator).clamp(0, 1)
+
+
+def chosen(chain_labels: Tensor, n: int, *, labels: Tensor | None, generator: Generator) -> Tensor:
+    """Different slots ``(n,)`` of a buffer, uniformly, of the classes ``labels (n,)`` if there are any.
+
+    Args:
+        chain_labels: ``(N,)`` classes of the chains.
+        n: number of slots.
+        labels: ``(n,)`` classes that the chains in these slots must have.
+        generator: source of the choice.
+
+    Raises:
+        ValueError: if there are too few chains, in all or of one class.
+    """
+    order = torch.randperm(len(chain_labels), generator=generator)
+    if labels is None:
+        if n > len(order):
+            raise ValueError(f"the buffer holds {len(order)} chains, fewer than {n}")
+        return order[:n]
+    slots = torch.empty(n, dtype=torch.int64)
+    for y in sorted(set(labels.tolist())):
+        wanted, there = labels.cpu() == y, order[chain_labels[order] == y]
+        count = int(wanted.sum())
+        if count > len(there):
+            raise ValueError(f"the buffer holds {len(there)} chains of class {y}, fewer than {count}")
+        slots[wanted] = there[:count]
+    return slots
+
+
+def from_recipe(recipe: Recipe, track: Track) -> Chains:
+    """The sampler of a recipe's ``[sampling]`` part."""
+    part = recipe.sampling
+    assert part is not None  # a recipe with chains but without it is refused
+    origin = (ClassGaussians if part.start == "gaussian" else Uniform)(shape=track.shape, classes=track.classes)
+    return Chains(origin, settings=settings(recipe), buffer=part.buffer)
+
+
+def settings(recipe: Recipe) -> sgld.SGLD:
+    """The chain of a recipe's ``[sampling]`` part."""
+    part = recipe.sampling
+    assert part is not None
+    return sgld.SGLD(
+        part.steps,
+        part.size,
+        part.noise,
+        clip=part.clip,
+        bounds=(0.0, 1.0) if part.clamp else None,
+        inner=part.inner,
+        precision=part.precision,
+    )

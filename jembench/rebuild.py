@@ -1,0 +1,193 @@
+"""Rebuild: train recipes and make everything that lies beside a baseline's weights.
+
+:func:`fit` trains one recipe with its journal. :func:`rebuild` does so for every baseline of a track and measures each:
+the folder that it fills is laid out as ``baselines/<track>/`` and can be copied over it. Further training seeds that a
+recipe asks for are trained and measured in a folder beside it; only their numbers (``seeds.json``) get into the first.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jembench import baselines, data, engine, snapshots, store, training, zoo
+from jembench.card import CARD, NOTES, card
+from jembench.history import History, read_history
+from jembench.journal import Journal, draw_curve
+from jembench.plan import plan
+from jembench.recipes import Recipe, read_recipe
+from jembench.results import EXAMPLES, RESULT, read_result
+from jembench.seeds import SEEDS, collect, write_seeds
+from jembench.types import UserError
+
+if TYPE_CHECKING:
+    from jembench.training import Observer
+
+SUITE = "all"  # of golden results
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How recipes are trained, whatever they are.
+
+    Attributes:
+        device: a torch device.
+        seed: instead of the recipes' own.
+        samples_every: see :class:`jembench.journal.Journal`.
+        tensorboard: likewise.
+    """
+
+    device: str = "cpu"
+    seed: int | None = None
+    samples_every: int | None = None
+    tensorboard: bool = False
+
+    def read(self, source: Path, *, track: str) -> Recipe:
+        """The recipe in a file, with the seed.
+
+        Raises:
+            UserError: if it is not a recipe of the track, or the seed is negative.
+        """
+        recipe = read_recipe(source, track=track)
+        if self.seed is None:
+            return recipe
+        if self.seed < 0:
+            raise UserError(f"seed must be a whole number of at least 0, not {self.seed}")
+        return recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": self.seed})})
+
+
+def fit(source: Path, folder: Path, *, track: str, setup: Setup, resume: bool, observer: Observer) -> Path:
+    """Train the recipe in the file ``source`` into ``folder``, with its journal.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        UserError: see :func:`jembench.training.train`.
+    """
+    recipe = setup.read(source, track=track)
+    with Journal(folder, samples_every=setup.samples_every, tensorboard=setup.tensorboard) as journal:
+        return training.train(
+            recipe, folder, source=source, device=setup.device, resume=resume, observers=[observer, journal]
+        )
+
+
+def rebuild(
+    track: str,
+    output: Path,
+    *,
+    setup: Setup,
+    resume: bool,
+    watch: Callable[[str], AbstractContextManager[Observer]],
+    say: Callable[[str], None],
+) -> None:
+    """Train and measure every baseline of a track, in the order of names.
+
+    Args:
+        track: name of the track.
+        output: gets a folder for each, with recipe, weights, golden result and card.
+        setup: how.
+        resume: leave out what is finished, and go on with what was killed.
+        watch: from a model's name to the observer of its run.
+        say: told in a line what was done.
+
+    Raises:
+        UserError: under ``torchrun``, if the track has no recipes, if ``output`` holds other work, or if a run diverged
+            for good.
+    """
+    if "WORLD_SIZE" in os.environ:
+        raise UserError("all models of a track are trained in one process: under torchrun, name one recipe")
+    data.track(track)
+    sources = baselines.recipes(track)
+    if not sources:
+        raise UserError(f"track {track} has no recipes to train")
+    for name, source in sources.items():
+        _check(output / name, setup.read(source, track=track), resume=resume)
+    for name, source in sources.items():
+        recipe = setup.read(source, track=track)
+        first = recipe.training.seed
+        for seed in range(first, first + recipe.seeds):
+            folder = output / name if seed == first else _aside(output) / name / str(seed)
+            if not (folder / baselines.WEIGHTS).exists():
+                _train(name, source, folder, track=track, setup=replace(setup, seed=seed), watch=watch)
+            _measure(folder, track=track, device=setup.device)
+            say(f"{folder}: {summary(read_history(folder))}")
+        if recipe.seeds > 1 and not (output / name / SEEDS).exists():
+            others = {seed: _aside(output) / name / str(seed) for seed in range(first + 1, first + recipe.seeds)}
+            gather({first: output / name, **others}, output / name)
+        _finish(output / name, source)
+
+
+def gather(runs: Mapping[int, Path], folder: Path) -> None:
+    """Write ``seeds.json`` into ``folder`` from the golden results of finished runs, by their training seeds."""
+    write_seeds(folder, collect([(seed, read_result(path / baselines.GOLDEN)) for seed, path in runs.items()]))
+
+
+def _aside(output: Path) -> Path:
+    """The folder of the training seeds whose weights are not shipped."""
+    return output.with_name(f"{output.name}.seeds")
+
+
+def summary(history: History) -> str:
+    """One line about a run."""
+    cost, chosen = history.cost, history.chosen
+    parts = [f"{cost.seconds:,.0f} s"]
+    if cost.gradients:
+        share = cost.sampling_seconds / max(cost.seconds, 1e-9)
+        parts += [f"{share:.0%} of it in SGLD", f"{cost.gradients:,} input gradients"]
+    parts.append(f"{len(history.rollbacks)} rollback{'' if len(history.rollbacks) == 1 else 's'}")
+    value = "" if chosen.value is None else f" ({chosen.value:.4g})"
+    return f"{', '.join(parts)}; checkpoint of iteration {chosen.iteration} by {chosen.criterion}{value}"
+
+
+def _check(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Refuse a folder that holds other work, before hours are spent on others."""
+    finished = (folder / baselines.WEIGHTS).exists()
+    if not resume and (finished or (folder / snapshots.FOLDER).exists()):
+        raise UserError(f"{folder} already holds a training run: choose another --output, or go on with --resume")
+    if finished and read_history(folder).recipe != recipe.identity:
+        raise UserError(f"{folder} holds a finished run of another recipe or seed: choose another --output")
+
+
+def _train(
+    name: str,
+    source: Path,
+    folder: Path,
+    *,
+    track: str,
+    setup: Setup,
+    watch: Callable[[str], AbstractContextManager[Observer]],
+) -> None:
+    resume = (folder / snapshots.FOLDER).exists()
+    try:
+        with watch(name) as observer:
+            fit(source, folder, track=track, setup=setup, resume=resume, observer=observer)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def _measure(folder: Path, *, track: str, device: str) -> None:
+    """The golden result."""
+    golden = folder / baselines.GOLDEN
+    if not (golden / RESULT).exists():
+        made = plan(
+            zoo.resolve(str(folder / baselines.RECIPE), track=track), SUITE, track=data.track(track), device=device
+        )
+        with tempfile.TemporaryDirectory() as place:
+            (outcome,) = engine.run([made], store.Store.open(Path(place)))
+            for name in (EXAMPLES, RESULT):  # in this order: a folder with a result is complete
+                store.write(golden / name, (outcome.folder / name).read_bytes())
+
+
+def _finish(folder: Path, source: Path) -> None:
+    """Curve, notes and card."""
+    draw_curve(folder)
+    notes = source.with_name(NOTES)
+    if notes.exists():
+        store.write(folder / NOTES, notes.read_bytes())
+    store.write(folder / CARD, card(folder).encode())

@@ -1,0 +1,72 @@
+r"""Starts: where SGLD chains begin.
+
+- :class:`Uniform`: noise U(0, 1), as in JEM.
+- :class:`ClassGaussians`: :math:`x \sim N(\mu_y, \Sigma_y)`, mean and covariance of the training images of class y,
+  clamped to [0, 1]: the informative initialisation of JEM++ (Yang & Ji, ICCV 2021, section 4.2). The covariance is kept
+  as a factor of at most ``RANK`` columns, :math:`\Sigma_y \approx F_y F_y^\top`, by singular values, and lies with the
+  model's weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+
+RANK = 64
+
+
+class Start(nn.Module):
+    """Maps classes ``(n,)`` and a generator to images ``(n, C, H, W)``.
+
+    Attributes:
+        shape: (C, H, W) of an image.
+        classes: number of classes K.
+    """
+
+    def __init__(self, *, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.classes = classes
+
+    def fit(self, images: Tensor, labels: Tensor) -> None:
+        """Take from training images ``(N, C, H, W)`` and labels ``(N,)`` what the start needs."""
+
+
+class Uniform(Start):
+    """U(0, 1), whatever the class."""
+
+    def forward(self, labels: Tensor, generator: Generator) -> Tensor:
+        """Noise on the generator's device."""
+        return torch.rand((len(labels), *self.shape), generator=generator, device=generator.device)
+
+
+class ClassGaussians(Start):
+    """A Gaussian per class; a class of one image starts there."""
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, *, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(shape=shape, classes=classes)
+        dimension = shape[0] * shape[1] * shape[2]
+        self.register_buffer("mean", torch.zeros(classes, dimension))
+        self.register_buffer("factor", torch.zeros(classes, dimension, min(RANK, dimension)))
+
+    def fit(self, images: Tensor, labels: Tensor) -> None:
+        """Mean and leading principal directions of every class."""
+        for y in range(self.classes):
+            x = images[labels == y].flatten(1).double().cpu()
+            mean = x.mean(0)
+            _, values, directions = torch.linalg.svd((x - mean) / max(len(x) - 1, 1) ** 0.5, full_matrices=False)
+            kept = min(len(values), self.factor.shape[2])
+            self.mean[y] = mean
+            self.factor[y] = 0
+            self.factor[y, :, :kept] = (directions[:kept].T * values[:kept]).to(self.factor)
+
+    def forward(self, labels: Tensor, generator: Generator) -> Tensor:
+        """``mean[y] + factor[y] z``, z standard normal from the generator, clamped to [0, 1]."""
+        where = self.mean.device
+        z = torch.randn((len(labels), self.factor.shape[2]), generator=generator, device=generator.device).to(where)
+        labels = labels.to(where)
+        x = self.mean[labels] + torch.einsum("nr,ndr->nd", z, self.factor[labels])
+        return x.reshape(-1, *self.shape).clamp(0, 1)

@@ -1,0 +1,94 @@
+"""What does a cheaper chain cost in quality? python tests/experiments/budget.py --work DIR --docs docs
+
+Trains the `jem` recipe of digits with other samplers, and plots validation numbers of the chosen checkpoint against the
+time in SGLD, relative to the shipped 20 steps in fp32 (measured here, one chain at a time, in alternation).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from variants import Changes, at_choice, trained, variant
+
+from jembench import data, seeding, zoo
+from jembench.models import chains
+
+REFERENCE = "20 steps"
+VARIANTS: dict[str, dict[str, Any]] = {
+    REFERENCE: {},
+    "20 steps, bf16": {"precision": "bf16"},
+    "10 steps": {"steps": 10},
+    "10 steps, bf16": {"steps": 10, "precision": "bf16"},
+    "5 steps": {"steps": 5},
+    "2 steps": {"steps": 2},
+    "5 steps, clamped": {"steps": 5, "clamp": True},
+    "proximal 5 x 5": {"steps": 5, "inner": 5, "size": 0.05, "noise": 0.005},
+}
+ROUNDS = 7
+
+
+def changes(name: str) -> Changes:
+    return {"sampling": VARIANTS[name]}
+
+
+def seconds(names: list[str]) -> dict[str, float]:
+    """Median time of one batch of chains, in alternation."""
+    torch.set_num_threads(1)
+    track, found = data.track("digits"), {name: [] for name in names}  # type: dict
+    models = {name: zoo.build(variant("jem", changes(name)), track).eval().requires_grad_(False) for name in names}
+    x = torch.rand((64, *track.shape), generator=seeding.generator("budget"))
+    for _ in range(ROUNDS):
+        for name, model in models.items():
+            started = time.perf_counter()
+            settings = chains.settings(variant("jem", changes(name)))
+            model.sampler.climb(model, x, None, settings=settings, generator=seeding.generator("chain"))
+            found[name].append(time.perf_counter() - started)
+    return {name: median(times) for name, times in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--docs", type=Path, required=True)
+    chosen = parser.parse_args()
+    rows = {}
+    for number, name in enumerate(VARIANTS):
+        history = trained(variant("jem", changes(name)), chosen.work / f"budget-{number}")
+        rows[name] = {**at_choice(history), "rollbacks": len(history.rollbacks)}
+    cost = seconds(list(VARIANTS))
+    lines = ["| chain | time | accuracy | NLL | AUROC log p | max p | mass | rollbacks |", "| --- |" + " ---: |" * 7]
+    for name, values in rows.items():
+        rows[name]["cost"] = cost[name] / cost[REFERENCE]
+        picked = [values[key] for key in ("cost", "accuracy", "nll", "auroc_log_px", "auroc_max_py", "auroc_mass")]
+        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in picked) + f" | {values['rollbacks']} |")
+    print("\n".join(lines))
+    chosen.docs.mkdir(exist_ok=True)
+    (chosen.docs / "budget.png").write_bytes(picture(rows))
+
+
+def picture(rows: dict[str, dict[str, Any]]) -> bytes:
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = {"accuracy": "validation accuracy", "auroc_log_px": "AUROC of log p(x), validation outliers"}
+    for axes, (key, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        for name, values in rows.items():
+            axes.plot(values["cost"], values[key], "o")
+            axes.annotate(name, (values["cost"], values[key]), textcoords="offset points", xytext=(5, 4), fontsize=8)
+        axes.set(title=title, xlabel="time of a chain, 20 steps in fp32 = 1", xlim=(0, 1.3))
+        axes.grid(alpha=0.3)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()

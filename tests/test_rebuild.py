@@ -1,0 +1,168 @@
+"""Rebuild: every baseline of a track from its recipe, laid out as the baselines are; killed and resumed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from jembench import baselines, engine, rebuild, training
+from jembench.card import card
+from jembench.history import Epoch, Rollback, read_history
+from jembench.plan import plan
+from jembench.rebuild import Setup
+from jembench.results import read_result
+from jembench.run import Progress
+from jembench.types import UserError
+
+TOML = """
+track = "digits"
+about = "a test"
+[model]
+kind = "softmax"
+width = 2
+[training]
+iterations = 8
+batch = 16
+[supervisor]
+snapshot_every = 2
+[selection]
+every = 4
+"""
+FILES = {"recipe.toml", "weights.safetensors", "training.json", "curve.png", "golden", "README.md"}
+
+
+class Killed(Exception):
+    """What stops a run from outside."""
+
+
+class Watcher:
+    """An observer that counts iterations by model, and may kill one."""
+
+    def __init__(self, kill: tuple[str, int] | None = None) -> None:
+        self.seen: dict[str, list[int]] = {}
+        self.said: list[str] = []
+        self.kill = kill
+        self.name = ""
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator["Watcher"]:
+        self.name = name
+        self.seen[name] = []
+        yield self
+
+    def iterated(self, progress: Progress) -> None:
+        self.seen[self.name].append(progress.iteration)
+        if (self.name, progress.iteration) == self.kill:
+            raise Killed
+
+    def validated(self, epoch: Epoch, samples: object) -> None:
+        pass
+
+    def rolled_back(self, event: Rollback) -> None:
+        pass
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two recipes as the baselines of the track, measured on ten examples of every source; no time for curves."""
+    for name in ("b", "a"):
+        (tmp_path / "shelf" / name).mkdir(parents=True)
+        (tmp_path / "shelf" / name / "recipe.toml").write_text(f"# {name}\n{TOML}")
+    monkeypatch.setattr(baselines, "folder", lambda track: tmp_path / "shelf" if track == "digits" else tmp_path / "no")
+    monkeypatch.setattr(rebuild, "plan", partial(plan, limit=10))
+    monkeypatch.setattr(rebuild, "draw_curve", lambda folder: (folder / "curve.png").touch())
+    return tmp_path / "shelf"
+
+
+def make(output: Path, watcher: Watcher, *, resume: bool = False, setup: Setup | None = None) -> Watcher:
+    setup = setup if setup is not None else Setup()
+    rebuild.rebuild("digits", output, setup=setup, resume=resume, watch=watcher, say=watcher.said.append)
+    return watcher
+
+
+def test_the_folder_is_laid_out_as_the_baselines(
+    shelf: Path, tmp_path: Path, tree: Callable[[Path], dict[str, str]]
+) -> None:
+    (shelf / "a" / "NOTES.md").write_text("By hand.")
+    watcher = make(tmp_path / "out", Watcher())
+    assert watcher.seen == {name: list(range(1, 9)) for name in ("a", "b")}
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["a", "b"]
+    for name, extra in (("a", {"NOTES.md"}), ("b", set())):
+        folder = tmp_path / "out" / name
+        assert {path.name for path in folder.iterdir()} == FILES | extra
+        assert (folder / "recipe.toml").read_bytes() == (shelf / name / "recipe.toml").read_bytes()
+        document = read_result(folder / "golden")
+        assert (document.model.name, document.suite, document.limit) == (name, "all", 10)
+        assert (folder / "README.md").read_text() == card(folder)
+    assert "By hand." in (tmp_path / "out" / "a" / "README.md").read_text()
+    assert watcher.said[0] == f"{tmp_path / 'out' / 'a'}: {rebuild.summary(read_history(tmp_path / 'out' / 'a'))}"
+    before = tree(tmp_path / "out")
+    again = make(tmp_path / "out", Watcher(), resume=True)
+    assert again.seen == {}
+    assert tree(tmp_path / "out") == before
+
+
+def test_a_killed_rebuild_goes_on(shelf: Path, tmp_path: Path) -> None:
+    """What is finished is left as it is, and the killed run goes on from its snapshot."""
+    with pytest.raises(Killed):
+        make(tmp_path / "out", Watcher(kill=("b", 5)))
+    with pytest.raises(UserError, match=r"a already holds a training run: .* or go on with --resume"):
+        make(tmp_path / "out", Watcher())
+    watcher = make(tmp_path / "out", Watcher(), resume=True)
+    assert watcher.seen == {"b": [5, 6, 7, 8]}
+    with Watcher()("b") as observer:
+        whole = rebuild.fit(
+            shelf / "b" / "recipe.toml",
+            tmp_path / "whole",
+            track="digits",
+            setup=Setup(),
+            resume=False,
+            observer=observer,
+        )
+    assert (tmp_path / "out" / "b" / "weights.safetensors").read_bytes() == whole.read_bytes()
+
+
+def test_a_kill_between_training_and_measuring(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "run", lambda *_, **__: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            make(tmp_path / "out", Watcher())
+    assert make(tmp_path / "out", Watcher(), resume=True).seen.keys() == {"b"}
+    assert (tmp_path / "out" / "a" / "golden" / "result.json").exists()
+
+
+def test_the_seed_is_in_the_record_and_not_in_the_recipe(shelf: Path, tmp_path: Path) -> None:
+    make(tmp_path / "out", Watcher(), setup=Setup(seed=7))
+    assert read_history(tmp_path / "out" / "a").seed == 7
+    assert (tmp_path / "out" / "a" / "recipe.toml").read_bytes() == (shelf / "a" / "recipe.toml").read_bytes()
+    with pytest.raises(UserError, match="a holds a finished run of another recipe or seed"):
+        make(tmp_path / "out", Watcher(), resume=True)
+
+
+def test_bad_input_is_refused_before_anything_is_trained(shelf: Path, tmp_path: Path) -> None:
+    (shelf / "b" / "recipe.toml").write_text("track = 1")
+    with pytest.raises(UserError, match=r"b/recipe\.toml: track"):
+        make(tmp_path / "out", Watcher())
+    with pytest.raises(UserError, match="seed must be a whole number of at least 0, not -1"):
+        make(tmp_path / "out", Watcher(), setup=Setup(seed=-1))
+    with pytest.raises(UserError, match="track gauss has no recipes to train"):
+        rebuild.rebuild("gauss", tmp_path / "out", setup=Setup(), resume=False, watch=Watcher(), say=print)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_fails_is_named(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(*_: object, **__: object) -> None:
+        raise UserError("training diverged")
+
+    monkeypatch.setattr(training, "train", diverged)
+    with pytest.raises(UserError, match=r"^a: training diverged$"):
+        make(tmp_path / "out", Watcher())
+
+
+def test_a_team_trains_one_recipe_at_a_time(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process group of the same ``torchrun`` never comes together."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="under torchrun, name one recipe"):
+        make(tmp_path / "out", Watcher())
