@@ -299,8 +299,11 @@ class Run:
             raise UserError(_report(diverged, reason, self.events))
         content = None
         if self.team.leads:
-            previous = self.events[-1].iteration if self.events else None
-            content = self.ring.content(supervisor.target(self.ring.iterations, diverged, previous))
+            previous = self.events[-1].back_to if self.events else None
+            limits = self.recipe.supervisor
+            span = limits.keep * limits.snapshot_every
+            chosen = supervisor.target(self.ring.iterations, diverged, previous=previous, span=span)
+            content = self.ring.content(chosen)
         events, meter = self.events, self.meter
         self.load(snapshots.decode(self.team.broadcast(content)))
         event = Rollback(

@@ -14,7 +14,8 @@ saturated chains       more than ``max_saturation`` of the samples' pixels lie o
                        chains), or far beyond it (others)
 =====================  ================================================================================
 
-**Policy.** A diverged run goes back to a healthy snapshot, its chains are started afresh, all its draws come from new
+**Policy.** A diverged run goes back to a healthy snapshot (:func:`target`: further back if it did so a short while ago),
+its chains are started afresh, all its draws come from new
 streams, and the recipe is changed by the next line of :data:`POLICY`, for good: lower learning rate first (the change
 that costs nothing), then more SGLD steps, then more input noise, then an L2 bound on the energies. When the policy is
 exhausted the run gives up and says what it saw.
@@ -185,21 +186,23 @@ class Supervisor:
         }
 
 
-def target(iterations: Sequence[int], diverged: int, previous: int | None) -> int:
+def target(iterations: Sequence[int], diverged: int, *, previous: int | None, span: int) -> int:
     """Which snapshot to go back to.
 
     Args:
         iterations: those of the snapshots, in order, the first of the run among them.
         diverged: the iteration of the diagnosis.
-        previous: that of the rollback before, if any.
+        previous: the iteration that the rollback before went back to, if there was one.
+        span: iterations after a rollback in which another divergence is put down to the snapshot it went back to.
 
     Returns:
-        The newest snapshot that is at least ``MARGIN`` iterations older than the diagnosis; the one before it if the
-        run had gone back already and came no further than then: that snapshot is sick. The first if there is no other.
+        The newest snapshot that is at least ``MARGIN`` iterations older than the diagnosis; within ``span`` of a
+        rollback, the newest before its snapshot, which was sick. The first of the run if there is no other.
     """
-    old = [iteration for iteration in iterations if iteration <= diverged - MARGIN] or [iterations[0]]
-    again = previous is not None and diverged <= previous + MARGIN
-    return old[-2] if again and len(old) > 1 else old[-1]
+    before = diverged - MARGIN
+    if previous is not None and diverged - previous <= span:
+        before = min(before, previous - 1)
+    return max((iteration for iteration in iterations if iteration <= before), default=iterations[0])
 
 
 def numbers(signals: Signals) -> dict[str, float | None]:

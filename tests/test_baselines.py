@@ -16,7 +16,6 @@ from jembench.results import read_result
 from jembench.seeds import read_seeds
 from jembench.types import UserError
 
-
 DIGITS = (
     "glow",
     "glow-cond",

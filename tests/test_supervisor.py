@@ -228,41 +228,43 @@ def test_each_level_of_the_policy_changes_exactly_its_field(kind: str, order: li
         ([0, 100], 120, None, 100),
         ([0, 100, 200, 300], 305, None, 200),
         ([0, 100, 200, 300], 399, None, 300),
-        ([0, 100, 200, 300], 310, 305, 100),  # again, no further than before: the one it went back to is sick
-        ([0, 100, 200, 300], 325, 305, 200),
-        ([0, 100, 200, 300], 318, 290, 200),  # it came further, but 300 is too young
-        ([0, 100, 200, 300], 326, 305, 300),
-        ([0, 100, 200, 300], 380, 305, 300),
-        ([0, 0], 12, 10, 0),
-        ([0, 0, 100], 125, 110, 0),
+        ([0, 100, 200, 300], 310, 200, 100),  # again, soon after going back to 200: that one is sick
+        ([0, 100, 200, 300], 310, 100, 0),
+        ([0, 100, 200, 300, 400], 400, 100, 0),  # the last iteration of the span
+        ([0, 100, 200, 300, 400], 401, 100, 300),  # long after: another story
+        ([0, 0], 12, 0, 0),
+        ([0, 0, 100], 125, 0, 0),
     ],
 )
 def test_a_run_goes_back_to_where_it_was_healthy(
     snapshots: list[int], diverged: int, previous: int | None, back_to: int
 ) -> None:
-    assert target(snapshots, diverged, previous) == back_to
+    assert target(snapshots, diverged, previous=previous, span=300) == back_to
 
 
 @given(
     st.lists(st.integers(1, 2000), max_size=6, unique=True),
     st.integers(1, 3000),
-    st.one_of(st.none(), st.integers(1, 3000)),
+    st.one_of(st.none(), st.integers(0, 3000)),
+    st.integers(1, 1000),
 )
-def test_the_target_is_a_snapshot_of_before(others: list[int], diverged: int, previous: int | None) -> None:
+def test_the_target_is_a_snapshot_of_before(others: list[int], diverged: int, previous: int | None, span: int) -> None:
     snapshots = [0, *(i for i in sorted(others) if i < diverged)]
-    found = target(snapshots, diverged, previous)
+    found = target(snapshots, diverged, previous=previous, span=span)
     assert found in snapshots
     assert found == 0 or found <= diverged - MARGIN
-    assert found <= target(snapshots, diverged, None)
+    if previous is not None and diverged - previous <= span:
+        assert found == 0 or found < previous
+    assert found <= target(snapshots, diverged, previous=None, span=span)
 
 
 def test_going_back_again_and_again_ends_at_the_first_snapshot() -> None:
     """Each divergence comes right after the last: one snapshot further back every time."""
     snapshots, diverged, previous, seen = [0, 100, 200, 300], 330, None, []
     for _ in range(5):
-        back = target(snapshots, diverged, previous)
+        back = target(snapshots, diverged, previous=previous, span=300)
         seen.append(back)
-        previous, diverged = diverged, back + MARGIN
+        previous, diverged = back, back + MARGIN
         snapshots = [i for i in snapshots if i <= back]
     assert seen == [300, 200, 100, 0, 0]
 

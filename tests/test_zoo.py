@@ -10,7 +10,6 @@ from jembench import baselines, data, models, zoo
 from jembench.recipes import Recipe
 from jembench.types import UserError, capabilities
 
-
 OPTIONS = {"width": 2, "depth": 10, "scales": 1, "name": "resnet18"}
 OBJECTIVES = {"igebm": {"log_py_x": 0.0, "log_px_y": 1.0}, "glow": {"log_py_x": 0.0, "log_px": 1.0}}
 

@@ -2,10 +2,10 @@
 
 The `jem` recipe of digits with 10 SGLD steps, 600 iterations and no warm-up, at learning rates of 3e-2 and 1e-1, thirty
 and a hundred times the shipped one: unclamped chains explode, clamped ones leave a dead network (finite loss, gap 0,
-accuracy .1) at the higher rate. The moving average of the weights (decay .99) is what is measured, since at such rates the
-weights themselves are noisy; it has no part in the training. Each runs ``--seeds`` times with the supervisor as shipped
-and without (all its limits lifted, stopped where the loss is not finite). A line of JSON per run; what is in the file
-already is not run again.
+accuracy .1) at the higher rate. The moving average of the weights (decay .99) is what is measured, since at such rates
+the weights themselves are noisy; it has no part in the training. Each runs ``--seeds`` times with the supervisor as
+shipped and without (all its limits lifted, stopped where the loss is not finite). A line of JSON per run; what is in
+the file already is not run again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(setting: str, seed: int, *, supervised: bool) -> dict[str, Any]:
             predicted = model.eval().logits(torch.from_numpy(test.pixels())).argmax(1)
         history = read_history(weights.parent)
     events = [[event.iteration, event.reason, event.back_to, event.change] for event in history.rollbacks]
-    accuracy = float((predicted == torch.from_numpy(test.labels)).float().mean())
+    accuracy = int((predicted == torch.from_numpy(test.labels)).sum()) / len(test)
     return {**line, "accuracy": accuracy, "rollbacks": len(events), "events": events}
 
 

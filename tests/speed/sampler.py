@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jembench import seeding, sgld, training
+from jembench import seeding, sgld
 from jembench.models.jem import JEM
 from jembench.models.small import SmallNet
 from jembench.models.wrn import WideResNet
 from jembench.recipes import Recipe
+from jembench.run import Run
 from jembench.sgld import SGLD
 from jembench.team import Team
 
@@ -81,7 +82,7 @@ def chains(name: str, network: nn.Module, shape: tuple[int, int, int], steps: in
 
 
 def iterations(rounds: int) -> None:
-    run = training._Run(Recipe.model_validate(RECIPE), torch.device("cpu"), Team(), Path("nowhere"))
+    run = Run(Recipe.model_validate(RECIPE), torch.device("cpu"), Team(), Path("nowhere"))
     model = copy.deepcopy(run.model)
     adam = torch.optim.Adam(model.parameters(), lr=1e-5)
     generator = seeding.generator("batches")
