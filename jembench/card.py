@@ -19,6 +19,7 @@ from jembench.types import UserError
 
 CARD = "README.md"
 NOTES = "NOTES.md"
+AUTHOR = "Written by `jembench card`"
 PICTURES = {"curve.png": "the training run", "samples.png": "persistent chains at the last validation"}
 
 #: Metrics of the golden result that a card shows.
@@ -48,7 +49,7 @@ def card(folder: Path) -> str:
     about = recipe.about[:1].upper() + recipe.about[1:]
     blocks = [
         f"# {folder.resolve().name} on {recipe.track}",
-        f"{about}. Written by `jembench card`; edit {NOTES}.",
+        f"{about}. {AUTHOR}; edit {NOTES}.",
         _choices(recipe),
     ]
     if (folder / HISTORY).exists():

@@ -271,10 +271,13 @@ def card(
     for source in sources.values():
         path = source.with_name(cards.CARD)
         content = cards.card(source.parent)
+        current = path.read_text(encoding="utf-8") if path.exists() else None
         if not check:
+            if current is not None and cards.AUTHOR not in current:
+                raise UserError(f"{path} was not written by jembench: move it away, or keep its words in {cards.NOTES}")
             store.write(path, content.encode())
             typer.echo(str(path))
-        elif path.exists() and path.read_text(encoding="utf-8") == content:
+        elif current == content:
             typer.echo(f"{path} is current")
         else:
             stale = True

@@ -5,9 +5,11 @@ Both are made with the model in evaluation mode and its weights held fixed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from jembench import sgld
@@ -30,16 +32,14 @@ def adversarial(model: Any, x: Tensor, y: Tensor, recipe: Recipe, generator: Gen
         noise: draws standard normal noise of the shape of its first argument.
     """
     assert recipe.adversary is not None
-    model.eval().requires_grad_(False)
-    moved = pgd(
-        lambda images: functional.cross_entropy(model.logits(images), y, reduction="none"),
-        x.clamp(0, 1),
-        settings=PGD(**recipe.adversary.model_dump()),
-        generator=generator,
-        draw=noise,
-    )
-    model.requires_grad_(True)
-    return moved
+    with _fixed(model):
+        return pgd(
+            lambda images: functional.cross_entropy(model.logits(images), y, reduction="none"),
+            x.clamp(0, 1),
+            settings=PGD(**recipe.adversary.model_dump()),
+            generator=generator,
+            draw=noise,
+        )
 
 
 def continued(model: Any, buffer: ReplayBuffer, recipe: Recipe, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -48,18 +48,31 @@ def continued(model: Any, buffer: ReplayBuffer, recipe: Recipe, generator: Gener
     assert part is not None
     sampler: Chains = model.sampler
     start, labels, slots = buffer.draw(sampler.origin, restart=part.restart, generator=generator, relabel=part.relabel)
-    model.eval().requires_grad_(False)
-    x = sampler.climb(
-        model,
-        start,
-        labels if recipe.objective.log_px_y > 0 else None,
-        settings=chains.settings(recipe),
-        generator=generator,
-        noise=buffer.share.noise_like,
-    )
-    model.requires_grad_(True)
+    with _fixed(model):
+        x = sampler.climb(
+            model,
+            start,
+            labels if recipe.objective.log_px_y > 0 else None,
+            settings=chains.settings(recipe),
+            generator=generator,
+            noise=buffer.share.noise_like,
+        )
     buffer.store(slots, x, labels)
     return x, labels
+
+
+@contextmanager
+def _fixed(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, its trained weights without gradients for the time of the block."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def look(samples: Tensor, images: Tensor, *, clamped: bool) -> list[Tensor]:

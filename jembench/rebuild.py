@@ -7,7 +7,6 @@ recipe asks for are trained and measured in a folder beside it; only their numbe
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -22,7 +21,8 @@ from jembench.journal import Journal, draw_curve
 from jembench.plan import plan
 from jembench.recipes import Recipe, read_recipe
 from jembench.results import EXAMPLES, RESULT, read_result
-from jembench.seeds import SEEDS, collect, write_seeds
+from jembench.seeds import collect, write_seeds
+from jembench.team import called
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -100,27 +100,32 @@ def rebuild(
         UserError: under ``torchrun``, if the track has no recipes, if ``output`` holds other work, or if a run diverged
             for good.
     """
-    if "WORLD_SIZE" in os.environ:
+    if called():
         raise UserError("all models of a track are trained in one process: under torchrun, name one recipe")
     data.track(track)
     sources = baselines.recipes(track)
     if not sources:
         raise UserError(f"track {track} has no recipes to train")
     for name, source in sources.items():
-        _check(output / name, setup.read(source, track=track), resume=resume)
+        for seed, folder in _folders(setup.read(source, track=track), name, output).items():
+            _check(folder, replace(setup, seed=seed).read(source, track=track), resume=resume)
     for name, source in sources.items():
-        recipe = setup.read(source, track=track)
-        first = recipe.training.seed
-        for seed in range(first, first + recipe.seeds):
-            folder = output / name if seed == first else _aside(output) / name / str(seed)
+        folders = _folders(setup.read(source, track=track), name, output)
+        for seed, folder in folders.items():
             if not (folder / baselines.WEIGHTS).exists():
                 _train(name, source, folder, track=track, setup=replace(setup, seed=seed), watch=watch)
             _measure(folder, track=track, device=setup.device)
             say(f"{folder}: {summary(read_history(folder))}")
-        if recipe.seeds > 1 and not (output / name / SEEDS).exists():
-            others = {seed: _aside(output) / name / str(seed) for seed in range(first + 1, first + recipe.seeds)}
-            gather({first: output / name, **others}, output / name)
+        if len(folders) > 1:
+            gather(folders, output / name)
         _finish(output / name, source)
+
+
+def _folders(recipe: Recipe, name: str, output: Path) -> dict[int, Path]:
+    """Where the training seeds of a recipe go, the shipped one first."""
+    first = recipe.training.seed
+    others = range(first + 1, first + recipe.seeds)
+    return {first: output / name, **{seed: _aside(output) / name / str(seed) for seed in others}}
 
 
 def gather(runs: Mapping[int, Path], folder: Path) -> None:
@@ -130,7 +135,8 @@ def gather(runs: Mapping[int, Path], folder: Path) -> None:
 
 def _aside(output: Path) -> Path:
     """The folder of the training seeds whose weights are not shipped."""
-    return output.with_name(f"{output.name}.seeds")
+    whole = output.resolve()
+    return whole.with_name(f"{whole.name}.seeds")
 
 
 def summary(history: History) -> str:
@@ -148,7 +154,7 @@ def summary(history: History) -> str:
 def _check(folder: Path, recipe: Recipe, *, resume: bool) -> None:
     """Refuse a folder that holds other work, before hours are spent on others."""
     finished = (folder / baselines.WEIGHTS).exists()
-    if not resume and (finished or (folder / snapshots.FOLDER).exists()):
+    if not resume and (finished or snapshots.exist(folder / snapshots.FOLDER)):
         raise UserError(f"{folder} already holds a training run: choose another --output, or go on with --resume")
     if finished and read_history(folder).recipe != recipe.identity:
         raise UserError(f"{folder} holds a finished run of another recipe or seed: choose another --output")
@@ -163,7 +169,7 @@ def _train(
     setup: Setup,
     watch: Callable[[str], AbstractContextManager[Observer]],
 ) -> None:
-    resume = (folder / snapshots.FOLDER).exists()
+    resume = snapshots.exist(folder / snapshots.FOLDER)
     try:
         with watch(name) as observer:
             fit(source, folder, track=track, setup=setup, resume=resume, observer=observer)

@@ -125,7 +125,8 @@ class OptimiserPart(_Part):
         clip: bound on the norm of the gradient.
         sam: radius rho of sharpness-aware minimisation, 0 for none.
         adaptive: whether the radius is relative to the size of each weight.
-        ema: decay of the moving average of the weights that is evaluated and kept, 0 for none.
+        ema: decay of the moving average of the weights that is evaluated and kept, 0 for none. Statistics of batch
+            normalisation are not averaged: they stay those of the last weights.
     """
 
     name: Literal["adam", "sgd"] = "adam"
@@ -191,7 +192,7 @@ class TrainingPart(_Part):
     """
 
     iterations: Positive
-    batch: Positive = 64
+    batch: Annotated[int, Field(ge=2)] = 64
     precision: Precision = "fp32"
     seed: Count = 0
 
@@ -289,6 +290,9 @@ def _problems(recipe: Recipe) -> list[str]:
         f"objective.log_py_x > 0 needs a classifier, not {name!r}": objective.log_py_x > 0 and not classifier,
         "objective: entropy and soft_ece need log_py_x > 0": objective.entropy + objective.soft_ece > 0
         and objective.log_py_x == 0,
+        "objective.log_px and log_px_y: one of the two, their samples are of different densities": (
+            objective.log_px > 0 and objective.log_px_y > 0
+        ),
         "objective: every weight is 0": objective.log_py_x + objective.log_px + objective.log_px_y == 0,
         "objective.energy_l2 > 0 needs SGLD samples: a kind with chains, and log_px or log_px_y > 0": (
             objective.energy_l2 > 0 and not recipe.contrastive
@@ -302,6 +306,9 @@ def _problems(recipe: Recipe) -> list[str]:
         ),
         "sampling.buffer must be a multiple of training.batch": (
             sampling is not None and sampling.buffer % recipe.training.batch != 0
+        ),
+        "selection.every must not exceed training.iterations": (
+            recipe.selection.every is not None and recipe.selection.every > recipe.training.iterations
         ),
         f"selection.criterion = {recipe.selection.criterion!r} needs a classifier, not {name!r}": (
             recipe.selection.criterion in ("accuracy", "nll", "ece-accuracy") and not classifier

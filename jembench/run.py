@@ -188,8 +188,9 @@ class Run:
             group["lr"] = learning_rate(settings.optimiser, self.iteration, settings.training.iterations)
         draws, chain_signals = self._draws(settings, generator)
         self.model.train()
-        loss, terms = self.parallel(draws)
-        gradient = self._descend(settings, loss, draws)
+        with seeding.forked(self.seed, "network", len(self.events), self.iteration, self.team.rank):  # dropout
+            loss, terms = self.parallel(draws)
+            gradient = self._descend(settings, loss, draws)
         here = [torch.stack([loss.detach().float(), *terms]).cpu(), torch.stack(chain_signals)]
         seen = self.team.mean(torch.cat(here)).tolist()
         found = dict(zip(("loss", *TERMS, "variance", "saturation", "chains_finite"), seen, strict=True))
@@ -283,7 +284,7 @@ class Run:
         with self.average.swapped(self.model) if self.average is not None else nullcontext():
             if isinstance(self.model, IGEBM):
                 with torch.no_grad():
-                    scores = self.model.logits(self.validation.images) - self.model.bias
+                    scores = torch.cat([self.model.logits(x) for x in self.validation.batches()]) - self.model.bias
                 self.model.fit_bias(scores, self.validation.labels)
             yield
 
@@ -356,8 +357,8 @@ class Run:
         """
         if state["recipe"] != self.recipe.identity:
             raise UserError(
-                f"{self.ring.folder.parent} holds a run of another recipe: resume with that one, or choose another "
-                "--output"
+                f"{self.ring.folder.parent} holds a run of another recipe or seed: resume with that one, or choose "
+                "another --output"
             )
         self.iteration = state["iteration"]
         self.model.load_state_dict(state["model"])
@@ -398,6 +399,7 @@ class Run:
     def history(self) -> History:
         """The record of the run; after :meth:`final_state`."""
         assert self.best is not None
+        chosen = self.best.merit == self.best.merit  # else no checkpoint met the criterion
         nll = self.recipe.selection.criterion == "nll"
         value = -self.best.merit if nll else self.best.merit  # an NLL is maximised as its negative
         return History(
@@ -406,7 +408,7 @@ class Run:
             iterations=self.iteration,
             parameters=sum(p.numel() for p in self.parameters),
             chosen=Chosen(
-                criterion=self.recipe.selection.criterion,
+                criterion=self.recipe.selection.criterion if chosen else "last",
                 iteration=self.best.iteration,
                 value=value if value == value else None,
             ),
@@ -422,5 +424,5 @@ def _report(iteration: int, reason: str, events: Sequence[Rollback]) -> str:
     tried = "; ".join(f"at {event.iteration} ({event.reason}): {event.change}" for event in events)
     return (
         f"training diverged at iteration {iteration}: {reason}; the supervisor's policy is exhausted "
-        f"(tried {tried or 'nothing'}): lower optimiser.learning_rate or raise sampling.steps in the recipe"
+        f"(tried {tried or 'nothing'}): change the recipe"
     )

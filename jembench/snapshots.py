@@ -88,8 +88,16 @@ def reopen(folder: Path, keep: int) -> tuple[Ring, bytes]:
         if (content := _read(path)) is not None:
             entries = [(int(number), int(iteration)) for number, iteration in _decoded(content, path)["ring"]]
             return Ring(folder, keep, entries), content
-    reason = "no snapshot to resume" if not files else "no readable snapshot"
-    raise UserError(f"{folder.parent} holds {reason}: remove the folder, and leave out --resume to start again")
+    if not files:
+        raise UserError(f"{folder.parent} holds no snapshot to resume: leave out --resume")
+    raise UserError(
+        f"{folder.parent} holds no readable snapshot: remove {folder}, and leave out --resume to start again"
+    )
+
+
+def exist(folder: Path) -> bool:
+    """Whether a folder holds a snapshot; a run that was killed before its first has an empty one, and begins anew."""
+    return bool(_files(folder))
 
 
 def decode(content: bytes) -> dict[str, Any]:

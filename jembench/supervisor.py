@@ -14,11 +14,11 @@ saturated chains       more than ``max_saturation`` of the samples' pixels lie o
                        chains), or far beyond it (others)
 =====================  ================================================================================
 
-**Policy.** A diverged run goes back to a healthy snapshot (:func:`target`: further back if it did so a short while ago),
-its chains are started afresh, all its draws come from new
-streams, and the recipe is changed by the next line of :data:`POLICY`, for good: lower learning rate first (the change
-that costs nothing), then more SGLD steps, then more input noise, then an L2 bound on the energies. When the policy is
-exhausted the run gives up and says what it saw.
+**Policy.** A diverged run goes back to a healthy snapshot (:func:`target`: further back if it did so a short while
+ago), its chains are started afresh, all its draws come from new streams, and the recipe is changed by the next line of
+:data:`POLICY`, for good: lower learning rate first (the change that costs nothing), then more SGLD steps, then more
+input noise, then an L2 bound on the energies. When the policy is exhausted the run gives up and says what it saw. The
+kept model samples as its recipe says, whatever was changed.
 """
 
 from __future__ import annotations
@@ -197,12 +197,16 @@ def target(iterations: Sequence[int], diverged: int, *, previous: int | None, sp
 
     Returns:
         The newest snapshot that is at least ``MARGIN`` iterations older than the diagnosis; within ``span`` of a
-        rollback, the newest before its snapshot, which was sick. The first of the run if there is no other.
+        rollback, the newest before its snapshot, which was sick. The first of the run only where a later one would not
+        be older, or the run is not older than twice the span: what is left of a long run is not thrown away.
     """
-    before = diverged - MARGIN
-    if previous is not None and diverged - previous <= span:
-        before = min(before, previous - 1)
-    return max((iteration for iteration in iterations if iteration <= before), default=iterations[0])
+    old = [iteration for iteration in iterations if iteration <= diverged - MARGIN] or [iterations[0]]
+    if previous is None or diverged - previous > span:
+        return old[-1]
+    earlier = [iteration for iteration in old if iteration < previous] or [iterations[0]]
+    if earlier[-1] > iterations[0] or diverged <= 2 * span:
+        return earlier[-1]
+    return next((iteration for iteration in old if iteration > iterations[0]), iterations[0])
 
 
 def numbers(signals: Signals) -> dict[str, float | None]:

@@ -117,15 +117,24 @@ def local(device: str) -> str:
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
 
+def called() -> bool:
+    """Whether ``torchrun`` has started this process."""
+    return "WORLD_SIZE" in os.environ and "RANK" in os.environ
+
+
 @contextmanager
 def team(device: str) -> Iterator[Team]:
     """The team that ``torchrun`` has started this process in, or a team of one."""
-    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+    if not called():
         yield Team()
         return
     from torch import distributed
 
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+    try:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"WORLD_SIZE is set, but the processes do not find each other: {reason}") from error
     try:
         yield Team(distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -76,8 +76,11 @@ def train(
     kept = output / snapshots.FOLDER
     if weights.exists():
         raise UserError(f"{output} already holds a finished training run: choose another --output")
-    if kept.exists() and not resume:
+    if snapshots.exist(kept) and not resume:
         raise UserError(f"{output} already holds a training run: choose another --output, or go on with --resume")
+    mine = output / baselines.RECIPE
+    if source is not None and mine.exists() and mine.read_bytes() != source.read_bytes():
+        raise UserError(f"{mine} is another recipe: choose another --output")
     device = local(device)
     check_device(device)
     with team(device) as members:

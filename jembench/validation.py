@@ -10,6 +10,7 @@ The outliers are made from **training** images and are of no kind that a track's
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,10 @@ class Validation:
         images = torch.from_numpy(validation.pixels()).to(device)
         made = torch.from_numpy(outliers(train)).to(device)
         return cls(images, torch.from_numpy(validation.labels).to(device), made)
+
+    def batches(self) -> Iterator[Tensor]:
+        """The images of the validation split, ``BATCH`` at a time."""
+        return (self.images[start : start + BATCH] for start in range(0, len(self.images), BATCH))
 
     def measure(self, model: Any) -> dict[str, float]:
         """All numbers that the model can give, by name; it must be in evaluation mode."""

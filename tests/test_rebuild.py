@@ -1,5 +1,6 @@
 """Rebuild: every baseline of a track from its recipe, laid out as the baselines are; killed and resumed."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from jembench.plan import plan
 from jembench.rebuild import Setup
 from jembench.results import read_result
 from jembench.run import Progress
+from jembench.seeds import read_seeds
 from jembench.types import UserError
 
 TOML = """
@@ -124,6 +126,25 @@ def test_a_killed_rebuild_goes_on(shelf: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "b" / "weights.safetensors").read_bytes() == whole.read_bytes()
 
 
+def test_training_seeds_lie_aside_and_only_their_numbers_get_in(shelf: Path, tmp_path: Path) -> None:
+    source = shelf / "b" / "recipe.toml"
+    source.write_text(source.read_text().replace('about = "a test"', 'about = "a test"\nseeds = 3'))
+    watcher = make(tmp_path / "out", Watcher())
+    assert watcher.seen["b"] == list(range(1, 9))
+    assert {path.name for path in (tmp_path / "out" / "b").iterdir()} == FILES | {"seeds.json"}
+    assert sorted(path.name for path in (tmp_path / "out.seeds" / "b").iterdir()) == ["1", "2"]
+    seeds = read_seeds(tmp_path / "out" / "b")
+    assert seeds is not None
+    assert [run.seed for run in seeds.runs] == [0, 1, 2]
+    assert [read_history(tmp_path / "out.seeds" / "b" / str(seed)).seed for seed in (1, 2)] == [1, 2]
+    assert "mean of 3 training seeds" in (tmp_path / "out" / "b" / "README.md").read_text()
+    shutil.rmtree(tmp_path / "out")
+    source.write_text(source.read_text().replace("iterations = 8", "iterations = 4"))
+    with pytest.raises(UserError, match="holds a finished run of another recipe or seed"):
+        make(tmp_path / "out", Watcher(), resume=True)
+    assert not (tmp_path / "out" / "b").exists()
+
+
 def test_a_kill_between_training_and_measuring(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(engine, "run", lambda *_, **__: (_ for _ in ()).throw(Killed))
@@ -164,5 +185,6 @@ def test_a_run_that_fails_is_named(shelf: Path, tmp_path: Path, monkeypatch: pyt
 def test_a_team_trains_one_recipe_at_a_time(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process group of the same ``torchrun`` never comes together."""
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
     with pytest.raises(UserError, match="under torchrun, name one recipe"):
         make(tmp_path / "out", Watcher())

@@ -44,7 +44,6 @@ noise = 0.03
 noise_density = 0.02
 [objective]
 log_py_x = 1.0
-log_px = 0.5
 log_px_y = 0.25
 energy_l2 = 0.1
 gradient_penalty = 0.01
@@ -158,7 +157,8 @@ def test_every_key_is_read_and_none_is_a_default(read):
     for part, values in recipe.model_dump().items():
         if isinstance(values, dict):
             given = getattr(recipe, part)
-            assert not set(given.model_fields_set) ^ (set(values) - ({"name", "scales"} if part == "model" else set()))
+            other = {"model": {"name", "scales"}, "objective": {"log_px"}}.get(part, set())  # cannot be had together
+            assert not set(given.model_fields_set) ^ (set(values) - other)
             known = type(given).model_fields
             assert [k for k in given.model_fields_set if values[k] == known[k].default] in ([], ["log_py_x"])
     assert recipe.optimiser.decay_at == (0.5, 0.75)
@@ -304,6 +304,18 @@ RULES = [
             {"objective": {"log_px": 1.0, term: 0.1}, "sampling": {}},
         )
         for term in ("entropy", "soft_ece")
+    ),
+    (
+        "objective.log_px and log_px_y: one of the two, their samples are of different densities",
+        "glow-cond",
+        {"objective": FREE | PAIRS},
+        {"objective": PAIRS},
+    ),
+    (
+        "selection.every must not exceed training.iterations",
+        "softmax",
+        {"selection": {"every": 10**6}},
+        {"selection": {"every": 1}},
     ),
     ("objective: every weight is 0", "softmax", {"objective": {"log_py_x": 0.0}}, {"objective": {"log_py_x": 0.1}}),
     *(

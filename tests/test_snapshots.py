@@ -149,7 +149,7 @@ def test_a_damaged_newest_file_gives_way_to_the_one_before(tmp_path: Path, how: 
 
 def test_nothing_readable_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "run" / snapshots.FOLDER
-    with pytest.raises(UserError, match="run holds no snapshot to resume: remove the folder, and leave out --resume"):
+    with pytest.raises(UserError, match="run holds no snapshot to resume: leave out --resume"):
         reopen(folder, 2)
     written(folder, 0, 100)
     for path in folder.iterdir():

@@ -232,6 +232,8 @@ def test_each_level_of_the_policy_changes_exactly_its_field(kind: str, order: li
         ([0, 100, 200, 300], 310, 100, 0),
         ([0, 100, 200, 300, 400], 400, 100, 0),  # the last iteration of the span
         ([0, 100, 200, 300, 400], 401, 100, 300),  # long after: another story
+        ([0, 49900, 50000, 50100], 50130, 49900, 49900),  # a long run is not thrown away
+        ([0, 49900, 50000, 50100], 50130, 50000, 49900),
         ([0, 0], 12, 0, 0),
         ([0, 0, 100], 125, 0, 0),
     ],

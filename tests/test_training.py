@@ -24,6 +24,7 @@ from jembench import run as runs
 from jembench.history import HISTORY, Epoch, Rollback, read_history
 from jembench.models.chains import Chains
 from jembench.models.jem import JEM
+from jembench.models.small import SmallNet
 from jembench.objective import Draws
 from jembench.recipes import Recipe, read_recipe
 from jembench.run import Progress
@@ -175,6 +176,44 @@ def test_a_run_that_was_killed_and_resumed_ends_in_the_same_weights(
     assert [progress.iteration for progress in watch.progress] == list(range(last + 1, 13))  # not from the start
     assert path.read_bytes() == uninterrupted(name)
     assert sorted(item.name for item in tmp_path.iterdir()) == [HISTORY, baselines.WEIGHTS]  # the snapshots are gone
+
+
+def test_a_network_that_drops_units_draws_by_iteration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout draws from the global generator; resumed, the run still ends in the same weights, by its seed alone."""
+    trunk = SmallNet.trunk
+    monkeypatch.setattr(
+        SmallNet, "trunk", lambda net, hidden: trunk(net, nn.functional.dropout(hidden, 0.5, net.training))
+    )
+    whole = train(recipe("softmax"), tmp_path / "whole").read_bytes()
+    torch.rand(3)
+    interrupt(recipe("softmax"), tmp_path / "killed", "iterated", 7)
+    torch.rand(5)
+    assert train(recipe("softmax"), tmp_path / "killed", resume=True).read_bytes() == whole
+    other = train(recipe("softmax", training={"iterations": 12, "batch": 8, "seed": 1}), tmp_path / "other")
+    assert other.read_bytes() != whole
+
+
+def test_a_run_that_was_killed_before_its_first_snapshot_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / snapshots.FOLDER).mkdir()
+    assert train(recipe("softmax"), tmp_path).exists()
+
+
+def test_another_recipe_in_the_folder_is_not_overwritten(tmp_path: Path) -> None:
+    mine, other = tmp_path / baselines.RECIPE, tmp_path / "other.toml"
+    mine.write_text("# mine")
+    other.write_text("# other")
+    with pytest.raises(UserError, match="is another recipe: choose another --output"):
+        train(recipe("softmax"), tmp_path, source=other)
+    assert mine.read_text() == "# mine"
+
+
+def test_what_is_frozen_stays_frozen() -> None:
+    """Sampling holds the trained weights fixed and thaws no others."""
+    run = alone(recipe())
+    assert run.buffer is not None
+    run.parameters[0].requires_grad_(False)
+    draws.continued(run.model, run.buffer, run.settings, seeding.generator("samples"))
+    assert [p.requires_grad for p in run.parameters] == [False, *[True] * (len(run.parameters) - 1)]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -646,7 +685,9 @@ def test_without_a_snapshot_there_is_nothing_to_resume(tmp_path: Path) -> None:
 def test_a_snapshot_is_of_one_recipe(tmp_path: Path) -> None:
     interrupt(recipe(), tmp_path, "iterated", 6)
     for other in (recipe(optimiser={"learning_rate": 2e-3}), recipe("softmax")):
-        with pytest.raises(UserError, match="holds a run of another recipe: resume with that one, or choose another"):
+        with pytest.raises(
+            UserError, match="holds a run of another recipe or seed: resume with that"
+        ):
             train(other, tmp_path, resume=True)
 
 

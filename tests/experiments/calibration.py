@@ -35,7 +35,8 @@ def measured(weight: float, seed: int, work: Path) -> list[float]:
         logits = model.logits(torch.from_numpy(test.pixels())).numpy()
     correct = prediction(logits) == test.labels
     squared = debiased_squared_ece(confidence(logits), correct).value
-    return [float(nll(logits, test.labels).mean()), float(squared or 0.0), float(correct.mean())]
+    assert squared is not None
+    return [float(nll(logits, test.labels).mean()), squared, float(correct.mean())]
 
 
 def main() -> None:

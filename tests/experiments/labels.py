@@ -19,7 +19,9 @@ def values(name: str, metric: str) -> dict[int, float]:
     """Seed -> value of a metric."""
     seeds = read_seeds(baselines.folder("digits") / name)
     assert seeds is not None, f"{name} has no seeds.json"
-    return {run.seed: float(run.metrics[metric][0] or 0.0) for run in seeds.runs}
+    found = {run.seed: run.metrics[metric][0] for run in seeds.runs}
+    assert None not in found.values(), f"{name} lacks {metric}"
+    return {seed: float(value) for seed, value in found.items() if value is not None}
 
 
 def main() -> None:

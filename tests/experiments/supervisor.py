@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from jembench import baselines, data, training, zoo
-from jembench.history import read_history
+from jembench.history import Epoch, Rollback, read_history
 from jembench.recipes import Recipe, read_recipe
+from jembench.run import Progress
 from jembench.types import UserError
 from jembench.weights import load_weights
 
@@ -39,13 +40,28 @@ def recipe(setting: str, seed: int, *, supervised: bool) -> Recipe:
     return Recipe.model_validate(found)
 
 
+class Stop(Exception):
+    """A run without supervisor has diverged."""
+
+
+class Unsupervised:
+    """Stops a run where a supervisor would step in: where even with lifted limits something is not finite."""
+
+    def iterated(self, progress: Progress) -> None: ...
+
+    def validated(self, epoch: Epoch, samples: torch.Tensor | None) -> None: ...
+
+    def rolled_back(self, event: Rollback) -> None:
+        raise Stop(f"iteration {event.iteration}: {event.reason}")
+
+
 def measure(setting: str, seed: int, *, supervised: bool) -> dict[str, Any]:
     made = recipe(setting, seed, supervised=supervised)
     line: dict[str, Any] = {"setting": setting, "seed": seed, "supervised": supervised}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            weights = training.train(made, Path(folder) / "run")
-        except UserError as error:
+            weights = training.train(made, Path(folder) / "run", observers=[] if supervised else [Unsupervised()])
+        except (Stop, UserError) as error:
             return {**line, "accuracy": None, "error": str(error)}
         model = zoo.build(made, data.track("digits"))
         load_weights(model, weights)
