@@ -685,9 +685,7 @@ def test_without_a_snapshot_there_is_nothing_to_resume(tmp_path: Path) -> None:
 def test_a_snapshot_is_of_one_recipe(tmp_path: Path) -> None:
     interrupt(recipe(), tmp_path, "iterated", 6)
     for other in (recipe(optimiser={"learning_rate": 2e-3}), recipe("softmax")):
-        with pytest.raises(
-            UserError, match="holds a run of another recipe or seed: resume with that"
-        ):
+        with pytest.raises(UserError, match="holds a run of another recipe or seed: resume with that"):
             train(other, tmp_path, resume=True)
 
 
