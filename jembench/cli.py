@@ -35,7 +35,7 @@ INTERRUPTED = 130  # 128 + SIGINT
 ModelOption = Annotated[
     list[str],
     typer.Option(
-        "--model", "-m", help="A baseline, path/to/file.py:build or package.module:build; repeat for several."
+        "--model", "-m", help="A baseline, recipe.toml, file.py:build or package.module:build; repeat for several."
     ),
 ]
 SuiteOption = Annotated[
@@ -244,7 +244,8 @@ def leaderboard(
     if check:
         current = path.read_text(encoding="utf-8") if path.exists() else None
         if current != content:
-            typer.echo(f"{path} is not current: run `jembench leaderboard --track {track}`", err=True)
+            state = "is not current" if path.exists() else "does not exist"
+            typer.echo(f"{path} {state}: run `jembench leaderboard --track {track}`", err=True)
             raise typer.Exit(1)
         typer.echo(f"{path} is current")
     else:

@@ -113,7 +113,8 @@ def rebuild(
         folders = _folders(setup.read(source, track=track), name, output)
         for seed, folder in folders.items():
             if not (folder / baselines.WEIGHTS).exists():
-                _train(name, source, folder, track=track, setup=replace(setup, seed=seed), watch=watch)
+                label = name if folder == output / name else f"{name}, seed {seed}"
+                _train(label, source, folder, track=track, setup=replace(setup, seed=seed), watch=watch)
             _measure(folder, track=track, device=setup.device)
             say(f"{folder}: {summary(read_history(folder))}")
         if len(folders) > 1:

@@ -109,7 +109,9 @@ class Team:
 
         # Other buffers are functions of the weights, or chains, of which every process has its own.
         normed = any(isinstance(part, _BatchNorm) for part in module.modules())
-        return DistributedDataParallel(module, broadcast_buffers=normed)
+        parallel = DistributedDataParallel(module)
+        parallel.broadcast_buffers = normed  # as an argument it is deprecated from torch 2.15 on
+        return parallel
 
 
 def local(device: str) -> str:

@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from jembench import baselines, snapshots, store
-from jembench.history import Epoch, Rollback, write_history
+from jembench.history import Epoch, Rollback, read_history, write_history
 from jembench.numerics import check_device
 from jembench.recipes import Recipe
 from jembench.run import Progress, Run
@@ -62,7 +62,7 @@ def train(
         output: folder for the weights and, while it runs, the snapshots.
         source: the file of the recipe, kept beside the weights so that the folder can be evaluated.
         device: a torch device.
-        resume: go on from the snapshots in ``output``.
+        resume: go on from the snapshots in ``output``; of a finished run of the same recipe there is nothing to do.
         observers: told of every iteration, validation and rollback; of the leading process only.
 
     Returns:
@@ -74,6 +74,8 @@ def train(
     """
     weights = output / baselines.WEIGHTS
     kept = output / snapshots.FOLDER
+    if weights.exists() and resume and read_history(output).recipe == recipe.identity:
+        return weights
     if weights.exists():
         raise UserError(f"{output} already holds a finished training run: choose another --output")
     if snapshots.exist(kept) and not resume:

@@ -13,6 +13,7 @@ from jembench.history import read_history
 from jembench.identity import file_sha256
 from jembench.recipes import read_recipe
 from jembench.results import read_result
+from jembench.scores import SCORES
 from jembench.seeds import read_seeds
 from jembench.types import UserError
 
@@ -48,6 +49,7 @@ def test_a_shipped_model_is_small_and_whole(name: str) -> None:
     document = read_result(folder / baselines.GOLDEN)
     assert document.model.weights_sha256 == file_sha256(folder / baselines.WEIGHTS)
     assert document.model.fingerprint == zoo.resolve(name, track="digits").fingerprint
+    assert {item.jembench for item in document.provenance.environments} == {history.environment.jembench}
     seeds = read_seeds(folder)
     assert recipe.seeds == (1 if seeds is None else len(seeds.runs))
     assert card(folder) == (folder / "README.md").read_text(encoding="utf-8")
@@ -59,6 +61,18 @@ def test_who_has_all_labels_knows_the_digits(name: str) -> None:
     assert metric is not None
     assert metric.value is not None
     assert metric.value >= 0.97
+
+
+def test_the_readme_shows_the_numbers_of_the_shipped_weights() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    lines = readme.read_text(encoding="utf-8").splitlines()
+    for name in ("jem", "softmax"):
+        document = read_result(baselines.golden(name, track="digits"))
+        for score in SCORES:
+            (line,) = [line for line in lines if line.startswith(f"{name} ") and f" {score.title} " in line]
+            sources = [source.name for source in data.track("digits").ood] + ["mean"]
+            metrics = [document.metric(f"{source}/{score.name}/auroc") for source in sources]
+            assert line.split()[-7:] == [f"{metric.value:.3f}" for metric in metrics if metric is not None]
 
 
 def test_the_robust_reference_is_robust() -> None:
