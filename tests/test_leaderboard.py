@@ -101,7 +101,7 @@ def test_it_is_written_and_then_current(call: Callable[..., Any], golden: Path, 
     output, path = tmp_path / "boards", tmp_path / "boards" / "digits.md"
     absent = call("leaderboard", "--check", "--output", output)
     assert absent.code == 1
-    assert "is not current" in absent.err
+    assert "does not exist" in absent.err
     assert not output.exists()
     assert call("leaderboard", "--output", output).code == 0
     content = path.read_text()
