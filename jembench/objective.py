@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jembench.recipes import ObjectivePart, Precision
+from jembench.recipes import ObjectivePart
+from jembench.types import Precision
 
 BINS = 15
 SOFTNESS = 0.01  # temperature of the bins' memberships, the paper's

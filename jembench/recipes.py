@@ -15,14 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jembench.identity import identity
 from jembench.models import KINDS, NETWORKS
-from jembench.types import UserError, unknown
+from jembench.types import Precision, UserError, unknown
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Precision = Literal["fp32", "bf16"]
 Criterion = Literal["last", "accuracy", "nll", "ece-accuracy", "likelihood"]
 
 

@@ -29,10 +29,11 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
+from jembench.types import Precision
+
 LogDensity = Callable[[Tensor], Tensor]
 Noise = Callable[[Tensor, Generator], Tensor]
 Gradient = Literal["none", "straight-through", "full"]
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)

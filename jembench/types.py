@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Capability = Literal["classifier", "density", "sampler"]
 Start = Literal["fresh", "buffer"]
+Precision = Literal["fp32", "bf16"]
 
 
 class UserError(Exception):
