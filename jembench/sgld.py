@@ -12,7 +12,7 @@ decouples the two: a = 1, s = 0.01 for pixels in [-1, 1], that is a = 0.25, s = 
 :func:`refine` runs a chain from a given image, as a defence. What an attacker's gradient sees of it is the named
 choice behind every published robustness number of a JEM: ``none`` (no gradient passes), ``straight-through`` (the
 refinement counts as the identity: BPDA, Athalye et al., ICML 2018), ``full`` (through every step, by second
-derivatives).
+derivatives; only the image of each step is kept, so that the memory does not grow with a network times the steps).
 
 Proximal sampling (JEM++: Yang & Ji, ICCV 2021) saves gradients: with the network split as
 :math:`\log p(x) = h(\phi(x))`, phi its first layer, one gradient :math:`p = \nabla h(\phi(x_t))` serves ``inner`` moves
@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Generator, Tensor
@@ -88,21 +88,19 @@ def step(
     *,
     settings: SGLD,
     generator: Generator,
-    create_graph: bool = False,
     noise: Noise = noise_like,
 ) -> Tensor:
-    """One step x + a g + s xi from images ``x (B, C, H, W)``.
+    """One step x + a g + s xi from images ``x (B, C, H, W)``, detached.
 
     Args:
         log_density: maps ``(B, C, H, W)`` to ``(B,)``, row by row.
         x: the images; it must require a gradient.
         settings: a, s, clip and bounds.
         generator: source of the noise xi.
-        create_graph: keep the graph, so that the result can be differentiated with respect to ``x``.
         noise: draws xi, of the shape of its first argument.
     """
-    (gradient,) = torch.autograd.grad(log_density(x).sum(), x, create_graph=create_graph)
-    return _moved(x if create_graph else x.detach(), gradient, settings, generator, noise)
+    (gradient,) = torch.autograd.grad(log_density(x).sum(), x)
+    return _moved(x.detach(), gradient, settings, generator, noise)
 
 
 def proximal_step(
@@ -199,10 +197,48 @@ def refine(
     if gradient == "straight-through":
         refined: Tensor = _StraightThrough.apply(x, chain(log_density, x, settings=settings, generator=generator))
         return refined
-    with _precision(x, settings):
-        for _ in range(settings.steps):
-            x = step(log_density, x, settings=settings, generator=generator, create_graph=True)
+    for _ in range(settings.steps):
+        x = _Step.apply(x, log_density, settings, generator)
     return x
+
+
+class _Step(torch.autograd.Function):
+    r"""One step with its own Jacobian, keeping only its image: what backward needs it computes again.
+
+    For a cotangent v, with the Hessian H of log p and the masks of ``clip`` and ``bounds`` as projections C and P,
+
+    .. math::
+        v \mapsto P v + a\, H\, C\, P v.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, log_density: LogDensity, settings: SGLD, generator: Generator) -> Tensor:
+        with torch.enable_grad(), _precision(x, settings):
+            moved = step(
+                log_density, x.detach().requires_grad_(), settings=replace(settings, bounds=None), generator=generator
+            )
+        ctx.save_for_backward(x)
+        ctx.log_density, ctx.settings, ctx.inside = log_density, settings, None
+        if settings.bounds is not None:
+            low, high = settings.bounds
+            ctx.inside = (moved >= low) & (moved <= high)
+            moved = moved.clamp(low, high)
+        return moved
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (x,), settings, v = ctx.saved_tensors, ctx.settings, gradients[0]
+        if ctx.inside is not None:
+            v = v * ctx.inside
+        with torch.enable_grad(), _precision(x, settings):
+            x = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(ctx.log_density(x).sum(), x, create_graph=True)
+            if settings.clip is not None:
+                slope = slope.clamp(-settings.clip, settings.clip)
+            curved = (
+                torch.autograd.grad(slope, x, grad_outputs=v, allow_unused=True)[0] if slope.requires_grad else None
+            )
+        return (v if curved is None else v + settings.size * curved), None, None, None
 
 
 class _StraightThrough(torch.autograd.Function):

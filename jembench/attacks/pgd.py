@@ -1,27 +1,29 @@
-r"""Projected gradient descent: the one PGD loop of the project (Madry et al., ICLR 2018, arXiv 1706.06083).
+r"""Projected gradient ascent: the one PGD loop of the project (Madry et al., ICLR 2018, arXiv 1706.06083).
 
 .. math::
-    x_{t+1} = \Pi_{B_\epsilon(x) \cap [0,1]^D} \bigl( x_t + a\, u(\nabla_x L(x_t)) \bigr)
+    x_{t+1} = \Pi_{B_\epsilon(x) \cap [0,1]^D} \bigl( x_t + a_t\, u(\nabla_x L(x_t)) \bigr)
 
-u is the steepest direction of unit length in the norm of the ball: the sign for L-infinity, g / |g|_2 for L2. The start
-is uniform in the ball (L-infinity), or uniform in direction and radius (L2).
+u is the steepest direction of unit length in the norm of the ball: the sign for L-infinity, g / |g|_2 for L2. A random
+start is uniform in the ball (L-infinity), or uniform in direction and radius (L2). :func:`climb` is the loop; adversarial
+training takes it as :func:`pgd`, the attacks as :mod:`jembench.attacks.ladder`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
-Norm = Literal["linf", "l2"]
+from jembench.attacks.threat import Norm
+
+Watch = Callable[[Tensor, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
 class PGD:
-    """The settings of an attack, in units of the [0, 1] pixel range.
+    """The settings of the attack that training uses, in units of the [0, 1] pixel range.
 
     Attributes:
         norm: of the ball.
@@ -54,41 +56,84 @@ def pgd(
         draw: standard normal noise of the shape of its first argument; from the generator by default.
     """
     normal = draw(x, generator) if draw is not None else torch.randn(x.shape, generator=generator).to(x)
+    start = project(x + random_offset(normal, settings.norm, settings.eps), x, settings.norm, settings.eps)
+    sizes = [settings.size] * settings.steps
+    return climb(loss, x, start, norm=settings.norm, eps=settings.eps, sizes=sizes)
+
+
+def climb(
+    loss: Callable[[Tensor], Tensor],
+    x: Tensor,
+    start: Tensor,
+    *,
+    norm: Norm,
+    eps: float | Tensor,
+    sizes: Sequence[float | Tensor],
+    watch: Watch | None = None,
+) -> Tensor:
+    """The last images of the ascent from ``start``, of the examples that were not taken out.
+
+    Args:
+        loss: maps images to a loss per image ``(B,)``, row by row; after rows were taken out, of fewer.
+        x: clean images ``(B, C, H, W)``, the centres of the balls.
+        start: images in them.
+        norm: of the balls.
+        eps: their radius, one number or one for each example.
+        sizes: length of every step, likewise.
+        watch: told of every iterate and its gradient; it may mend the gradient in place, and returns the rows that go
+            on, or None if all do.
+    """
+    adversarial = start
     with torch.enable_grad():
-        adversarial = _projected(x + _start(normal, settings), x, settings)
-        for _ in range(settings.steps):
+        for step in range(len(sizes)):
             adversarial.requires_grad_()
             (gradient,) = torch.autograd.grad(loss(adversarial).sum(), adversarial)
-            moved = adversarial.detach() + settings.size * _direction(gradient, settings.norm)
-            adversarial = _projected(moved, x, settings)
+            adversarial = adversarial.detach()
+            if watch is not None and (rows := watch(adversarial, gradient)) is not None:
+                x, adversarial, gradient = x[rows], adversarial[rows], gradient[rows]
+                eps, *sizes = (item[rows] if isinstance(item, Tensor) else item for item in (eps, *sizes))
+                if not len(rows):
+                    break
+            moved = adversarial + _column(sizes[step], gradient) * direction(gradient, norm)
+            adversarial = project(moved, x, norm, eps)
     return adversarial.detach()
 
 
-def _start(normal: Tensor, settings: PGD) -> Tensor:
-    """A random point of the ball from standard normal numbers, by their distribution function."""
-    if settings.norm == "linf":
+def random_offset(normal: Tensor, norm: Norm, eps: float | Tensor) -> Tensor:
+    """A random point of the ball around 0 from standard normal numbers, by their distribution function."""
+    radius = _column(eps, normal)
+    if norm == "linf":
         uniform: Tensor = torch.special.ndtr(normal)
-        return settings.eps * (2 * uniform - 1)
+        return radius * (2 * uniform - 1)
     flat = normal.flatten(1)
     square = flat.square().sum(1)  # chi-squared, independent of the direction
-    radius: Tensor = torch.special.gammainc(torch.full_like(square, flat.shape[1] / 2), square / 2)
-    return settings.eps * radius.reshape(-1, *[1] * (normal.ndim - 1)) * _direction(normal, "l2")
+    share: Tensor = torch.special.gammainc(torch.full_like(square, flat.shape[1] / 2), square / 2)
+    return radius * _column(share, normal) * direction(normal, "l2")
 
 
-def _direction(gradient: Tensor, norm: Norm) -> Tensor:
+def direction(gradient: Tensor, norm: Norm) -> Tensor:
     """The unit vector of steepest ascent; zero where the gradient is."""
     if norm == "linf":
         return gradient.sign()
-    length: Tensor = gradient.flatten(1).norm(dim=1).reshape(-1, *[1] * (gradient.ndim - 1))
+    length = _column(gradient.flatten(1).norm(dim=1), gradient)
+    assert isinstance(length, Tensor)
     return gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
-def _projected(moved: Tensor, x: Tensor, settings: PGD) -> Tensor:
+def project(moved: Tensor, x: Tensor, norm: Norm, eps: float | Tensor) -> Tensor:
     """The nearest point of the ball, then of [0, 1]: for these two norms the result is in both."""
     delta = moved - x
-    if settings.norm == "linf":
-        delta = delta.clamp(-settings.eps, settings.eps)
+    radius = _column(eps, x)
+    if norm == "linf":
+        delta = delta.clamp(-radius, radius)  # type: ignore[arg-type]
     else:
-        length = delta.flatten(1).norm(dim=1).reshape(-1, *[1] * (delta.ndim - 1))
-        delta = delta * (settings.eps / length.clamp_min(settings.eps))
+        length = _column(delta.flatten(1).norm(dim=1), delta)
+        assert isinstance(length, Tensor)
+        longest = torch.maximum(length, radius) if isinstance(radius, Tensor) else length.clamp_min(radius)
+        delta = delta * (radius / longest)
     return (x + delta).clamp(0, 1).detach()
+
+
+def _column(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """A number as it is; one for each example ``(B,)`` in the shape ``(B, 1, 1, 1)``."""
+    return value.reshape(-1, *[1] * (like.ndim - 1)) if isinstance(value, Tensor) else value

@@ -1,0 +1,98 @@
+"""What an attack is, and what it gives back.
+
+An attack is a frozen dataclass whose fields, with its ``name`` among them, are its identity. It knows a victim, images
+and labels; whether it succeeded is not its to say: :mod:`jembench.attacks.verify` checks what it returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jembench.attacks.threat import Norm, Threat
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from jembench.attacks.victim import Victim
+    from jembench.sgld import Gradient
+    from jembench.types import Precision
+
+
+@dataclass(frozen=True)
+class Task:
+    """The examples of one attack.
+
+    Attributes:
+        x: clean images ``(B, C, H, W)`` in [0, 1].
+        y: labels ``(B,)``.
+        target: the class that each is to get, ``(B,)``; None where any wrong one will do.
+        threat: the ball and the goal.
+        starts: adversarials of other attacks on the same examples, ``(B, C, H, W)`` each, to begin from or to try.
+        generator: source of all randomness of an attack of ours.
+        stream: key of a seeded fork for an attack that draws from the global generators.
+    """
+
+    x: Tensor
+    y: Tensor
+    target: Tensor | None
+    threat: Threat
+    starts: tuple[Tensor, ...]
+    generator: Generator
+    stream: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Crafted:
+    """What an attack gives back.
+
+    Attributes:
+        images: ``(B, C, H, W)``; the clean image where it found none.
+        claimed: whether it says that it succeeded, ``(B,)``; None if it says nothing.
+        zero: share of its gradients that were 0 everywhere, ``(B,)``; None if it takes none of ours.
+        broken: likewise, that were NaN or infinite.
+    """
+
+    images: Tensor
+    claimed: Tensor | None = None
+    zero: Tensor | None = None
+    broken: Tensor | None = None
+
+
+class Attack(Protocol):
+    """A frozen dataclass.
+
+    Attributes:
+        name: of the attack, a field, so that it is part of every description.
+        norms: the threat models that it can serve.
+        targeted: whether it can aim at a class.
+        white: whether it uses gradients.
+        gradient: what passes back through a refinement; ``none`` attacks the model without its defence.
+        copies: noisy copies behind one query of a stochastic victim; None for the defence's own votes.
+        precision: of the victim while crafting.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def norms(self) -> tuple[Norm, ...]: ...  # noqa: D102
+
+    @property
+    def targeted(self) -> bool: ...  # noqa: D102
+
+    @property
+    def white(self) -> bool: ...  # noqa: D102
+
+    @property
+    def gradient(self) -> Gradient: ...  # noqa: D102
+
+    @property
+    def copies(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def precision(self) -> Precision: ...  # noqa: D102
+
+    def perturb(self, victim: Victim, task: Task) -> Crafted:
+        """Adversarial images for the task."""
+        ...

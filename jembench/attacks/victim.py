@@ -1,0 +1,125 @@
+"""The victim: a model as an attack sees it, with what its gradient passes through, and with a meter.
+
+An attack asks for logits, of a deterministic model or of one query of a stochastic one, and may differentiate them. Every
+row of every pass through the network is counted, forwards and backwards, also inside a refinement and by third-party
+code, so that costs can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from jembench.defences import Defended
+
+if TYPE_CHECKING:
+    from jembench.sgld import Gradient
+    from jembench.types import Precision
+
+
+@dataclass
+class Meter:
+    """Rows that went through the network.
+
+    Attributes:
+        forwards: forward.
+        gradients: backward.
+        queries: rows that the attack itself asked for.
+    """
+
+    forwards: int = 0
+    gradients: int = 0
+    queries: int = 0
+
+
+class Victim(nn.Module):
+    """The logits of a model; an ``nn.Module``, since third-party attacks want one.
+
+    Args:
+        model: a classifier of the contract; it is in evaluation mode already.
+        generator: source of the noise of a stochastic one.
+        copies: noisy copies behind one query of a stochastic model; a defence's own votes by default.
+        gradient: what passes back through a refinement; ``none`` shows the model without its defence.
+        precision: of the network.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        generator: Generator,
+        copies: int | None = None,
+        gradient: Gradient = "full",
+        precision: Precision = "fp32",
+    ) -> None:
+        super().__init__()
+        self.meter = Meter()
+        self._generator = generator
+        self._copies = copies
+        self._gradient = gradient
+        self._precision = precision
+        defended = isinstance(model, Defended)
+        base = _Metered(model.base if defended else model, self.meter)
+        bare = defended and gradient == "none"
+        self._model = Defended(base, model.defence) if defended and not bare else base
+        self.stochastic = not bare and bool(getattr(model, "stochastic", False))
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, K)`` in float32 of images ``(B, C, H, W)``; one query."""
+        self.meter.queries += len(x)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            f = self._query(x)
+        logits: Tensor = f.float()
+        return logits
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x) ``(B,)`` of the model, at the image itself: what a defence that abstains looks at."""
+        base = self._model.base if isinstance(self._model, Defended) else self._model
+        density: Tensor = base.log_density(x).float()
+        return density
+
+    def _query(self, x: Tensor) -> Any:
+        if isinstance(self._model, Defended):
+            return self._model.logits(x, generator=self._generator, gradient=self._gradient, copies=self._copies)
+        if not self.stochastic:
+            return self._model.logits(x)
+        n = self._copies or 1
+        return sum(self._model.logits(x, generator=self._generator) for _ in range(n)) / n
+
+    def predictions(self, x: Tensor) -> Tensor:
+        """Classes ``(B,)`` of one query, without a gradient."""
+        with torch.no_grad():
+            return self(x).argmax(1)
+
+
+class _Metered:
+    """A model of the contract that counts its rows."""
+
+    def __init__(self, model: Any, meter: Meter) -> None:
+        self._model = model
+        self._meter = meter
+
+    @property
+    def normalized(self) -> bool:
+        return bool(self._model.normalized)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        return self._counted(x, self._model.log_density(x))
+
+    def logits(self, x: Tensor, **options: Any) -> Tensor:
+        return self._counted(x, self._model.logits(x, **options))
+
+    def _counted(self, x: Tensor, output: Tensor) -> Tensor:
+        rows = len(x)
+        self._meter.forwards += rows
+
+        def count(_: Tensor) -> None:
+            self._meter.gradients += rows
+
+        if output.requires_grad:
+            output.register_hook(count)
+        return output
