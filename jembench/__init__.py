@@ -4,7 +4,8 @@ Three calls do the work, and importing this package loads nothing heavy:
 
 - :func:`load` returns a trained baseline, ready to classify;
 - :func:`wrap` makes any ``torch.nn.Module`` that returns logits a model of the contract;
-- :func:`evaluate` measures a model and returns a result with intervals.
+- :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.defences.Defence` may stand
+  before it, and :class:`~jembench.batteries.Options` say which attacks it meets.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-    from jembench.api import evaluate, load, wrap
+    from jembench.api import Defence, Options, evaluate, load, wrap
 
-__all__ = ["UserError", "__version__", "evaluate", "load", "wrap"]
+__all__ = ["Defence", "Options", "UserError", "__version__", "evaluate", "load", "wrap"]
 
 
 def __getattr__(name: str) -> object:

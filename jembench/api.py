@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import data, engine, report, zoo
+from jembench.batteries import Options
+from jembench.defences import Defence
 from jembench.engine import Outcome
-from jembench.evaluators import evaluator as evaluator_of
 from jembench.evaluators.contract import Metric
-from jembench.plan import plan
+from jembench.plan import Plan, plan
 from jembench.results import EXAMPLES
 from jembench.store import Store
-from jembench.suites import suite as evaluators_of
 from jembench.types import UserError, unknown
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from jembench.models.softmax import Softmax
+
+__all__ = ["Defence", "Options", "Result", "evaluate", "load", "wrap"]
 
 OUTPUT = Path("jembench-runs")
 
@@ -31,9 +33,11 @@ class Result:
 
     Attributes:
         outcome: the result document, the folder it is kept in, and what was computed for it.
+        plan: what it was made by.
     """
 
     outcome: Outcome
+    plan: Plan
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -57,12 +61,10 @@ class Result:
         """
         import pandas as pd
 
-        names = evaluators_of(self.outcome.document.suite)
-        if evaluator not in names:
-            raise unknown("evaluator of this result", evaluator, names)
-        made = evaluator_of(evaluator)
-        track = data.track(self.outcome.document.track.rpartition("-v")[0])
-        sources = {need.source for need in made.needs(track)}
+        made = next((item for item in self.plan.evaluators if item.name == evaluator), None)
+        if made is None:
+            raise unknown("evaluator of this result", evaluator, [item.name for item in self.plan.evaluators])
+        sources = {need.source for need in made.needs(self.plan.track)}
         frame = pd.read_parquet(self.folder / EXAMPLES)
         columns = [name for name in ("source", "index", *made.columns) if name in frame]
         return frame.loc[frame["source"].isin(sources), columns].reset_index(drop=True)
@@ -107,6 +109,8 @@ def evaluate(
     device: str = "cpu",
     output: str | Path = OUTPUT,
     workers: int = 1,
+    defence: Defence | None = None,
+    options: Options | None = None,
 ) -> Result:
     """Measure a model; what was measured before is not measured again.
 
@@ -121,6 +125,8 @@ def evaluate(
         device: a torch device.
         output: the store.
         workers: processes that compute chunks; a model object needs 1.
+        defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
+        options: of the attacks of suites ``robustness`` and ``distance``.
 
     Raises:
         UserError: for bad input of any kind.
@@ -133,6 +139,8 @@ def evaluate(
         spec = zoo.resolve(model, track=track)
     else:
         spec = zoo.in_memory(model, track=track, name=name or type(model).__name__)
-    made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
+    if defence is not None:
+        spec = zoo.defended(spec, defence)
+    made = plan(spec, suite, track=description, options=options, seed=seed, limit=limit, device=device)
     (outcome,) = engine.run([made], store, workers=workers)
-    return Result(outcome)
+    return Result(outcome, made)

@@ -10,7 +10,8 @@ from jembench.weights import require_file
 
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
-GOLDEN = "golden"
+GOLDEN = "golden"  # of suite all
+ROBUSTNESS = "robustness"
 
 #: Models that are code and need no file: track -> name -> one line about it.
 EXACT = {"gauss": {"oracle": "the mixture itself: exact logits, log density and samples"}}
@@ -51,13 +52,18 @@ def recipe_path(reference: str, *, track: str) -> Path:
     return folder(track) / reference / RECIPE
 
 
-def all_golden(track: str) -> list[Path]:
-    """The golden results of a track's baselines, by name."""
-    return sorted(path for path in folder(track).glob(f"*/{GOLDEN}") if path.is_dir())
+def all_golden(track: str, place: str = GOLDEN) -> list[Path]:
+    """The golden results of a track's baselines, by name; of suite ``all`` unless ``place`` is another's."""
+    return sorted(path for path in folder(track).glob(f"*/{place}") if path.is_dir())
 
 
-def golden(reference: str, *, track: str) -> Path:
+def golden(reference: str, *, track: str, place: str = GOLDEN) -> Path:
     """The golden result of a baseline, or of a recipe by its path.
+
+    Args:
+        reference: a baseline's name, or the path of its recipe.
+        track: name of the track.
+        place: folder of the result beside the recipe: see :func:`attacked`.
 
     Raises:
         UserError: if the model has none.
@@ -65,7 +71,12 @@ def golden(reference: str, *, track: str) -> Path:
     advice = "name a result to compare with by --golden FOLDER"
     if ":" in reference or reference in EXACT.get(track, {}):
         raise UserError(f"model {reference!r} has no golden result: {advice}")
-    path = recipe_path(reference, track=track).parent / GOLDEN
+    path = recipe_path(reference, track=track).parent / place
     if not path.is_dir():
         raise UserError(f"{path}: no golden result of model {reference!r}: {advice}")
     return path
+
+
+def attacked(defence: str = "") -> str:
+    """Where the golden result of suite ``robustness`` lies: ``robustness/plain``, or ``robustness/refine-10``."""
+    return f"{ROBUSTNESS}/{defence or 'plain'}"

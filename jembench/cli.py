@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from jembench.progress import TrainingView, progress
-from jembench.types import UserError
+from jembench.types import Precision, UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ LimitOption = Annotated[
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The store: records and results.")]
 WorkersOption = Annotated[int, typer.Option("--workers", "-j", help="Processes; the numbers do not depend on it.")]
+RefineOption = Annotated[
+    str | None,
+    typer.Option("--refine", help="SGLD steps of a refinement before the model; comma-separated for several rows."),
+]
+SmoothOption = Annotated[
+    float | None, typer.Option("--smooth", help="Standard deviation of Gaussian noise before the model: the control.")
+]
+VotesOption = Annotated[int | None, typer.Option("--votes", help="Noisy copies whose logits a defence averages.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 
 
@@ -80,10 +88,33 @@ def run(
     limit: LimitOption = None,
     output: OutputOption = OUTPUT,
     workers: WorkersOption = 1,
+    refine: RefineOption = None,
+    smooth: SmoothOption = None,
+    votes: VotesOption = None,
+    norm: Annotated[
+        str | None, typer.Option("--norm", help="Threat models: linf, l2 or both, comma-separated.")
+    ] = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Radii in units of [0, 1] pixels, comma-separated: 0.1, 8/255.")
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option("--attack", help="A further attack: see `jembench list attacks`, or file.py:function; repeat."),
+    ] = None,
+    goal: Annotated[str, typer.Option("--goal", help="untargeted, targeted or least-likely.")] = "untargeted",
+    steps: Annotated[int | None, typer.Option("--steps", help="Of PGD.")] = None,
+    restarts: Annotated[int | None, typer.Option("--restarts", help="Of PGD.")] = None,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="While crafting adversarials; they are verified in fp32.")
+    ] = "fp32",
+    save_adversarials: Annotated[
+        Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print a table per suite; what was measured before is not measured again."""
-    from jembench import data, engine, report, zoo
+    from jembench import data, engine, gallery, report, zoo
+    from jembench.batteries import Options
     from jembench.plan import plan
     from jembench.store import Store
 
@@ -93,28 +124,49 @@ def run(
     if weights is not None and len(model) > 1:
         raise UserError("--weights goes with one --model")
     suites = list(dict.fromkeys(name.strip() for name in suite.split(",")))
-    specs = _distinct([zoo.resolve(name, track=track, weights=weights) for name in dict.fromkeys(model)])
+    bare = [zoo.resolve(name, track=track, weights=weights) for name in dict.fromkeys(model)]
+    specs = _distinct([item for spec in bare for item in _defended(spec, refine, smooth, votes)])
+    options = Options(
+        norms=_words(norm),
+        eps=_numbers(eps, "eps"),
+        attacks=tuple(attack or ()),
+        goal=goal,
+        steps=steps,
+        restarts=restarts,
+        precision=precision,
+    )
     plans = [
-        plan(spec, name, track=description, seed=seed, limit=limit, device=device) for name in suites for spec in specs
+        plan(spec, name, track=description, options=options, seed=seed, limit=limit, device=device)
+        for name in suites
+        for spec in specs
     ]
+    if save_adversarials is not None and "robustness" not in suites:
+        raise UserError("--save-adversarials goes with --suite robustness")
     with progress(quiet) as show:
         outcomes = engine.run(plans, store, workers=workers, progress=show)
+    made = list(zip(plans, outcomes, strict=True))
+    pictures = gallery.pictures(made, store, output)
+    if save_adversarials is not None:
+        pictures += gallery.save(made, store, save_adversarials)
     if format == "json":
         typer.echo(report.as_json([outcome.document for outcome in outcomes]))
     else:
         for name in suites:
             group = [outcome for outcome in outcomes if outcome.document.suite == name]
             _print(group, format)
+    for path in pictures:
+        if not quiet or format == "table":
+            typer.echo(str(path), err=format != "table")
     _close(outcomes, time.perf_counter() - started, to_stdout=format == "table", quiet=quiet)
 
 
 @app.command("list")
 def list_(
-    what: Annotated[Literal["models", "tracks", "suites", "scores"], typer.Argument(help="What to list.")],
+    what: Annotated[Literal["models", "tracks", "suites", "scores", "attacks"], typer.Argument(help="What to list.")],
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models of this track only.")] = None,
 ) -> None:
     """List what there is."""
-    from jembench import baselines, data, suites
+    from jembench import attacks, baselines, data, suites
     from jembench.scores import SCORES
 
     if what == "models":
@@ -128,6 +180,8 @@ def list_(
         rows = [(name, data.track(name).about) for name in data.TRACKS]
     elif what == "suites":
         rows = [(name, about) for name, (_, about) in suites.SUITES.items()]
+    elif what == "attacks":
+        rows = [(name, attacks.about(name)) for name in attacks.known()]
     else:
         rows = [(score.name, f"{score.title}: {score.about}") for score in SCORES]
     width = max(len(name) for name, _ in rows)
@@ -201,6 +255,7 @@ def gate(
     golden: Annotated[
         Path | None, typer.Option("--golden", help="A result folder to compare with, instead of the baseline's own.")
     ] = None,
+    refine: Annotated[int | None, typer.Option("--refine", help="SGLD steps of a refinement before the model.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
@@ -211,20 +266,81 @@ def gate(
     """Compare a fresh result with the golden one: exit 0, 1 (a metric is worse) or 2 (not comparable)."""
     from jembench import baselines, data, engine, zoo
     from jembench import gate as gates
+    from jembench.defences import Defence
     from jembench.plan import plan
     from jembench.results import Protocol, read_result
     from jembench.store import Store
 
     description = data.track(track)
     spec = zoo.resolve(model, track=track, weights=weights)
+    defence = None if refine is None else Defence(refine)
+    spec = spec if defence is None else zoo.defended(spec, defence)
     made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
-    reference = read_result(golden if golden is not None else baselines.golden(model, track=track))
+    title = "" if defence is None else defence.title
+    place = baselines.attacked(title) if suite == baselines.ROBUSTNESS else baselines.GOLDEN
+    reference = read_result(golden if golden is not None else baselines.golden(model, track=track, place=place))
     gates.check_comparable(Protocol.model_validate(made.protocol), reference)
     with progress(quiet) as show:
         (outcome,) = engine.run([made], Store.open(output), workers=workers, progress=show)
     verdict = gates.compare(outcome.document, reference)
     typer.echo(verdict.text)
     if verdict.worse:
+        raise typer.Exit(1)
+
+
+@app.command()
+def golden(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Laid out as baselines/TRACK.")],
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Of these baselines only; repeat.")] = None,
+    refine: Annotated[str, typer.Option("--refine", help="SGLD steps of the refined rows.")] = "1,10",
+    track: TrackOption = "digits",
+    records: Annotated[Path, typer.Option("--records", help="The store of the runs.")] = OUTPUT,
+    workers: WorkersOption = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure the golden results of suite robustness: of every baseline, bare and behind refinements."""
+    from jembench import rebuild
+
+    steps = [_whole(word, "--refine") for word in _words(refine) or ()]
+    with progress(quiet) as show:
+        places = rebuild.attack(
+            track, output, records=records, refine=steps, names=model or (), workers=workers, progress=show
+        )
+    for place in places:
+        typer.echo(str(place))
+
+
+@app.command("verify-adversarials")
+def verify_adversarials(
+    file: Annotated[Path, typer.Argument(help="What `jembench run --save-adversarials` wrote.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="As of `jembench run`; it need not be the attacked one.")],
+    track: TrackOption = "digits",
+    weights: WeightsOption = None,
+    refine: Annotated[int | None, typer.Option("--refine", help="SGLD steps of a refinement before the model.")] = None,
+    smooth: SmoothOption = None,
+    votes: VotesOption = None,
+    draws: Annotated[int, typer.Option("--draws", help="Fresh draws of a stochastic model.", min=1)] = 20,
+    seed: SeedOption = 1,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Judge saved adversarials anew: in the ball, in range, finite, misclassified. Exit 1 if one is not valid."""
+    from tabulate import tabulate
+
+    from jembench import adversarials, data, zoo
+
+    description = data.track(track)
+    bare = zoo.resolve(model, track=track, weights=weights)
+    (spec,) = _defended(bare, None if refine is None else str(refine), smooth, votes)[:1]
+    verdicts = adversarials.verify(file, spec, track=description, draws=draws, seed=seed, device=device)
+    rows = []
+    for verdict in verdicts:
+        robust = f"{verdict.robust.value:.3f} ({verdict.robust.low:.3f}–{verdict.robust.high:.3f})"
+        one_shot = "" if verdict.one_shot is None else f"{verdict.one_shot:.3f}"
+        rows.append([verdict.ball.name, verdict.n, verdict.valid, robust, one_shot])
+    header = ["ball", "images", "valid", f"robust accuracy of {spec.name}", "one shot"]
+    typer.echo(tabulate(rows, headers=header, disable_numparse=True))
+    if any(verdict.valid < verdict.n for verdict in verdicts):
+        typer.echo("jembench: not all adversarials are in their ball, in [0, 1] and finite", err=True)
         raise typer.Exit(1)
 
 
@@ -331,6 +447,49 @@ def _train_one(source: Path, place: Path, *, track: str, setup: Setup, resume: b
         if not quiet:
             typer.echo(rebuild.summary(read_history(place)), err=True)
         typer.echo(str(weights))
+
+
+def _defended(spec: ModelSpec, refine: str | None, smooth: float | None, votes: int | None) -> list[ModelSpec]:
+    """A model behind every defence that was asked for; itself if none was."""
+    from jembench import zoo
+    from jembench.defences import Defence
+
+    if refine is None and smooth is None:
+        if votes is not None:
+            raise UserError("--votes goes with --refine or --smooth")
+        return [spec]
+    found = []
+    for word in _words(refine) or ():
+        steps = _whole(word, "--refine")
+        found.append(Defence(steps) if votes is None else Defence(steps, votes=votes))
+    if smooth is not None:
+        found.append(Defence.smoothing(smooth) if votes is None else Defence(steps=0, sigma=smooth, votes=votes))
+    return [zoo.defended(spec, defence) for defence in found]
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    """Comma-separated words, each once."""
+    return None if text is None else tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+
+
+def _whole(word: str, option: str) -> int:
+    if not word.isdecimal():
+        raise UserError(f"{option} takes whole numbers, comma-separated, not {word!r}")
+    return int(word)
+
+
+def _numbers(text: str | None, what: str) -> tuple[float, ...] | None:
+    """Comma-separated numbers, fractions among them."""
+    if text is None:
+        return None
+    found = []
+    for word in _words(text) or ():
+        top, _, bottom = word.partition("/")
+        try:
+            found.append(float(top) / float(bottom or 1))
+        except (ValueError, ZeroDivisionError) as error:
+            raise UserError(f"--{what} takes numbers, comma-separated, such as 0.1 or 8/255, not {word!r}") from error
+    return tuple(found)
 
 
 def _distinct(specs: list[ModelSpec]) -> list[ModelSpec]:

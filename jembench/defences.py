@@ -6,9 +6,9 @@ n SGLD steps on the model's own log p(x), and takes the mean of their logits:
 .. math::
     F(x) = \frac1V \sum_{v=1}^V f\bigl(R_n(x + \sigma \xi_v)\bigr), \qquad \xi_v \sim N(0, I).
 
-JEM-0, JEM-1 and JEM-10 are n = 0, 1 and 10; the default noise, step and votes are the paper's, in units of [0, 1]. With
-n = 0 it is a noise defence, of any classifier: the control that a refinement has to beat, and with one vote the smoothed
-classifier of Cohen et al. (ICML 2019) once its votes are counted.
+JEM-0, JEM-1 and JEM-10 are n = 0, 1 and 10; the default noise, step and votes are the paper's, in units of [0, 1].
+With n = 0 it is a noise defence, of any classifier: the control that a refinement has to beat, and with one vote the
+smoothed classifier of Cohen et al. (ICML 2019) once its votes are counted.
 
 What an attacker's gradient sees of R_n is a choice (:func:`jembench.sgld.refine`), so it is an argument of ``logits``.
 """

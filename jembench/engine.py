@@ -59,7 +59,7 @@ def run(
     store: Store,
     *,
     workers: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int, str], None] = lambda done, total, words: None,
 ) -> list[Outcome]:
     """Compute what is missing, once for all plans, and return their results in order.
 
@@ -67,7 +67,7 @@ def run(
         plans: what to have.
         store: where records and results are.
         workers: processes that compute chunks.
-        progress: called with (chunks done, chunks to do) before the first chunk and after every one.
+        progress: called with (chunks done, chunks to do, what is next) before the first chunk and after every one.
 
     Raises:
         UserError: for bad input of any kind; finished chunks stay.
@@ -127,19 +127,27 @@ class Bench:
         labels = torch.from_numpy(images.labels[job.start : job.stop]).to(job.device)
         index = torch.arange(job.start, job.stop)
         generator = seeding.generator(*job.stream)
+        given = [None if key is None else self.store.records(key)[0] for key in job.given]
+        whole = tuple(self._joined(keys) for keys in job.whole)
         parts = []
         with foreign.guarded(
             f"model {job.model.name!r} fails on examples {job.start}-{job.stop - 1} of {job.source!r}"
         ):
             for start in range(0, len(index), job.batch):
                 span = slice(start, start + job.batch)
-                batch = Batch(pixels[span], labels[span], index[span].to(job.device), images.levels)
+                rows = tuple(columns and {name: column[span] for name, column in columns.items()} for columns in given)
+                batch = Batch(pixels[span], labels[span], index[span].to(job.device), images.levels, rows, whole)
                 part = job.measurement.columns(model, batch, generator)
                 _check_shapes(part, len(batch.index), data.track(job.model.track).classes)
                 parts.append(part)
         measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         _check_finite(measured, job)
         return {"index": index.numpy(), "label": images.labels[job.start : job.stop], **measured}
+
+    def _joined(self, keys: tuple[str, ...]) -> dict[str, NDArray[Any]] | None:
+        """The columns of all chunks of a source; None if there are none."""
+        parts = [self.store.records(key)[0] for key in keys]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else None
 
 
 def _check_shapes(columns: dict[str, NDArray[Any]], count: int, classes: int) -> None:
@@ -162,8 +170,8 @@ def _check_finite(columns: dict[str, NDArray[Any]], job: Job) -> None:
             )
 
 
-def _compute(missing: list[Job], store: Store, workers: int, progress: Callable[[int, int], None]) -> None:
-    """Run the missing jobs and count them."""
+def _compute(missing: list[Job], store: Store, workers: int, progress: Callable[[int, int, str], None]) -> None:
+    """Run the missing jobs, each after those that it builds on, and count them."""
     if workers > 1 and any(job.model.module is not None for job in missing):
         raise UserError(
             "a model object exists in this process only: use workers=1, or name the model as 'file.py:build'"
@@ -173,10 +181,12 @@ def _compute(missing: list[Job], store: Store, workers: int, progress: Callable[
     def count() -> None:
         nonlocal done
         done += 1
-        progress(done, len(missing))
+        progress(done, len(missing), missing[done].title if done < len(missing) else "")
 
-    progress(0, len(missing))
-    executors.run(partial(Bench, store), missing, workers=min(workers, len(missing)), done=count)
+    places = {job.key: place for place, job in enumerate(missing)}
+    after = {place: {places[key] for key in job.before & places.keys()} for place, job in enumerate(missing)}
+    progress(0, len(missing), missing[0].title)
+    executors.run(partial(Bench, store), missing, workers=min(workers, len(missing)), done=count, after=after)
 
 
 def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
@@ -257,10 +267,11 @@ def _cost(store: Store, key: str) -> ChunkCost:
 
 def batches(plan: Plan, store: Store, needs: tuple[Need, ...]) -> Iterator[RecordBatch]:
     """The stored records behind ``needs``, in the order of the plan."""
-    for job in plan.jobs:
-        if Need(job.measurement, job.source) in needs:
-            columns, _ = store.records(job.key)
-            yield RecordBatch(job.measurement, job.source, columns)
+    for need, jobs in plan.parts:
+        if need in needs:
+            for job in jobs:
+                columns, _ = store.records(job.key)
+                yield RecordBatch(job.measurement, job.source, columns)
 
 
 def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
@@ -281,6 +292,14 @@ def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
     kinds = {name: column.dtype for columns in found.values() for name, column in columns.items()}
     for name, kind in kinds.items():
         absent = np.nan if kind.kind == "f" else -1
-        parts = [found[source].get(name, np.full(n, absent, dtype=kind)) for source, n in lengths.items()]
+        parts = [_filled(found[source].get(name), n, absent, kind) for source, n in lengths.items()]
         table[name] = np.concatenate(parts)
     return table
+
+
+def _filled(column: NDArray[Any] | None, n: int, absent: float, kind: np.dtype[Any]) -> NDArray[Any]:
+    """A column of ``n`` rows: what is not there, or of the first examples only, is filled up."""
+    full = np.full(n, absent, dtype=kind)
+    if column is not None:
+        full[: len(column)] = column
+    return full

@@ -10,8 +10,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -24,7 +25,14 @@ Work = Callable[[Any], None]
 _work: Work | None = None  # of a worker process, set once by its initialiser
 
 
-def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Callable[[], None]) -> None:
+def run(
+    make: Callable[[], Work],
+    jobs: Sequence[Any],
+    *,
+    workers: int,
+    done: Callable[[], None],
+    after: Mapping[int, Collection[int]] | None = None,
+) -> None:
     """Do ``work(job)`` for all jobs, where ``work = make()`` in every process.
 
     Args:
@@ -32,6 +40,7 @@ def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Ca
         jobs: picklable jobs.
         workers: 1 runs in this process.
         done: called in this process after every job.
+        after: positions of the jobs that must be finished before the job at a position; they come before it.
 
     Raises:
         UserError: the first that a job raised, or if a worker died.
@@ -44,12 +53,8 @@ def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Ca
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make,)) as pool:
-        with _without_interrupts():
-            futures = [pool.submit(_do, job) for job in jobs]
         try:
-            for future in as_completed(futures):
-                future.result()
-                done()
+            _run_ready(pool, jobs, done, {place: set(others) for place, others in (after or {}).items()})
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker process died (out of memory, or a script that calls jembench outside of "
@@ -57,6 +62,25 @@ def run(make: Callable[[], Work], jobs: Iterable[Any], *, workers: int, done: Ca
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run_ready(
+    pool: ProcessPoolExecutor, jobs: Sequence[Any], done: Callable[[], None], waiting: dict[int, set[int]]
+) -> None:
+    """Submit every job once those before it are finished."""
+    running: dict[Future[None], int] = {}
+    left = list(range(len(jobs)))
+    while left or running:
+        ready = [place for place in left if not waiting.get(place)]
+        left = [place for place in left if waiting.get(place)]
+        with _without_interrupts():
+            running |= {pool.submit(_do, jobs[place]): place for place in ready}
+        for future in wait_for(running, return_when=FIRST_COMPLETED).done:
+            place = running.pop(future)
+            future.result()
+            for others in waiting.values():
+                others.discard(place)
+            done()
 
 
 @contextmanager

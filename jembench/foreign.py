@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import seeding
+from jembench import seeding, usercode
 from jembench.identity import array_sha256, identity
 from jembench.numerics import reproducible
 from jembench.types import Batch, Capability, UserError, capabilities
-from jembench.weights import load_weights, require_file
+from jembench.usercode import guarded as guarded  # the name that callers know it by
+from jembench.weights import load_weights
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
@@ -28,11 +24,9 @@ def build(reference: str, weights: Path | None) -> Any:
     """
     from torch import nn
 
-    location, _, attribute = reference.rpartition(":")
-    place = Path(location).resolve().parent if location.endswith(".py") else Path.cwd()
     what = f"model {reference!r} cannot be built"
-    with guarded(what), _importable(place), reproducible(), seeding.forked("build"):
-        made = getattr(_import(location), attribute)()
+    with guarded(what), usercode.importable(reference), reproducible(), seeding.forked("build"):
+        made = usercode.load(reference)()
     if weights is not None:
         if not isinstance(made, nn.Module):
             raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
@@ -97,53 +91,9 @@ def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
     return identity([*parts, array_sha256(*arrays)])
 
 
-@contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Turn any failure of a user's code into one line: ``what``, the kind of error and its message.
-
-    What the code prints goes to stderr: stdout is for results.
-    """
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{what}: {type(error).__name__}: {reason}") from error
-
-
 def _batch(track: Track) -> Batch:
     """The 4 fixed images."""
     import torch
 
     images = torch.rand((4, *track.shape), generator=seeding.generator("fingerprint"))
     return Batch(images, torch.zeros(4, dtype=torch.int64), torch.arange(4), track.levels)
-
-
-def _import(location: str) -> Any:
-    if not location.endswith(".py"):
-        return importlib.import_module(location)
-    path = Path(location)
-    require_file(path)
-    name = f"jembench_user_{identity(str(path.resolve()))[:12]}"
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # dataclasses and pickling of the user's classes look it up
-    found.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let the user's code import its neighbours and see no arguments of ours, while it is imported and called."""
-    arguments = sys.argv
-    sys.path.insert(0, str(folder))
-    sys.argv = arguments[:1]
-    try:
-        yield
-    finally:
-        sys.argv = arguments
-        sys.path.remove(str(folder))

@@ -17,9 +17,10 @@ from pathlib import Path
 from jembench import report
 from jembench.data.sets import Track
 from jembench.evaluators.contract import Metric
-from jembench.report import BAND, Cell
+from jembench.report import BAND
 from jembench.results import ResultDocument, read_result
 from jembench.seeds import SEEDS, Seeds, combined, read_seeds
+from jembench.tables import Cell
 from jembench.types import UserError
 
 Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from jembench import store, suites
-from jembench.data.sets import Source, Track
-from jembench.evaluators import evaluator
+from jembench import store, zoo
+from jembench.batteries import Options, evaluators
+from jembench.data.sets import Track
 from jembench.evaluators.contract import Evaluator, Measurement, Need, describe
 from jembench.identity import canonical, identity
 from jembench.types import UserError
@@ -36,6 +36,8 @@ class Job:
         index: number of the chunk in its source.
         seed: of the run.
         device: a torch device.
+        given: keys of the chunks of the same examples that the measurement builds on; None where there is none.
+        whole: keys of all chunks of other records that it reads.
     """
 
     model: ModelSpec
@@ -48,12 +50,16 @@ class Job:
     index: int
     seed: int
     device: str
+    given: tuple[str | None, ...] = ()
+    whole: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def key(self) -> str:
         """Hash of everything that the records depend on."""
+        built_on = {"given": self.given, "whole": self.whole} if self.given or self.whole else {}
         return identity(
             {
+                **built_on,
                 "schema": store.SCHEMA,
                 "model": self.model.fingerprint,
                 "measurement": describe(self.measurement),
@@ -69,6 +75,17 @@ class Job:
         )
 
     @property
+    def before(self) -> frozenset[str]:
+        """Keys of all chunks that must be there first."""
+        return frozenset(key for key in (*self.given, *(key for part in self.whole for key in part)) if key)
+
+    @property
+    def title(self) -> str:
+        """What people read while it is computed."""
+        words = getattr(self.measurement, "title", self.measurement.name)
+        return f"{self.model.name}: {words}, {self.source} {self.start}-{self.stop - 1}"
+
+    @property
     def stream(self) -> tuple[str | int, ...]:
         """Name of the chunk's random stream."""
         return (self.seed, canonical(describe(self.measurement)).decode(), self.source, self.index)
@@ -82,10 +99,15 @@ class Plan:
     track: Track
     suite: str
     evaluators: tuple[Evaluator, ...]
-    jobs: tuple[Job, ...]
+    parts: tuple[tuple[Need, tuple[Job, ...]], ...]
     protocol: dict[str, Any]
     seed: int
     limit: int | None
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """All chunks, each after those that it builds on."""
+        return tuple(dict.fromkeys(job for _, jobs in self.parts for job in jobs))
 
     @property
     def protocol_hash(self) -> str:
@@ -99,7 +121,14 @@ class Plan:
 
 
 def plan(
-    model: ModelSpec, suite: str, *, track: Track, seed: int = 0, limit: int | None = None, device: str = "cpu"
+    model: ModelSpec,
+    suite: str,
+    *,
+    track: Track,
+    options: Options | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "cpu",
 ) -> Plan:
     """The plan of one result.
 
@@ -107,44 +136,77 @@ def plan(
         model: what is evaluated.
         suite: name of the suite.
         track: on what.
+        options: of the suite's attacks.
         seed: of all randomness.
         limit: use the first ``limit`` examples of every source, in its fixed shuffled order.
         device: a torch device.
 
     Raises:
-        UserError: for an unknown suite, or a limit below 1.
+        UserError: for an unknown suite, a limit below 1, or options that the suite cannot serve.
     """
     if type(seed) is not int:
         raise UserError(f"seed must be a whole number, not {seed!r}")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise UserError(f"limit must be a whole number of at least 1, not {limit!r}")
-    made = tuple(evaluator(name) for name in suites.suite(suite))
+    made = evaluators(suite, model, track, options)
     needs = tuple(dict.fromkeys(need for item in made for need in item.needs(track)))
-    possible = [need for need in needs if need.measurement.requires <= model.capabilities]
-    jobs = [
-        job
-        for need in possible
-        for job in _chunks(model, need, track.source(need.source), track.chunk, seed, limit, device)
-    ]
-    sources = {need.source: track.source(need.source) for need in needs}
+    planner = _Planner(model, track, seed, limit, device)
+    for need in needs:
+        planner.chunks(need)
+    every = tuple(planner.wanted)
+    sources = {need.source: track.source(need.source) for need in every}
     protocol = {
         "name": PROTOCOL,
         "track": track.id,
         "sources": {
             name: {"sha256": source.sha256, "n": min(source.n, limit or source.n)} for name, source in sources.items()
         },
-        "measurements": [describe(item) for item in dict.fromkeys(need.measurement for need in needs)],
+        "measurements": [describe(item) for item in dict.fromkeys(need.measurement for need in every)],
         "evaluators": [describe(item) for item in made],
     }
-    return Plan(model, track, suite, made, tuple(jobs), protocol, seed, limit)
+    parts = tuple((need, jobs) for need, jobs in planner.wanted.items() if jobs)
+    return Plan(model, track, suite, made, parts, protocol, seed, limit)
 
 
-def _chunks(
-    model: ModelSpec, need: Need, source: Source, size: int, seed: int, limit: int | None, device: str
-) -> list[Job]:
-    """The chunks of one need, in order."""
-    n = min(source.n, limit or source.n)
-    return [
-        Job(model, need.measurement, source.name, source.sha256, start, min(start + size, n), size, index, seed, device)
-        for index, start in enumerate(range(0, n, size))
-    ]
+class _Planner:
+    """Turns needs into chunks, those that they build on first."""
+
+    def __init__(self, model: ModelSpec, track: Track, seed: int, limit: int | None, device: str) -> None:
+        self._model, self._track, self._seed, self._limit, self._device = model, track, seed, limit, device
+        self._others: dict[str, ModelSpec] = {"": model}
+        self.wanted: dict[Need, tuple[Job, ...]] = {}  # also those that the model cannot give, without chunks
+
+    def chunks(self, need: Need) -> tuple[Job, ...]:
+        """The chunks of one need, in order; none if the model lacks a capability."""
+        if need in self.wanted:
+            return self.wanted[need]
+        given = [self.chunks(other) for other in need.given]
+        whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
+        self.wanted[need] = ()
+        model = self._spec(need.model)
+        if need.measurement.requires <= model.capabilities:
+            source, size = self._track.source(need.source), self._track.chunk
+            n = min(source.n, self._limit or source.n, need.limit or source.n)
+            self.wanted[need] = tuple(
+                Job(
+                    model,
+                    need.measurement,
+                    source.name,
+                    source.sha256,
+                    start,
+                    min(start + size, n),
+                    size,
+                    index,
+                    self._seed,
+                    self._device,
+                    tuple(jobs[index].key if index < len(jobs) else None for jobs in given),
+                    whole,
+                )
+                for index, start in enumerate(range(0, n, size))
+            )
+        return self.wanted[need]
+
+    def _spec(self, name: str) -> ModelSpec:
+        if name not in self._others:
+            self._others[name] = zoo.resolve(name, track=self._track.name)
+        return self._others[name]

@@ -1,8 +1,9 @@
-"""Plots: PNG files of a training run, from arrays and from its record; matplotlib and pillow without global state."""
+"""Plots: pictures of training runs and of results, from arrays and records; matplotlib and pillow without global state."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from jembench.history import History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from jembench.results import ResultDocument
 
 SIDE = 8  # images in a row of a grid
 LARGE = 64  # pixels that the side of an image in a grid has at least
@@ -34,7 +37,8 @@ PANELS: dict[str, dict[str, str]] = {
         "auroc_mass": "mass",
     },
 }
-COLOURS = ("#0072b2", "#d55e00", "#009e73")  # of Okabe & Ito, told apart by the colour-blind
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe & Ito: for the colour-blind too
+MARKERS = ("o", "s", "^", "D", "v")
 STYLES = ("-", "--", "-.")
 
 
@@ -86,6 +90,63 @@ def curve(history: History) -> bytes:
     handles = {text: line for axis in axes for line, text in zip(*_marks(axis), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return _drawn(figure)
+
+
+def robustness(documents: Sequence[ResultDocument]) -> dict[str, bytes]:
+    """Worst-case accuracy against eps of all models, a panel for each norm, with 95 % intervals: PNG and SVG by kind."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    curves = {norm: _curves(documents, norm) for norm in ("linf", "l2")}
+    shown = {norm: found for norm, found in curves.items() if found}
+    figure = Figure(figsize=(4.8 * max(1, len(shown)), 3.6), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, max(1, len(shown)), squeeze=False).ravel()
+    for axis, (norm, found) in zip(axes, shown.items(), strict=False):
+        for place, (name, (eps, values, low, high)) in enumerate(found.items()):
+            colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
+            marker = MARKERS[place % len(MARKERS)]
+            axis.plot(
+                eps, values, color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.3, label=name
+            )
+            axis.fill_between(eps, low, high, color=colour, alpha=0.12, linewidth=0)
+        axis.set_title(f"worst case over all attacks, {'L∞' if norm == 'linf' else 'L2'}", fontsize=10, loc="left")
+        axis.set_xlabel("eps, [0, 1] pixels", fontsize=8)
+        axis.set_ylabel("robust accuracy", fontsize=8)
+        axis.set_ylim(-0.02, 1.02)
+        axis.set_xlim(left=0)
+        axis.grid(color="#dddddd", linewidth=0.6)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    handles = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    vector = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "jembench"}):  # the same figure, the same bytes
+        figure.savefig(vector, format="svg", metadata={"Date": None})
+    return {"png": _drawn(figure), "svg": vector.getvalue()}
+
+
+Curve = tuple[list[float], list[float], list[float], list[float]]
+
+
+def _curves(documents: Sequence[ResultDocument], norm: str) -> dict[str, Curve]:
+    """Model -> eps, worst-case accuracy and its interval, from the clean accuracy at eps 0."""
+    found: dict[str, Curve] = {}
+    for document in documents:
+        points = []
+        for metric in document.metrics:
+            ball, _, attack = metric.variant.partition("/")
+            if metric.name == "robust_accuracy" and metric.value is not None:
+                if attack == "worst" and ball.startswith(f"{norm}-"):
+                    points.append((float(ball.removeprefix(f"{norm}-")), metric))
+                elif metric.variant == "clean":
+                    points.append((0.0, metric))
+        if len(points) > 1:
+            points.sort(key=lambda point: point[0])
+            columns = [(eps, m.value, m.low, m.high) for eps, m in points]
+            found[document.model.name] = tuple(map(list, zip(*columns, strict=True)))  # type: ignore[assignment]
+    return found
 
 
 def _drawn(figure: Figure) -> bytes:

@@ -8,7 +8,7 @@ recipe asks for are trained and measured in a folder beside it; only their numbe
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from jembench import baselines, data, engine, snapshots, store, training, zoo
 from jembench.card import CARD, NOTES, card
+from jembench.defences import Defence
 from jembench.history import History, read_history
 from jembench.journal import Journal, draw_curve
 from jembench.plan import plan
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jembench.training import Observer
 
 SUITE = "all"  # of golden results
+ATTACKED = "robustness"  # of those with attacks
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,56 @@ def _folders(recipe: Recipe, name: str, output: Path) -> dict[int, Path]:
     return {first: output / name, **{seed: _aside(output) / name / str(seed) for seed in others}}
 
 
+def attack(
+    track: str,
+    output: Path,
+    *,
+    records: Path,
+    refine: Sequence[int],
+    names: Sequence[str] = (),
+    workers: int = 1,
+    progress: Callable[[int, int, str], None] = lambda done, total, words: None,
+) -> list[Path]:
+    """Measure the golden results of suite ``robustness``: of every classifier of a track, bare and behind refinements.
+
+    Args:
+        track: name of the track.
+        output: gets them in a folder for each baseline, laid out as ``baselines/<track>``.
+        records: the store of the runs; what is there is not computed again.
+        refine: SGLD steps of the refinements.
+        names: of these baselines only; all by default.
+        workers: processes.
+        progress: see :func:`jembench.engine.run`.
+
+    Returns:
+        The folders of the results.
+
+    Raises:
+        UserError: for an unknown baseline.
+    """
+    description = data.track(track)
+    plans, places = [], []
+    for name in names or baselines.recipes(track):
+        spec = zoo.resolve(name, track=track)
+        if "classifier" not in spec.capabilities:
+            continue
+        rows = {"": spec}
+        if "density" in spec.capabilities:
+            rows |= {(made := Defence(steps)).title: zoo.defended(spec, made) for steps in refine}
+        for title, row in rows.items():
+            plans.append(plan(row, ATTACKED, track=description))
+            places.append(output / name / baselines.attacked(title))
+    outcomes = engine.run(plans, store.Store.open(records), workers=workers, progress=progress)
+    for outcome, place in zip(outcomes, places, strict=True):
+        _copy(outcome.folder, place)
+    return places
+
+
+def _copy(result: Path, golden: Path) -> None:
+    for name in (EXAMPLES, RESULT):  # in this order: a folder with a result is complete
+        store.write(golden / name, (result / name).read_bytes())
+
+
 def gather(runs: Mapping[int, Path], folder: Path) -> None:
     """Write ``seeds.json`` into ``folder`` from the golden results of finished runs, by their training seeds."""
     write_seeds(folder, collect([(seed, read_result(path / baselines.GOLDEN)) for seed, path in runs.items()]))
@@ -187,8 +239,7 @@ def _measure(folder: Path, *, track: str, device: str) -> None:
         )
         with tempfile.TemporaryDirectory() as place:
             (outcome,) = engine.run([made], store.Store.open(Path(place)))
-            for name in (EXAMPLES, RESULT):  # in this order: a folder with a result is complete
-                store.write(golden / name, (outcome.folder / name).read_bytes())
+            _copy(outcome.folder, golden)
 
 
 def _finish(folder: Path, source: Path) -> None:

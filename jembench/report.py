@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jembench.evaluators.contract import Metric
 from jembench.results import ResultDocument
+from jembench.robustness_tables import distance, robustness
 from jembench.scores import SCORES
 from jembench.suites import suite
+from jembench.tables import Cell, Table, get
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -23,27 +25,6 @@ DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is nea
 PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE"}
 PLAIN = {"ece15": "ECE-15", "ece20": "ECE-20", "adaptive_ece15": "adaptive", "classwise_ece15": "classwise"}
 OOD = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
-
-Cell = Metric | str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table before it has a format: cells are metrics or words.
-
-    Attributes:
-        title: what it shows.
-        header: names of the columns.
-        rows: cells.
-        notes: what a reader must know, a line each.
-        wide: has so many columns that a terminal gets half-widths (±.021) in place of intervals.
-    """
-
-    title: str
-    header: list[str]
-    rows: list[list[Cell]]
-    notes: list[str]
-    wide: bool = False
 
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -133,7 +114,7 @@ def as_json(documents: Sequence[ResultDocument]) -> str:
 def _accuracy(documents: Sequence[ResultDocument]) -> list[Table]:
     rows: list[list[Cell]] = []
     for document in documents:
-        found = _get(document, "test/accuracy")
+        found = get(document, "test/accuracy")
         rows.append([document.model.name, found, str(found.n.get("test", 0))])
     notes = ["low–high: 95 % interval, of the test images by Wilson"]
     return [Table(f"accuracy · {documents[0].track}", ["model", "accuracy", "n"], rows, notes)]
@@ -141,10 +122,10 @@ def _accuracy(documents: Sequence[ResultDocument]) -> list[Table]:
 
 def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
     """Two tables, since an interval of the truth and a band of chance are not the same thing."""
-    n = max(_get(document, "test/raw/nll").n.get("test", 0) for document in documents)
+    n = max(get(document, "test/raw/nll").n.get("test", 0) for document in documents)
     notes = [f"low–high: 95 % interval; n = {n}; T: temperature fitted on the validation split", DEBIASED]
     for document in documents:
-        if _get(document, "validation/temperature").method == PLATT:
+        if get(document, "validation/temperature").method == PLATT:
             notes.append(
                 f"{document.model.name} makes no error there, so doubt sets its T, not data: see the module temperature"
             )
@@ -155,9 +136,9 @@ def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
 def _by_variant(documents: Sequence[ResultDocument], title: str, columns: dict[str, str], notes: list[str]) -> Table:
     rows: list[list[Cell]] = []
     for document in documents:
-        fitted = _value(_get(document, "validation/temperature"))
+        fitted = _value(get(document, "validation/temperature"))
         for variant, label in (("raw", "raw"), ("temperature", f"T = {fitted}")):
-            rows.append([document.model.name, label, *(_get(document, f"test/{variant}/{name}") for name in columns)])
+            rows.append([document.model.name, label, *(get(document, f"test/{variant}/{name}") for name in columns)])
     return Table(f"{title} · {documents[0].track}", ["model", "logits", *columns.values()], rows, notes)
 
 
@@ -170,11 +151,11 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
     """Every set and score with all four metrics."""
     rows: list[list[Cell]] = []
     for source in sets:
-        sizes = " + ".join(str(size) for size in _get(document, f"{source}/max_py/auroc").n.values())
+        sizes = " + ".join(str(size) for size in get(document, f"{source}/max_py/auroc").n.values())
         labels = [source, "" if source == "mean" else sizes]
         for place, score in enumerate(SCORES):
             names = ["auroc"] if source == "mean" else list(OOD)
-            found: list[Cell] = [_get(document, f"{source}/{score.name}/{name}") for name in names]
+            found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in names]
             found += [""] * (len(OOD) - len(found))
             rows.append([labels[place] if place < len(labels) else "", score.title, *found])
     header = ["OOD set, n", "score", *OOD.values()]
@@ -185,7 +166,7 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
 def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
     """AUROC of every model, score and set."""
     rows: list[list[Cell]] = [
-        [document.model.name, score.title, *(_get(document, f"{source}/{score.name}/auroc") for source in sets)]
+        [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in sets)]
         for document in documents
         for score in SCORES
     ]
@@ -199,7 +180,7 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
 def _likelihood(documents: Sequence[ResultDocument]) -> list[Table]:
     rows: list[list[Cell]] = []
     for document in documents:
-        found = _get(document, "test/bits_per_dim")
+        found = get(document, "test/bits_per_dim")
         rows.append([document.model.name, found, str(found.n.get("test", 0))])
     notes = ["low–high: 95 % interval; of dequantised images, an upper bound of their code length"]
     return [Table(f"likelihood · {documents[0].track}", ["model", "bits/dim", "n"], rows, notes)]
@@ -216,14 +197,11 @@ def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
     return [f"— {', '.join(names)}: {reason}" for reason, names in found.items()]
 
 
-def _get(document: ResultDocument, name: str) -> Metric:
-    """A metric by id, or an empty one: a cell for what was not measured."""
-    return document.metric(name) or Metric(name, "")
-
-
 LAYOUTS: dict[str, Callable[[Sequence[ResultDocument]], list[Table]]] = {
     "accuracy": _accuracy,
     "calibration": _calibration,
     "ood": _ood,
     "likelihood": _likelihood,
+    "robustness": robustness,
+    "distance": distance,
 }

@@ -11,7 +11,12 @@ SUITES: dict[str, tuple[tuple[str, ...], str]] = {
     "calibration": (("calibration",), "NLL, Brier and calibration errors, raw and temperature-scaled"),
     "ood": (("ood",), "AUROC, FPR95 and AUPR of every score against every OOD set"),
     "likelihood": (("likelihood",), "bits per dimension of the test split, for normalised densities"),
-    "all": (tuple(EVALUATORS), "every evaluator, in one result"),
+    "robustness": (("robustness",), "worst-case accuracy under white-box and black-box attacks; takes minutes"),
+    "distance": (("distance",), "the nearest adversarial of every image: accuracy against distance (jem2020)"),
+    "all": (
+        tuple(name for name in EVALUATORS if name not in ("robustness", "distance")),
+        "every evaluator without attacks, in one result",
+    ),
 }
 
 

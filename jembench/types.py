@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from numpy.typing import NDArray
     from torch import Generator, Tensor
 
 Capability = Literal["classifier", "density", "sampler"]
@@ -89,12 +90,17 @@ class Batch:
         labels: int64 ``(B,)``; -1 where the example has no class of the track.
         index: int64 ``(B,)``, position of the example in its source.
         levels: number of grey levels of the source: a pixel is k / (levels - 1).
+        given: columns of other measurements of the same examples, in the order that the measurement asked for them;
+            None where there are none, fewer rows where they are of the first examples only.
+        whole: columns of other measurements of all examples of a source.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor
     levels: int
+    given: tuple[Mapping[str, NDArray[Any]] | None, ...] = ()
+    whole: tuple[Mapping[str, NDArray[Any]] | None, ...] = ()
 
 
 def capabilities(model: object) -> frozenset[Capability]:

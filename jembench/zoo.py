@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import baselines, data, foreign, seeding
+from jembench.defences import Defence, Defended
 from jembench.identity import file_sha256, identity
 from jembench.models import KINDS
 from jembench.numerics import check_device
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 
+DEFENDED = 1  # version of defences, part of the fingerprint of a defended model
 LONGEST = 100  # characters of a name, which is part of a path
 
 
@@ -43,6 +45,9 @@ class ModelSpec:
         capabilities: what it can do.
         weights_sha256: hash of the weights file, if any.
         module: the object itself, for a model that exists in this process only.
+        stochastic: whether its logits draw noise.
+        defence: what stands before it, if anything.
+        base: the name of the model behind a defence.
     """
 
     name: str
@@ -53,6 +58,9 @@ class ModelSpec:
     capabilities: frozenset[Capability]
     weights_sha256: str | None = None
     module: Any = field(default=None, compare=False, repr=False)
+    stochastic: bool = False
+    defence: Defence | None = None
+    base: str = ""
 
 
 def resolve(reference: str, *, track: str, weights: Path | None = None) -> ModelSpec:
@@ -89,12 +97,36 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
     return ModelSpec(name, track, reference, str(path.resolve()), found, kind.capabilities, digest)
 
 
+def defended(spec: ModelSpec, defence: Defence) -> ModelSpec:
+    """The spec of a model behind a defence: another model, with a fingerprint of its own.
+
+    Raises:
+        UserError: if it has no logits, or no density to climb.
+    """
+    if "classifier" not in spec.capabilities:
+        raise UserError(f"model {spec.name!r} gives no logits, so it cannot be defended")
+    if defence.steps > 0 and "density" not in spec.capabilities:
+        raise UserError(f"model {spec.name!r} has no density, so it cannot be refined: SGLD climbs log p(x)")
+    return replace(
+        spec,
+        name=f"{spec.name}-{defence.title}",
+        base=spec.name,
+        fingerprint=identity([spec.fingerprint, DEFENDED, asdict(defence)]),
+        capabilities=frozenset({"classifier"}),
+        stochastic=True,
+        defence=defence,
+    )
+
+
 def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
     """The model of a spec, in evaluation mode on ``device``, checked against its track by a probe.
 
     Raises:
         UserError: if it cannot be built, its weights do not fit, or its outputs have the wrong shape.
     """
+    if spec.defence is not None:
+        bare = replace(spec, name=spec.base, fingerprint="", capabilities=frozenset(), defence=None)
+        return Defended(load(bare, device=device), spec.defence)
     track = data.track(spec.track)
     check_device(device)
     weights = None if spec.weights is None else Path(spec.weights)
@@ -202,7 +234,8 @@ def _identified(spec: ModelSpec, model: Any) -> ModelSpec:
     """The spec with what only the model itself can tell: its fingerprint and its capabilities."""
     with foreign.guarded(f"model {spec.name!r} cannot be used"):
         possible = foreign.abilities(model, data.track(spec.track))
-        return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=possible)
+        noisy = bool(getattr(model, "stochastic", False))
+        return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=possible, stochastic=noisy)
 
 
 def _fingerprint(spec: ModelSpec, model: Any) -> str:

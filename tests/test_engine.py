@@ -133,7 +133,7 @@ def test_several_plans_are_computed_in_one_run(tmp_path: Path) -> None:
     track = data.track("gauss")
     plans = [plan(spec, suite, track=track, limit=20) for suite in ("ood", "calibration")]
     seen: list[tuple[int, int]] = []
-    outcomes = engine.run(plans, Store.open(tmp_path), progress=lambda done, total: seen.append((done, total)))
+    outcomes = engine.run(plans, Store.open(tmp_path), progress=lambda done, total, words: seen.append((done, total)))
     assert seen == [(done, 7) for done in range(8)]
     assert [outcome.document.suite for outcome in outcomes] == ["ood", "calibration"]
     first, second = outcomes

@@ -7,7 +7,7 @@ and labels; whether it succeeded is not its to say: :mod:`jembench.attacks.verif
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jembench.attacks.threat import Norm, Threat
 

@@ -4,8 +4,8 @@ r"""Projected gradient ascent: the one PGD loop of the project (Madry et al., IC
     x_{t+1} = \Pi_{B_\epsilon(x) \cap [0,1]^D} \bigl( x_t + a_t\, u(\nabla_x L(x_t)) \bigr)
 
 u is the steepest direction of unit length in the norm of the ball: the sign for L-infinity, g / |g|_2 for L2. A random
-start is uniform in the ball (L-infinity), or uniform in direction and radius (L2). :func:`climb` is the loop; adversarial
-training takes it as :func:`pgd`, the attacks as :mod:`jembench.attacks.ladder`.
+start is uniform in the ball (L-infinity), or uniform in direction and radius (L2). :func:`climb` is the loop;
+adversarial training takes it as :func:`pgd`, the attacks as :mod:`jembench.attacks.ladder`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Threat models: which images an adversary may show instead of x, and what counts as success.
 
-The ball :math:`B_\epsilon(x) = \{x' \in [0, 1]^D : \lVert x' - x \rVert \le \epsilon\}` with the norm L-infinity or L2 over
-all pixels, **in units of the [0, 1] pixel range**. The goal is any wrong class (``untargeted``), or one named class: the
-least likely of the clean image (``least-likely``) or one drawn for the example (``targeted``).
+The ball :math:`B_\epsilon(x) = \{x' \in [0, 1]^D : \lVert x' - x \rVert \le \epsilon\}` with the norm L-infinity or L2
+over all pixels, **in units of the [0, 1] pixel range**. The goal is any wrong class (``untargeted``), or one named
+class: the least likely of the clean image (``least-likely``) or one of the others in turn (``targeted``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from jembench.types import UserError
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
 Norm = Literal["linf", "l2"]
 Goal = Literal["untargeted", "targeted", "least-likely"]
@@ -61,20 +61,19 @@ def distance(delta: Tensor, norm: Norm) -> Tensor:
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
 
 
-def targets(goal: Goal, logits: Tensor, y: Tensor, generator: Generator) -> Tensor | None:
+def targets(goal: Goal, logits: Tensor, y: Tensor, index: Tensor) -> Tensor | None:
     """The class ``(B,)`` that every example is to get; None where any wrong one will do.
 
     Args:
         goal: of the threat.
         logits: of the clean images, ``(B, K)``.
         y: labels ``(B,)``.
-        generator: source of the classes of ``targeted``, uniform over the wrong ones.
+        index: positions ``(B,)`` of the examples in their source: those of ``targeted`` take the wrong classes in turn,
+            so that every attack on an example has the same.
     """
-    import torch
-
     if goal == "untargeted":
         return None
     classes = logits.shape[1]
     if goal == "targeted":
-        return (y + torch.randint(1, classes, y.shape, generator=generator).to(y)) % classes
+        return (y + 1 + index.to(y) % (classes - 1)) % classes
     return logits.scatter(1, y[:, None], math.inf).argmin(1)

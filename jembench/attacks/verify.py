@@ -1,9 +1,10 @@
 r"""Verification: what an adversarial image really does, whatever its attack says.
 
-Every image is checked in float32: finite, in [0, 1], in the ball (up to :data:`~jembench.attacks.threat.TOLERANCE`; what
-is out by less than :data:`ROUNDING` is moved back and tested there). Then the model is asked anew. A stochastic one is
-asked on ``draws`` fresh draws that no attack has seen: its **vote** is the class with the most draws, its **one-shot**
-accuracy the share of draws that are correct. An image that fails the check counts as not broken, and stays in the record.
+Every image is checked in float32: finite, in [0, 1], in the ball (up to :data:`~jembench.attacks.threat.TOLERANCE`;
+what is out by less than :data:`ROUNDING` is moved back and tested there). Then the model is asked anew. A stochastic
+one is asked on ``draws`` fresh draws that no attack has seen: its **vote** is the class with the most draws, its
+**one-shot** accuracy the share of draws that are correct. An image that fails the check counts as not broken, and
+stays in the record.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The victim: a model as an attack sees it, with what its gradient passes through, and with a meter.
 
-An attack asks for logits, of a deterministic model or of one query of a stochastic one, and may differentiate them. Every
-row of every pass through the network is counted, forwards and backwards, also inside a refinement and by third-party
-code, so that costs can be compared.
+An attack asks for logits, of a deterministic model or of one query of a stochastic one, and may differentiate them.
+Every row of every pass through the network is counted, forwards and backwards, also inside a refinement and by
+third-party code, so that costs can be compared.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Victim(nn.Module):
         if not self.stochastic:
             return self._model.logits(x)
         n = self._copies or 1
-        return sum(self._model.logits(x, generator=self._generator) for _ in range(n)) / n
+        total = torch.stack([self._model.logits(x, generator=self._generator) for _ in range(n)])
+        return total.mean(0)
 
     def predictions(self, x: Tensor) -> Tensor:
         """Classes ``(B,)`` of one query, without a gradient."""
@@ -121,5 +122,5 @@ class _Metered:
             self._meter.gradients += rows
 
         if output.requires_grad:
-            output.register_hook(count)
+            output.register_hook(count)  # type: ignore[no-untyped-call]
         return output

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import seeding
-from jembench.data.sets import ImageSet, Source, Track
+from jembench.data.sets import Grid, ImageSet, Source, Track
 from jembench.types import UserError
 
 SPLITS = {"train": 1077, "validation": 180, "test": 360, "ood-base": 180}
@@ -95,6 +95,10 @@ TRACK = Track(
             "acb037e65692a1271b17390945ada21d9e54a736391ab900767a1052a4368c35",
             about="uniform integers 0..16",
         ),
+    ),
+    threats=(
+        Grid("linf", (0.05, 0.1, 0.2, 0.3, 0.4), 0.1),
+        Grid("l2", (0.25, 0.5, 1.0, 1.5, 2.0), 0.5),
     ),
 )
 

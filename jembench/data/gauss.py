@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import seeding
-from jembench.data.sets import ImageSet, Source, Track
+from jembench.data.sets import Grid, ImageSet, Source, Track
 
 SIGMA = 0.05
 SEPARATION = 3.0  # delta: distance of a class mean from the centre, in sigma
@@ -75,6 +75,10 @@ TRACK = Track(
             "bef5d80d7eda95bcaca02fcdf5f9fe4805aab11f0a3bf3e1fd12129851186d74",
             about="standard deviation times 1.15",
         ),
+    ),
+    threats=(
+        Grid("linf", (0.005, 0.01, 0.02), 0.01),
+        Grid("l2", (0.03, 0.06, 0.1), 0.06),
     ),
 )
 

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jembench.attacks.threat import Norm
+
 Role = Literal["train", "validation", "ood-base", "test", "ood"]
 
 
@@ -38,6 +40,21 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The balls of one threat model of a track, in units of the [0, 1] pixel range.
+
+    Attributes:
+        norm: ``linf`` or ``l2``.
+        eps: radii, ascending.
+        headline: the one of them at which every attack runs.
+    """
+
+    norm: Norm
+    eps: tuple[float, ...]
+    headline: float
+
+
+@dataclass(frozen=True)
 class Track:
     """An in-distribution data set with its splits and OOD sets.
 
@@ -50,6 +67,7 @@ class Track:
         classes: number of classes K.
         chunk: examples per chunk and per batch of an evaluation.
         sources: all image sets.
+        threats: what its adversaries may do.
     """
 
     name: str
@@ -60,6 +78,7 @@ class Track:
     classes: int
     chunk: int
     sources: tuple[Source, ...]
+    threats: tuple[Grid, ...] = ()
 
     @property
     def id(self) -> str:

@@ -13,11 +13,16 @@ EVALUATORS = {
     "calibration": "jembench.evaluators.calibration:Calibration",
     "ood": "jembench.evaluators.ood:Ood",
     "likelihood": "jembench.evaluators.likelihood:Likelihood",
+    "robustness": "jembench.evaluators.robustness:Robustness",
+    "distance": "jembench.evaluators.distance:Distance",
 }
 
 
 def evaluator(name: str) -> Evaluator:
-    """The evaluator called ``name``, a key of :data:`EVALUATORS`."""
+    """The evaluator called ``name``, a key of :data:`EVALUATORS`, with its own settings.
+
+    Those with attacks have none: they are made for a model by :mod:`jembench.batteries`.
+    """
     module, _, attribute = EVALUATORS[name].partition(":")
     made: Evaluator = getattr(import_module(module), attribute)()
     return made

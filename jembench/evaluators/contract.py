@@ -56,10 +56,23 @@ def describe(item: Measurement | Evaluator) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Need:
-    """The records that an evaluator reads: one measurement of one source."""
+    """The records that an evaluator, or another measurement, reads: one measurement of one source.
+
+    Attributes:
+        measurement: what is measured.
+        source: on which images.
+        limit: of the first so many examples only.
+        given: records of the same examples that the measurement builds on; it finds them in ``batch.given``.
+        whole: records of all examples of their sources, likewise in ``batch.whole``.
+        model: a baseline of the track that is measured instead of the model under evaluation; empty for the latter.
+    """
 
     measurement: Measurement
     source: str
+    limit: int | None = None
+    given: tuple[Need, ...] = ()
+    whole: tuple[Need, ...] = ()
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,12 +148,15 @@ class Evaluator(Protocol):
     Attributes:
         name: of the evaluator.
         version: raised by every change that moves its numbers.
-        columns: names of its scalars.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    columns: ClassVar[tuple[str, ...]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its scalars."""
+        ...
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """The records it reads, for a track."""

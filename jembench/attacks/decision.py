@@ -1,0 +1,240 @@
+"""Decision attacks: they see the predicted class and nothing else. By foolbox, an extra of the installation.
+
+- ``boundary`` (Brendel et al., ICLR 2018, arXiv 1712.04248): a walk along the decision boundary, L2;
+- ``hopskipjump`` (Chen et al., S&P 2020, arXiv 1904.02144): the boundary's normal from decisions, L2 or L-infinity;
+- ``pointwise`` (Schott et al., ICLR 2019, arXiv 1805.09190): pixel after pixel set back, or as near as possible.
+
+They look for the nearest image of another class. What counts here is whether it lies within eps: the nearest that was
+seen is kept for every image, the attack ends when all of these are within eps or every image has had its ``queries``,
+and where the nearest is beyond eps the result is the clean image.
+
+A starting point is an adversarial that the task brings, the nearest image of the batch that is predicted as a class
+that will do, or noise; an image for which there is none is left alone, and so is one that is misclassified already.
+
+foolbox takes it that one image has one class. Of a stochastic victim every image is therefore asked about once, and the
+answer stands. Its nearest adversarial lies where the classes are tied, so it is moved outwards to the radius eps, and
+claimed if one more query agrees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.pgd import project
+from jembench.attacks.thirdparty import borrowed, check, inside
+from jembench.attacks.threat import Norm, distance
+from jembench.types import UserError, unknown
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from jembench.attacks.victim import Victim
+    from jembench.sgld import Gradient
+    from jembench.types import Precision
+
+NORMS: dict[str, tuple[Norm, ...]] = {
+    "boundary": ("l2",),
+    "hopskipjump": ("linf", "l2"),
+    "pointwise": ("linf", "l2"),
+}
+RESTARTS = {"pointwise": 10}  # it ends soon, and the order of its pixels is a draw
+DRAWS = 20  # noise images that are tried as a starting point
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One of the three.
+
+    Attributes:
+        name: ``boundary``, ``hopskipjump`` or ``pointwise``.
+        queries: most queries for an image.
+        copies: noisy copies behind a query of a stochastic victim.
+    """
+
+    name: str
+    queries: int = 2500
+    copies: int | None = None
+    gradient: Gradient = field(default="full", init=False)
+    precision: Precision = field(default="fp32", init=False)
+    targeted: bool = field(default=True, init=False)
+    white: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.name not in NORMS:
+            raise unknown("decision attack", self.name, NORMS)
+        if self.queries < 1:
+            raise UserError(f"attack {self.name!r} needs at least 1 query, not {self.queries}")
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """The norms of the distance that it can shorten."""
+        return NORMS[self.name]
+
+    def perturb(self, victim: Victim, task: Task) -> Crafted:
+        """The nearest adversarials that were seen, where they are within eps."""
+        foolbox = _foolbox(self.name)
+        check(self, task)
+        with borrowed(self, task):
+            judge = _Judge(victim, task, self.queries)
+            starts, started, broken = _starts(judge, task)
+            rows = started.nonzero().squeeze(1)
+            if len(rows):
+                judge.follow(rows, starts[rows])
+                self._run(foolbox, judge, starts[rows])
+            found = judge.nearest()
+            if victim.stochastic:
+                found = _outwards(judge, found)
+            claimed = broken | (started & inside(task.x, found, task))
+            images = torch.where(claimed.reshape(-1, 1, 1, 1), found, task.x)
+            return Crafted(images, claimed)
+
+    def _run(self, foolbox: ModuleType, judge: _Judge, starts: Tensor) -> None:
+        """Let foolbox search; what it finds is what the judge has seen."""
+        x, wanted = judge.task.x[judge.rows], judge.wanted[judge.rows]
+        model = foolbox.PyTorchModel(judge, bounds=(0, 1), device=x.device)
+        rule = (
+            foolbox.criteria.Misclassification
+            if judge.task.target is None
+            else foolbox.criteria.TargetedMisclassification
+        )
+        attack = _attack(foolbox, self.name, judge.task.threat.norm, self.queries)
+        try:
+            for _ in range(RESTARTS.get(self.name, 1)):
+                attack.run(model, x, rule(wanted), starting_points=starts)
+        except _Done:
+            return
+
+
+class _Done(Exception):  # noqa: N818
+    """The search can end."""
+
+
+class _Judge(nn.Module):
+    """What foolbox asks: the victim's decisions, one for every image, with the nearest adversarials kept."""
+
+    def __init__(self, victim: Victim, task: Task, queries: int) -> None:
+        super().__init__()
+        self.task = task
+        self.wanted = task.y if task.target is None else task.target
+        self.rows = torch.arange(0)
+        self._victim = victim
+        self._left = queries
+        self._known: dict[bytes, int] = {}
+        self._classes = 0
+        self._nearest, self._length = task.x.clone(), torch.zeros(len(task.x), dtype=torch.float64)
+        self.eval()
+
+    def follow(self, rows: Tensor, starts: Tensor) -> None:
+        """From now on queries are about these rows of the task."""
+        self.rows = rows
+        self._nearest[rows] = starts
+        self._length = distance((self._nearest - self.task.x).double(), self.task.threat.norm)
+
+    def nearest(self) -> Tensor:
+        """The nearest adversarials so far; the clean image where there is none."""
+        return self._nearest.clone()
+
+    def fools(self, classes: Tensor, rows: Tensor) -> Tensor:
+        """Whether predictions reach the goal of the rows."""
+        wanted = self.wanted[rows]
+        return classes != wanted if self.task.target is None else classes == wanted
+
+    def decide(self, images: Tensor, *, anew: bool = False) -> Tensor:
+        """The class of each image; of one that was seen before, as before."""
+        keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in images.detach().cpu().numpy()]
+        new = {key: i for i, key in enumerate(keys) if anew or key not in self._known}
+        if new:
+            with torch.no_grad():
+                logits = self._victim(images[list(new.values())])
+            self._classes = logits.shape[1]
+            self._known.update(zip(new, logits.argmax(1).tolist(), strict=True))
+        return torch.tensor([self._known[key] for key in keys], device=images.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Decisions as logits of 0 and 1, with what they teach; ends the search where no more is to be learned."""
+        if self._left == 0:
+            raise _Done
+        self._left -= 1
+        rows, eps = self.rows, self.task.threat.eps
+        classes = self.wanted[rows] if self.task.target is not None else (self.wanted[rows] + 1) % self._classes
+        left = (self._length[rows] > eps).nonzero().squeeze(1)  # the others are told that all is well
+        classes[left] = self.decide(images[left])
+        length = distance((images - self.task.x[rows]).double(), self.task.threat.norm)
+        closer = left[(self.fools(classes, rows) & (length < self._length[rows]))[left]]
+        self._nearest[rows[closer]], self._length[rows[closer]] = images[closer], length[closer]
+        if bool((self._length[rows] <= eps).all()):
+            raise _Done
+        return nn.functional.one_hot(classes, self._classes).float()
+
+
+def _foolbox(name: str) -> ModuleType:
+    try:
+        return import_module("foolbox")
+    except ImportError as error:
+        raise UserError(f"attack {name!r} needs foolbox: pip install 'jembench[foolbox]'") from error
+
+
+def _attack(foolbox: ModuleType, name: str, norm: Norm, queries: int) -> Any:
+    """An attack of foolbox with more steps than it has queries."""
+    if name == "boundary":
+        # Longer first steps, looked at more often: with foolbox's own, twice the queries find less.
+        return foolbox.attacks.BoundaryAttack(
+            steps=queries, spherical_step=0.3, source_step=0.1, update_stats_every_k=2
+        )
+    if name == "pointwise":
+        return foolbox.attacks.PointwiseAttack()
+
+    class HopSkipJump(foolbox.attacks.HopSkipJumpAttack):  # type: ignore[misc,name-defined]
+        """With a normal of unit length for every image: foolbox divides by the length over the whole batch."""
+
+        def approximate_gradients(self, *arguments: Any) -> Any:
+            normal = super().approximate_gradients(*arguments)
+            length = normal.raw.flatten(1).norm(dim=1).reshape(-1, *[1] * (normal.ndim - 1))
+            return normal / foolbox.models.base.ep.astensor(length.clamp_min(1e-30))
+
+    return HopSkipJump(steps=queries, constraint=norm)
+
+
+def _starts(judge: _Judge, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Starting points ``(B, C, H, W)``, where there are such, and where none is needed."""
+    x = task.x
+    every = torch.arange(len(x), device=x.device)
+    clean = judge.decide(x)
+    broken = judge.fools(clean, every)
+    starts, started = x.clone(), torch.zeros_like(broken)
+
+    def offer(images: Tensor, rows: Tensor) -> None:
+        if len(rows):
+            good = judge.fools(judge.decide(images), rows)
+            starts[rows[good]], started[rows[good]] = images[good], True
+
+    for given in task.starts:
+        rows = (~(broken | started)).nonzero().squeeze(1)
+        offer(given.to(x).clamp(0, 1)[rows], rows)
+    for row in (~(broken | started)).nonzero().squeeze(1):
+        others = judge.fools(clean, row.expand(len(x))).nonzero().squeeze(1)
+        if len(others):
+            length = distance(x[others] - x[row], task.threat.norm)
+            starts[row], started[row] = x[others[length.argmin()]], True
+    for _ in range(DRAWS):
+        rows = (~(broken | started)).nonzero().squeeze(1)
+        offer(torch.rand(x.shape).to(x)[rows], rows)
+    return starts, started, broken
+
+
+def _outwards(judge: _Judge, found: Tensor) -> Tensor:
+    """Adversarials moved to the radius eps where one more query still sees another class."""
+    x, threat = judge.task.x, judge.task.threat
+    length = distance((found - x).double(), threat.norm)
+    share = (threat.eps / length.clamp_min(1e-12)).clamp_min(1).to(x).reshape(-1, 1, 1, 1)
+    outer = project(x + share * (found - x), x, threat.norm, threat.eps)
+    rows = torch.arange(len(x), device=x.device)
+    better = judge.fools(judge.decide(outer, anew=True), rows) & (length <= threat.eps)
+    return torch.where(better.reshape(-1, 1, 1, 1), outer, found)

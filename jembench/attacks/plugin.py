@@ -1,0 +1,100 @@
+"""A user's own attack: ``file.py:function``.
+
+The function is called as ``function(model, x, y, norm=…, eps=…, generator=…)``, with ``target=…`` where it is to aim
+at a class, and returns images, or images and a boolean for each that says whether it claims success. ``model`` maps
+images ``(B, C, H, W)`` in [0, 1] to logits and can be differentiated; ``generator`` is a :class:`torch.Generator` for
+its draws.
+
+Nothing that it returns is mended: an image outside of the ball goes to verification as it is. Only what is no batch of
+images is refused. The hash of the file is part of the attack's identity; of what the file imports it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from jembench import seeding, usercode
+from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.thirdparty import check
+from jembench.attacks.threat import Norm
+from jembench.identity import file_sha256
+from jembench.types import UserError
+from jembench.weights import require_file
+
+if TYPE_CHECKING:
+    from jembench.attacks.victim import Victim
+    from jembench.sgld import Gradient
+    from jembench.types import Precision
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A function of a user.
+
+    Attributes:
+        reference: ``path/to/file.py:function``.
+        sha256: of the file; read from it where it is not given.
+        norms: that it serves.
+        targeted: whether it takes ``target=…``.
+        white: whether it uses gradients.
+        gradient: what passes back through a refinement.
+        copies: noisy copies behind a query of a stochastic victim.
+    """
+
+    reference: str
+    sha256: str = ""
+    norms: tuple[Norm, ...] = ("linf", "l2")
+    targeted: bool = False
+    white: bool = True
+    gradient: Gradient = "full"
+    copies: int | None = None
+    name: str = field(default="", init=False)
+    precision: Precision = field(default="fp32", init=False)
+
+    def __post_init__(self) -> None:
+        location, _, function = self.reference.rpartition(":")
+        if not location.endswith(".py") or not function:
+            raise UserError(f"attack {self.reference!r} is not of the form 'file.py:function'")
+        object.__setattr__(self, "name", f"{Path(location).name}:{function}")
+        object.__setattr__(self, "sha256", self.sha256 or _sha256(location))
+
+    def perturb(self, victim: Victim, task: Task) -> Crafted:
+        """What the function returns."""
+        check(self, task)
+        if _sha256(self.reference.rpartition(":")[0]) != self.sha256:
+            raise UserError(f"attack {self.reference!r} is not the file that was planned: it has changed since")
+        aim = {} if task.target is None else {"target": task.target.clone()}
+        chosen = {"norm": task.threat.norm, "eps": task.threat.eps, "generator": task.generator, **aim}
+        what = f"attack {self.reference!r} failed"
+        with usercode.guarded(what), usercode.importable(self.reference), seeding.forked(*task.stream):
+            function = usercode.load(self.reference)
+            with torch.enable_grad():
+                found = function(victim, task.x.clone(), task.y.clone(), **chosen)
+        return self._read(found, task)
+
+    def _read(self, found: Any, task: Task) -> Crafted:
+        images, claimed = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+        shape = tuple(task.x.shape)
+        if not isinstance(images, Tensor) or not images.is_floating_point() or tuple(images.shape) != shape:
+            raise UserError(f"attack {self.reference!r} returned {_kind(images)}, not images of shape {shape}")
+        if claimed is not None and (
+            not isinstance(claimed, Tensor) or claimed.dtype != torch.bool or claimed.shape != task.y.shape
+        ):
+            raise UserError(f"attack {self.reference!r} claims {_kind(claimed)}, not one boolean for each image")
+        claims = None if claimed is None else claimed.detach().to(task.x.device)
+        return Crafted(images.detach().to(task.x), claims)
+
+
+def _kind(value: object) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _sha256(location: str) -> str:
+    path = Path(location)
+    require_file(path)
+    return file_sha256(path)

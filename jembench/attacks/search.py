@@ -1,0 +1,146 @@
+"""The search of a rung: restarts of the one PGD loop over the examples that are left, and the best iterate of each."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.losses import Loss, loss, margin
+from jembench.attacks.pgd import climb, project, random_offset
+
+if TYPE_CHECKING:
+    from jembench.attacks.ladder import Rung
+    from jembench.attacks.victim import Victim
+
+SCORED = 4  # queries behind the score of a stochastic victim's adversarial
+
+
+def search(attack: Rung, victim: Victim, task: Task, *, eps: float | Tensor) -> Crafted:
+    """The best images of all restarts within balls of radius ``eps``, one number or one for each example ``(B,)``."""
+    best = Best(victim, task, confident=attack.confident)
+    best.offer(task.x)
+    for start in task.starts:
+        best.offer(project(start.to(task.x), task.x, task.threat.norm, eps))
+    for restart in range(attack.restarts):
+        rows = best.unbroken()
+        if not len(rows):
+            break
+        radius = eps[rows] if isinstance(eps, Tensor) else eps
+        x = task.x[rows]
+        if restart == 0 and task.starts:
+            start = best.images[rows]
+        else:
+            normal = torch.randn(task.x.shape, generator=task.generator).to(task.x)[rows]
+            start = project(x + random_offset(normal, task.threat.norm, radius), x, task.threat.norm, radius)
+        climber = _Climber(best, attack.losses[restart % len(attack.losses)], rows)
+        sizes = [attack.size * share * radius for share in _shares(attack)]
+        end = climb(climber.loss, x, start, norm=task.threat.norm, eps=radius, sizes=sizes, watch=climber.watch)
+        climber.finish(end)
+    return Crafted(best.images, best.margins < 0, *best.tallies())
+
+
+def _shares(attack: Rung) -> list[float]:
+    """The length of every step over that of the first."""
+    return [(1 + math.cos(math.pi * t / attack.steps)) / 2 if attack.decay else 1.0 for t in range(attack.steps)]
+
+
+class Best:
+    """The best adversarial of every example so far, by margin, and what the gradients were like.
+
+    Args:
+        victim: that is asked.
+        task: the examples.
+        confident: whether broken examples are still searched.
+    """
+
+    def __init__(self, victim: Victim, task: Task, *, confident: bool = False) -> None:
+        self.victim, self.task = victim, task
+        self.confident = confident
+        self.images = task.x.clone()
+        self.margins = torch.full(task.y.shape, math.inf, device=task.x.device)
+        self._steps, self._zero, self._broken = (torch.zeros_like(self.margins) for _ in range(3))
+
+    def offer(self, images: Tensor, rows: Tensor | None = None) -> None:
+        """Score images of the rows (all by default) and keep those that are better."""
+        rows = torch.arange(len(self.images), device=self.images.device) if rows is None else rows
+        if not len(rows):
+            return
+        with torch.no_grad():
+            scores = [self.margin(self.victim(images), rows) for _ in range(SCORED if self.victim.stochastic else 1)]
+        self.keep(images, torch.stack(scores).mean(0), rows)
+
+    def keep(self, images: Tensor, margins: Tensor, rows: Tensor) -> None:
+        """Keep what is better than before; a margin that is NaN is not."""
+        better = margins < self.margins[rows]
+        if bool(better.any()):
+            chosen = rows[better]
+            self.images[chosen], self.margins[chosen] = images[better], margins[better]
+
+    def margin(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """How far the goal of the rows is."""
+        target = self.task.target
+        return margin(logits, self.task.y[rows], None if target is None else target[rows])
+
+    def unbroken(self) -> Tensor:
+        """The rows that are left for another restart."""
+        if self.confident:
+            return torch.arange(len(self.margins), device=self.margins.device)
+        return (~(self.margins < 0)).nonzero().squeeze(1)
+
+    def tally(self, rows: Tensor, zero: Tensor, broken: Tensor) -> None:
+        """Count a gradient of the rows, and whether it was 0 or not finite."""
+        self._steps[rows] += 1
+        self._zero[rows] += zero.float()
+        self._broken[rows] += broken.float()
+
+    def tallies(self) -> tuple[Tensor, Tensor]:
+        """Share of gradients that were 0, and not finite, ``(B,)`` each."""
+        steps = self._steps.clamp_min(1)
+        return self._zero / steps, self._broken / steps
+
+
+class _Climber:
+    """One restart: the loss that it climbs, and what it does with every iterate."""
+
+    def __init__(self, best: Best, name: Loss, rows: Tensor) -> None:
+        self._best, self._name, self._rows = best, name, rows
+        self._margins = best.margins[rows]
+        self._start = rows
+        self._found = best.task.x[rows].clone()
+        self._low = torch.full_like(self._margins, math.inf)
+
+    def loss(self, images: Tensor) -> Tensor:
+        task, rows = self._best.task, self._rows
+        logits = self._best.victim(images)
+        target = None if task.target is None else task.target[rows]
+        self._margins = margin(logits.detach(), task.y[rows], target)
+        return loss(self._name, logits, task.y[rows], target)
+
+    def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
+        largest = gradient.flatten(1).abs().amax(1)
+        self._best.tally(self._rows, largest == 0, ~largest.isfinite())
+        gradient.nan_to_num_(0.0, 0.0, 0.0)
+        if self._best.victim.stochastic:
+            self._note(images)
+            return None
+        self._best.keep(images, self._margins, self._rows)
+        broken = self._margins < 0
+        if self._best.confident or not bool(broken.any()):
+            return None
+        kept = (~broken).nonzero().squeeze(1)
+        self._rows = self._rows[kept]
+        return kept
+
+    def finish(self, end: Tensor) -> None:
+        """The last iterate counts too; of a stochastic victim, the best one is scored again."""
+        self._best.offer(end, self._rows)
+        if self._best.victim.stochastic:
+            self._best.offer(self._found, self._start)
+
+    def _note(self, images: Tensor) -> None:
+        better = self._margins < self._low
+        self._found[better], self._low[better] = images[better], self._margins[better]

@@ -1,0 +1,52 @@
+r"""Transfer: adversarials of other models (Papernot et al., 2016, arXiv 1605.07277), chosen by asking the victim.
+
+Every candidate :math:`x'_s`, made on the surrogate s, is moved into the ball and scored by its margin on the victim:
+
+.. math::
+    x' = \arg\min_{s} m\bigl(\Pi_{B_\epsilon(x) \cap [0,1]^D}(x'_s)\bigr),
+
+the clean image among them. One query scores a candidate, four one of a stochastic victim, since the lowest of several
+single draws would be the luckiest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.pgd import project
+from jembench.attacks.search import Best
+from jembench.attacks.threat import Norm
+
+if TYPE_CHECKING:
+    from jembench.attacks.victim import Victim
+    from jembench.sgld import Gradient
+    from jembench.types import Precision
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The best of the task's ``starts``.
+
+    Attributes:
+        sources: what the candidates were made on, names or fingerprints: who makes them says so.
+        copies: noisy copies behind a query of a stochastic victim.
+    """
+
+    sources: tuple[str, ...] = ()
+    copies: int | None = None
+    name: str = field(default="transfer", init=False)
+    gradient: Gradient = field(default="full", init=False)
+    precision: Precision = field(default="fp32", init=False)
+    norms: tuple[Norm, ...] = field(default=("linf", "l2"), init=False)
+    targeted: bool = field(default=True, init=False)
+    white: bool = field(default=False, init=False)
+
+    def perturb(self, victim: Victim, task: Task) -> Crafted:
+        """The candidate of the lowest margin; the clean images where there is none."""
+        best = Best(victim, task)
+        best.offer(task.x)
+        for start in task.starts:
+            best.offer(project(start.to(task.x), task.x, task.threat.norm, task.threat.eps))
+        return Crafted(best.images, best.margins < 0)

@@ -1,0 +1,173 @@
+"""Batteries: from a model and what a user asks for to the attacks that it meets.
+
+A deterministic model meets everything at full length on all test images. One behind a refinement costs n + 1 passes for
+every copy of every image at every step, so its battery is smaller, the same for all models of a track, and part of the
+protocol: what it was is in every result, and numbers of different batteries never share a table.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, get_args
+
+from jembench import baselines, suites, zoo
+from jembench.attacks import attack as attack_of
+from jembench.attacks.distance import MinimalDistance
+from jembench.attacks.threat import Goal, check_eps
+from jembench.data.sets import Grid
+from jembench.evaluators import evaluator
+from jembench.evaluators.battery import DECISION, Battery, Surrogate
+from jembench.evaluators.distance import Distance
+from jembench.evaluators.robustness import Robustness
+from jembench.types import Precision, UserError, unknown
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+    from jembench.evaluators.contract import Evaluator
+    from jembench.zoo import ModelSpec
+
+#: Of a model that draws noise of its own, or behind a defence.
+STOCHASTIC = {
+    "steps": 20,
+    "restarts": 1,
+    "draws": 5,
+    "copies": 4,
+    "images": 200,
+    "expensive": 100,
+    "few": 30,
+    "subset": 30,
+}
+QUERIES = 60  # of the black-box attacks on it
+LONG = 5  # SGLD steps from which a refined row has fewer images
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may set; None leaves it to the track.
+
+    Attributes:
+        norms: threat models.
+        eps: radii in units of the [0, 1] pixel range, for one norm; every attack runs at the track's headline eps if it
+            is among them, else at the first.
+        attacks: further attacks at the headline eps, by name.
+        goal: of the adversary.
+        steps: of PGD.
+        restarts: of PGD.
+        precision: while crafting.
+    """
+
+    norms: tuple[str, ...] | None = None
+    eps: tuple[float, ...] | None = None
+    attacks: tuple[str, ...] = ()
+    goal: str = "untargeted"
+    steps: int | None = None
+    restarts: int | None = None
+    precision: Precision = "fp32"
+
+    def grids(self, track: Track) -> tuple[Grid, ...]:
+        """The threat models, checked.
+
+        Raises:
+            UserError: for an unknown norm, or an eps out of its range.
+        """
+        if not track.threats:
+            raise UserError(f"track {track.name} has no threat models")
+        known = {grid.norm: grid for grid in track.threats}
+        for norm in self.norms or ():
+            if norm not in known:
+                raise unknown("norm", norm, known)
+        chosen = [known[norm] for norm in self.norms or known]  # type: ignore[index]
+        if self.eps is None:
+            return tuple(chosen)
+        if len(chosen) > 1:
+            raise UserError(f"eps means another thing in each norm: name one of them ({', '.join(known)})")
+        (grid,) = chosen
+        for eps in self.eps:
+            check_eps(eps, grid.norm, track.shape)
+        headline = grid.headline if grid.headline in self.eps else self.eps[0]
+        return (Grid(grid.norm, tuple(sorted(set(self.eps))), headline),)
+
+
+def evaluators(suite: str, spec: ModelSpec, track: Track, options: Options | None = None) -> tuple[Evaluator, ...]:
+    """The evaluators of a suite, those with attacks in the battery that the model meets.
+
+    Raises:
+        UserError: for an unknown suite, norm, attack or goal, an eps out of its range, or options without attacks.
+    """
+    made: list[Evaluator] = []
+    for name in suites.suite(suite):
+        if name == "robustness":
+            made.append(Robustness(battery(spec, track, options or Options())))
+        elif name == "distance":
+            made.append(distances(spec, track, options or Options()))
+        elif options not in (None, Options()):
+            raise UserError(
+                f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others"
+            )
+        else:
+            made.append(evaluator(name))
+    return tuple(made)
+
+
+def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:
+    """The evaluator of suite ``distance``."""
+    if options.attacks or options.goal != "untargeted":
+        raise UserError("suite 'distance' has one attack, untargeted: leave out attack and goal")
+    grids = options.grids(track)
+    widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in grids)
+    noisy = {"copies": STOCHASTIC["copies"]} if spec.stochastic else {}
+    chosen = {what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None}
+    attack = MinimalDistance(**{**noisy, **chosen})
+    if not spec.stochastic:
+        return Distance(grids, widest, attack)
+    return Distance(grids, widest, attack, STOCHASTIC["draws"], images=STOCHASTIC["expensive"])
+
+
+def battery(spec: ModelSpec, track: Track, options: Options) -> Battery:
+    """The battery of suite ``robustness``."""
+    if options.goal not in get_args(Goal):
+        raise unknown("goal", options.goal, get_args(Goal))
+    for what in ("steps", "restarts"):
+        if (value := getattr(options, what)) is not None and value < 1:
+            raise UserError(f"{what} of an attack must be at least 1, not {value}")
+    grids = options.grids(track)
+    common = {
+        "goal": options.goal,
+        "precision": options.precision,
+        "surrogates": surrogates(spec, track),
+        **{what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None},
+    }
+    further = tuple(dict.fromkeys(options.attacks))
+    for name in further:
+        attack_of(name)
+    if not spec.stochastic:
+        default = ("autoattack", "square", *(sorted(DECISION) if find_spec("foolbox") else ()))
+        chosen = tuple(dict.fromkeys((*default, *further)))
+        return Battery(grids, **{**common, "attacks": chosen, "density": "density" in spec.capabilities})
+    defence = spec.defence
+    refinement = -1 if defence is None else defence.steps
+    single = tuple(Grid(grid.norm, (grid.headline,), grid.headline) for grid in grids)
+    return Battery(
+        single if options.eps is None else grids,
+        **{
+            **STOCHASTIC,
+            **({"images": STOCHASTIC["expensive"]} if refinement >= LONG else {}),
+            **common,
+            "attacks": tuple(dict.fromkeys(("square", "spsa", *further))),
+            "queries": QUERIES,
+            "refinement": refinement,
+            "sigma": defence.sigma if defence is not None and defence.steps == 0 and defence.votes == 1 else 0.0,
+        },
+    )
+
+
+def surrogates(spec: ModelSpec, track: Track) -> tuple[Surrogate, ...]:
+    """Every other trained classifier of the track."""
+    found = []
+    for name in baselines.recipes(track.name):
+        other = zoo.resolve(name, track=track.name)
+        if "classifier" in other.capabilities and name not in (spec.name, spec.base):
+            found.append(Surrogate(name, other.fingerprint))
+    return tuple(found)

@@ -1,0 +1,101 @@
+r"""Evaluator ``distance``: how far is the nearest adversarial of every image?
+
+The protocol of the paper's figures (Grathwohl et al., ICLR 2020, section 5.4; ``jem2020``): the smallest L-infinity
+and L2 perturbation that breaks each image, by search over eps, and the accuracy that is left at each distance. Two
+corrections: the **best** of all restarts is kept, where the published code saves the last, and a stochastic model is
+judged on fresh draws. An attack finds upper bounds: the truth may be nearer.
+
+- ``test/<norm>-<eps>/accuracy_beyond``: share of images without an adversarial within eps, Wilson's interval;
+- ``test/<norm>/median_distance``: over all images, 0 where the clean image is misclassified; the interval by order
+  statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from jembench.attacks.distance import MinimalDistance
+from jembench.attacks.threat import Threat
+from jembench.evaluators.attacked import Attacked
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch
+from jembench.metrics import classification, order
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from jembench.data.sets import Grid, Track
+
+BEYOND = Kind("accuracy_beyond", "higher", 0.02)
+MEDIAN = Kind("median_distance", "higher", 0.01)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Minimal distances.
+
+    Attributes:
+        grids: threat models, with the distances at which the accuracy is told.
+        widest: the largest distance that is searched, one for each grid.
+        attack: the search.
+        draws: fresh draws of a stochastic model behind every verdict.
+        images: of the first so many test images only.
+    """
+
+    grids: tuple[Grid, ...]
+    widest: tuple[float, ...]
+    attack: MinimalDistance
+    draws: int = 1
+    images: int | None = None
+
+    name: ClassVar[str] = "distance"
+    version: ClassVar[int] = 1
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The distance in every norm, infinite where none was found."""
+        return tuple(f"{grid.norm}/distance" for grid in self.grids)
+
+    def needs(self, track: Track) -> tuple[Need, ...]:
+        """One search for each norm."""
+        return tuple(
+            Need(Attacked(self.attack, Threat(grid.norm, eps), self.draws), "test", self.images)
+            for grid, eps in zip(self.grids, self.widest, strict=True)
+        )
+
+    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+        """The distance of every example."""
+        threat: Any = batch.measurement.threat  # type: ignore[attr-defined]
+        return {f"{threat.norm}/distance": _distances(batch)}
+
+    def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
+        """The curve and the median of every norm."""
+        parts: dict[str, list[NDArray[Any]]] = {}
+        for batch in batches:
+            parts.setdefault(batch.measurement.threat.norm, []).append(_distances(batch))  # type: ignore[attr-defined]
+        found: list[Metric] = []
+        for grid in self.grids:
+            if grid.norm not in parts:
+                found.append(MEDIAN.missing("the model gives no logits", source="test", variant=grid.norm))
+                continue
+            distances = np.concatenate(parts[grid.norm])
+            n = {"test": len(distances)}
+            if np.isinf(distances).mean() >= 0.5:
+                reason = "half of the images or more have no adversarial that was found"
+                found.append(MEDIAN.missing(reason, source="test", variant=grid.norm))
+            else:
+                found.append(MEDIAN.of(order.median(distances), source="test", variant=grid.norm, n=n))
+            for eps in grid.eps:
+                estimate = classification.accuracy(distances > eps)
+                found.append(BEYOND.of(estimate, source="test", variant=f"{grid.norm}-{eps:g}", n=n))
+        return found
+
+
+def _distances(batch: RecordBatch) -> NDArray[np.float64]:
+    """The verified distance, 0 of a clean image that is misclassified, infinite where nothing was found."""
+    columns = batch.columns
+    found: NDArray[np.float64] = np.where(columns["vote"] == 0, columns["distance"], np.inf)
+    return found

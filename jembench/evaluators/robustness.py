@@ -1,0 +1,190 @@
+r"""Evaluator ``robustness``: how many test images does the model still get right when an adversary moves them?
+
+For every attack and eps ``test/<norm>-<eps>/<attack>/robust_accuracy``, by the vote of fresh draws if the model is
+stochastic, with ``one_shot_accuracy`` of a single draw beside it; ``…/worst/…`` is the worst case over all attacks on
+each example, judged anew (:mod:`jembench.evaluators.worst`): **the figure**. ``test/clean/robust_accuracy`` is the
+null attack: clean images, the same number of draws. Intervals are Wilson's over test images.
+
+- ``queries``, ``forwards``, ``gradients`` per example of every attack; ``claims_held``: share of the successes that an
+  attack reports which hold on fresh draws;
+- ``test/<norm>-<eps>/gain``: worst-case accuracy less that of the same model without its refinement under the same PGD,
+  with an interval for paired proportions; where the sign test does not see a gain, the reason is ``no gain``;
+- ``test/<norm>-<eps>/reject/robust_accuracy``: the model may abstain (:mod:`jembench.evaluators.rejected`);
+- ``test/l2-<eps>/certified_accuracy``: of the smoothed classifier (:mod:`jembench.evaluators.certificate`);
+- ``test/distal/reached``: noise that becomes a confident example (:mod:`jembench.evaluators.distal`);
+- ``test/<norm>/reliable``: 1, or 0 with the reasons (:mod:`jembench.evaluators.reliability`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from jembench import seeding
+from jembench.evaluators import reliability
+from jembench.evaluators.battery import NULL, WORST, Battery, Part
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch
+from jembench.metrics import certification, classification, intervals, paired
+from jembench.metrics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from jembench.data.sets import Track
+
+Columns = dict[str, "NDArray[Any]"]
+
+ROBUST = Kind("robust_accuracy", "higher", 0.01)
+ONE_SHOT = Kind("one_shot_accuracy", "higher", 0.01)
+CERTIFIED = Kind("certified_accuracy", "higher", 0.02)
+GAIN = Kind("gain", "neither")
+REACHED = Kind("reached", "neither")
+RELIABLE = Kind("reliable", "higher", 0.0)
+HELD = Kind("claims_held", "neither")
+COSTS = tuple(Kind(name, "neither") for name in ("queries", "forwards", "gradients"))
+NO_GAIN = "no gain"
+LEVEL = 0.05  # of the sign test of a gain
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Robust accuracy under a battery of attacks.
+
+    Attributes:
+        battery: which.
+    """
+
+    battery: Battery
+
+    name: ClassVar[str] = "robustness"
+    version: ClassVar[int] = 1
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """For every attack the share of draws that are correct, ``null`` on clean images; the distance of the worst case."""
+        grid = [f"{g.norm}-{eps:g}/{what}" for g in self.battery.grids for eps in g.eps for what in (WORST, "distance")]
+        attacks = [f"{g.norm}-{eps:g}/{name}" for g in self.battery.grids for eps in g.eps for name in self._names()]
+        return (NULL, *dict.fromkeys((*grid, *attacks)))
+
+    def _names(self) -> tuple[str, ...]:
+        ladder = tuple(f"pgd-{rung}" for rung in self.battery.rungs) if self.battery.copies else ("pgd",)
+        return (*ladder, *self.battery.attacks, "transfer", "reject")
+
+    def needs(self, track: Track) -> tuple[Need, ...]:
+        """The battery's records."""
+        return tuple(dict.fromkeys(part.need for part in self.battery.parts(track)))
+
+    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+        """What of a record is published: not the images."""
+        measured, columns = batch.measurement, batch.columns
+        if measured.name not in ("attacked", "worst", "rejected"):
+            return {}
+        threat: Any = measured.threat  # type: ignore[attr-defined]
+        ball = f"{threat.norm}-{threat.eps:g}"
+        if measured.name == "worst":
+            return {
+                f"{ball}/{WORST}": columns["one_shot"],
+                f"{ball}/distance": columns["distance"],
+            }
+        if measured.name == "rejected":
+            return {f"{ball}/reject": columns["vote"].astype(np.float32)}
+        attack: Any = measured.attack  # type: ignore[attr-defined]
+        if attack.name == NULL:
+            return {NULL: columns["one_shot"]}
+        return {f"{ball}/{self._label(batch)}": columns["one_shot"]} if self._label(batch) else {}
+
+    def _label(self, batch: RecordBatch) -> str:
+        """The name of an attack in the tables; empty for a check."""
+        attack: Any = batch.measurement.attack  # type: ignore[attr-defined]
+        if attack.name != "pgd":
+            return str(attack.name)
+        if (attack.steps, attack.restarts) != (self.battery.steps, self.battery.restarts):
+            return ""
+        return f"pgd-{attack.gradient}" if self.battery.copies else "pgd"
+
+    def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
+        """All of the above."""
+        records = _records(self.battery.parts(track), batches)
+        clean = next((columns for part, columns in records.items() if part.name == NULL), None)
+        if clean is None:
+            return [ROBUST.missing("the model gives no logits", source="test", variant="clean")]
+        found = [*self._accuracies(records, "clean", clean)]
+        for part, columns in records.items():
+            if part.check or part.name == NULL:
+                continue
+            if part.name == "certificate":
+                found += self._certified(part, columns)
+            elif part.name == "distal":
+                found.append(_share(REACHED, "distal", columns["reached"]))
+            else:
+                found += self._attack(part, columns)
+        found += self._gains(records)
+        return found + [self._reliable(records, grid.norm) for grid in self.battery.grids]
+
+    def _attack(self, part: Part, columns: Columns) -> Iterator[Metric]:
+        variant = f"{part.ball}/{part.name}"
+        yield from self._accuracies({}, variant, columns)
+        if part.name == WORST:
+            return
+        n = {"test": len(columns["vote"])}
+        for kind in COSTS:
+            if kind.name in columns:
+                mean = Estimate(float(columns[kind.name].mean()), None, None, "none")
+                yield kind.of(mean, source="test", variant=variant, n=n)
+        claimed = columns.get("claimed", np.zeros(0)) == 1
+        if self.battery.copies and claimed.any() and part.name != "pgd-none":
+            yield _share(HELD, variant, columns["vote"][claimed] == 0)
+
+    def _accuracies(self, _: object, variant: str, columns: Columns) -> Iterator[Metric]:
+        yield _share(ROBUST, variant, columns["vote"])
+        if self.battery.copies and "one_shot" in columns:
+            share = columns["one_shot"].astype(np.float64)
+            estimate = intervals.mean(share, rng=seeding.rng("robustness", "one_shot"))
+            yield ONE_SHOT.of(estimate, source="test", variant=variant, n={"test": len(share)})
+
+    def _certified(self, part: Part, columns: Columns) -> Iterator[Metric]:
+        """Certified accuracy at every L2 radius."""
+        grid = next(grid for grid in self.battery.grids if grid.norm == part.norm)
+        correct = columns["predicted"] == columns["label"]
+        for eps in grid.eps:
+            yield _share(CERTIFIED, f"{part.norm}-{eps:g}", certification.certified(columns["radius"], correct, eps))
+
+    def _gains(self, records: dict[Part, Columns]) -> Iterator[Metric]:
+        """A defended model against itself without the defence: what the rung ``none`` broke before it was shown."""
+        for part, bare in records.items():
+            if part.name != "pgd-none":
+                continue
+            worst = next(c for p, c in records.items() if p.name == WORST and p.ball == part.ball)
+            defended, undefended = worst["vote"] == 1, bare["claimed"] != 1
+            estimate = paired.difference(defended, undefended)
+            metric = GAIN.of(estimate, source="test", variant=part.ball, n={"test": len(defended)})
+            won = int((defended & ~undefended).sum()), int((~defended & undefended).sum())
+            yield metric if paired.sign_test(*won) < LEVEL else replace(metric, reason=NO_GAIN)
+
+    def _reliable(self, records: dict[Part, Columns], norm: str) -> Metric:
+        found = reliability.problems(records, norm, stochastic=self.battery.copies > 0)
+        metric = RELIABLE.of(Estimate(float(not found), None, None, "none"), source="test", variant=norm, n={})
+        return replace(metric, reason="; ".join(found)) if found else metric
+
+
+def _share(kind: Kind, variant: str, flags: NDArray[Any]) -> Metric:
+    """A share of examples, with Wilson's interval."""
+    estimate = classification.accuracy(np.asarray(flags) == 1)
+    return kind.of(estimate, source="test", variant=variant, n={"test": len(flags)})
+
+
+def _records(parts: tuple[Part, ...], batches: Iterable[RecordBatch]) -> dict[Part, Columns]:
+    """The columns of every part over all its chunks, images left out."""
+    chunks: dict[Any, list[Columns]] = {}
+    for batch in batches:
+        kept = {name: column for name, column in batch.columns.items() if name != "adversarial"}
+        chunks.setdefault(batch.measurement, []).append(kept)
+    return {
+        part: {name: np.concatenate([chunk[name] for chunk in chunks[part.need.measurement]]) for name in first}
+        for part in parts
+        if part.need.measurement in chunks
+        for first in [chunks[part.need.measurement][0]]
+    }
