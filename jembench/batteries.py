@@ -136,7 +136,8 @@ def battery(spec: ModelSpec, track: Track, options: Options) -> Battery:
     common = {
         "goal": options.goal,
         "precision": options.precision,
-        "surrogates": surrogates(spec, track),
+        "surrogates": surrogates(track),
+        "own": spec.base or spec.name,
         **{what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None},
     }
     further = tuple(dict.fromkeys(options.attacks))
@@ -163,11 +164,11 @@ def battery(spec: ModelSpec, track: Track, options: Options) -> Battery:
     )
 
 
-def surrogates(spec: ModelSpec, track: Track) -> tuple[Surrogate, ...]:
-    """Every other trained classifier of the track."""
+def surrogates(track: Track) -> tuple[Surrogate, ...]:
+    """Every trained classifier of the track."""
     found = []
     for name in baselines.recipes(track.name):
         other = zoo.resolve(name, track=track.name)
-        if "classifier" in other.capabilities and name not in (spec.name, spec.base):
+        if "classifier" in other.capabilities:
             found.append(Surrogate(name, other.fingerprint))
     return tuple(found)

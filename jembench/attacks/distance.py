@@ -4,13 +4,13 @@ r"""Minimal distance: how near is the nearest adversarial of every image?
     d(x) = \min \{ \lVert \delta \rVert : x + \delta \in [0, 1]^D \text{ reaches the goal} \},
 
 by PGD (:mod:`jembench.attacks.search`) in balls whose radius is searched for every example on its own. What is found is
-an upper bound; that a ball only a ``tolerance`` smaller was searched in vain is the reason to trust it.
+an upper bound; that a ball hardly smaller was searched in vain is the reason to trust it.
 
 **Bracket.** If logits were linear, as they look at x, the class would change to k at the distance :math:`r_k = (f_y -
 f_k) / \lVert \nabla (f_y - f_k) \rVert_*` (Moosavi-Dezfooli et al., CVPR 2016). The nearest points of these boundaries
 are tried; if none is adversarial, the first ball has the radius :math:`\min_k r_k`, and it doubles, up to ``eps`` of
-the threat, until one holds an adversarial. From there the balls shrink by the tolerance, by twice it, by four times it,
-until one holds nothing; then their radii are bisected.
+the threat, until one holds an adversarial. From there the balls shrink by half of the tolerance, by all of it, by twice
+it, until one holds nothing; then their radii are bisected.
 
 **Ball.** The first restart goes from the nearest image so far to any class. The others start anywhere and aim at the
 classes of the least :math:`r_k` in turn: the margin alone climbs to the top class, which need not be the nearest.
@@ -61,7 +61,7 @@ class MinimalDistance:
         steps: of PGD, of a restart in one ball.
         restarts: starting points in one ball.
         size: first step, in units of the radius; the steps shrink.
-        tolerance: to which the distance is bracketed, relative.
+        tolerance: relative error of the distance, if PGD does not fail; balls are half of it apart.
         gradient: what passes back through a refinement.
         copies: noisy copies behind a query of a stochastic victim.
         precision: of the victim: at a boundary every bit counts.
@@ -91,8 +91,7 @@ class MinimalDistance:
 
         # What barely breaks a stochastic victim is no success: there the search of a ball goes on.
         rung = Rung("distance", self.steps, 1, ("margin",), self.size, confident=victim.stochastic)
-        bracket = _Bracket(victim, task, self.tolerance)
-        bracket.offer(task.x, bracket.rows)
+        bracket = _Bracket(victim, task, self.tolerance / 2)  # PGD does not reach the very edge of what it could
         for start in task.starts:
             bracket.offer(project(start.to(task.x), task.x, task.threat.norm, bracket.widest), bracket.rows)
         bracket.linearise()
@@ -125,6 +124,7 @@ class _Bracket:
         self._gap = x.new_full((len(x),), tolerance)  # share by which the next ball is smaller than high
         self._order = torch.zeros((0, len(x)), dtype=torch.int64)  # other classes, the nearest first
         self._searches, self._zero, self._broken = (x.new_zeros(len(x)) for _ in range(3))
+        self.high[self._breaks(x, self.rows)] = 0.0
 
     def open(self) -> Tensor:
         """The rows whose ends are apart."""
@@ -182,18 +182,19 @@ class _Bracket:
             return
         x, norm = self._task.x[rows], self._task.threat.norm
         classes, margins, slopes = self._slopes(x, rows, CLASSES)
-        lengths = []
-        for m, g in zip(margins, slopes, strict=True):
-            points = _nearest(x, x, m, g, norm)
-            length = distance(points - x, norm)
-            self.offer(points, rows, length <= self.widest)
-            lengths.append(length.where(length > NEAREST, math.inf))
-        radii = torch.stack(lengths)
-        least = radii.amin(0).clamp_max(self.widest)
-        self._first[rows] = least.where(radii.isfinite().any(0), self._first[rows])
+        again, shape = x.repeat(len(margins), *[1] * (x.ndim - 1)), (len(margins), *x.shape)
+        points = _nearest(again, again, torch.cat(margins), torch.cat(slopes), norm)
+        radii = distance(points - again, norm).reshape(shape[:2])
+        radii = radii.where((radii > NEAREST) & (radii <= self.widest), math.inf)
+        order = radii.argsort(0)
+        for nearest in order:
+            length = radii.gather(0, nearest[None]).squeeze(0)
+            self.offer(points.reshape(shape)[nearest, torch.arange(len(rows))], rows, length.isfinite())
+        least = radii.amin(0)
+        self._first[rows] = least.where(least.isfinite(), self._first[rows])
         if classes is not None:
             self._order = classes.new_zeros((len(classes), len(self.rows)))
-            self._order[:, rows] = classes.gather(0, radii.argsort(0))
+            self._order[:, rows] = classes.gather(0, order)
 
     def confirm(self) -> None:
         """On fresh queries the images hold, or they move outwards until they do, or they were none."""
@@ -225,7 +226,7 @@ class _Bracket:
             x, images = self._task.x[rows], self.images[rows]
             _, (m,), (g,) = self._slopes(images, rows, 1)
             images = _nearest(x, images, m, g, norm)
-            helps = distance(images - x, norm) < (1 - self._tolerance / 4) * self.high[rows]
+            helps = distance(images - x, norm) < (1 - self._tolerance / 2) * self.high[rows]
             images, rows = images[helps], rows[helps]
             broken = self._breaks(images, rows)
             images, rows = images[broken], rows[broken]

@@ -1,9 +1,8 @@
 r"""Sanity of gradients: is what an attack climbs the slope of the loss?
 
-Two questions, as an attack would ask them. At the **clean image**: is the gradient of the cross-entropy there at all,
-or exactly 0 in every pixel, or not finite? And at a random point z of the ball around it, where the iterates of an
-attack are: with the gradient g at z, the share of random steps of the same length that raise the loss by less than a
-step along g does,
+Two questions, as an attack would ask them. At the **clean image**: is there a gradient of the cross-entropy at all, or
+is it exactly 0 in every pixel, or not finite? And at a random point z near it, :data:`NEAR` eps away at most: with the
+gradient g at z, the share of random steps of the same length that raise the loss by less than a step along g does,
 
 .. math::
     \mathrm{follows}(x) = P_r\bigl( L(z + h\, u(g)) > L(z + h\, u(r)) \bigr), \qquad r \sim N(0, I),
@@ -13,8 +12,8 @@ the cross-entropy and is never saturated. It is near 1 where the gradient tells 
 where it has been shattered: steeper than the step can follow. A gradient that is 0 or not finite tells nothing and
 counts as 1/2. These are signs of obfuscated gradients (Athalye et al., ICML 2018, arXiv 1802.00420, section 3.1).
 
-Why not at the clean image: its pixels are on a grid, where a fast wave has the same phase everywhere. A stochastic
-victim has its gradient averaged over :data:`QUERIES` draws, and its losses compared on other draws, the same for all
+Why not at the clean image itself: its pixels are on a grid, on which a fast wave has one phase for all pixels of a
+value, and its gradient looks better than it is. A stochastic victim has its gradient averaged over :data:`QUERIES` draws, and its losses compared on other draws, the same for all
 steps, so that noise in the loss is not taken for a bad gradient.
 """
 
@@ -34,7 +33,8 @@ from jembench.attacks.threat import Norm
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
 
-STEP = 0.25  # h, in units of eps: as far as a step of an attack
+NEAR = 0.25  # radius of the ball that z is in, in units of eps
+STEP = 0.1  # h, in units of eps: no step of an attack that gets anywhere is much smaller
 RANDOM = 8  # random steps at every image
 QUERIES = 8  # behind every gradient and every loss of a stochastic victim
 
@@ -58,7 +58,7 @@ def slope(victim: Victim, x: Tensor, y: Tensor, *, norm: Norm, eps: float, gener
     """The check at images ``x (B, C, H, W)`` of classes ``y (B,)``; the generator is that of the victim's noise."""
     clean = _size(_gradient(victim, x, y))
     zero, broken = clean == 0, ~clean.isfinite()
-    z = project(x + random_offset(_normal(x, generator), norm, eps), x, norm, eps)
+    z = project(x + random_offset(_normal(x, generator), norm, NEAR * eps), x, norm, NEAR * eps)
     gradient, normals = _gradient(victim, z, y), [_normal(x, generator) for _ in range(RANDOM)]
     blind = zero | broken | (_size(gradient) == 0) | ~_size(gradient).isfinite()
     # Not clamped to [0, 1]: at the edge of the range a clamp would take most of some steps and nothing of others.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jembench.attacks import attack as attack_of
@@ -23,7 +23,7 @@ from jembench.attacks.losses import Loss
 from jembench.attacks.threat import Goal, Norm, Threat
 from jembench.evaluators.attacked import Attacked
 from jembench.evaluators.certificate import Certificate
-from jembench.evaluators.contract import Need
+from jembench.evaluators.contract import UNDESCRIBED, Need
 from jembench.evaluators.distal import Distal
 from jembench.evaluators.gradient_check import GradientCheck
 from jembench.evaluators.input_gradient import InputGradient
@@ -98,7 +98,8 @@ class Battery:
         subset: the checks: first so many.
         queries: of the black-box attacks.
         attacks: names of further attacks at the headline eps: AutoAttack, Square, decision attacks, or others.
-        surrogates: other baselines whose adversarials are tried.
+        surrogates: the baselines whose adversarials are tried.
+        own: name of the one that is attacked, or stands behind the defence; no other model's adversarials are its own.
         density: whether the model has a log density, to abstain by.
         sigma: noise of the smoothed classifier that is certified in L2; 0 for none.
     """
@@ -121,6 +122,7 @@ class Battery:
     surrogates: tuple[Surrogate, ...] = ()
     density: bool = False
     sigma: float = 0.25
+    own: str = field(default="", metadata=UNDESCRIBED)
 
     def parts(self, track: Track) -> tuple[Part, ...]:
         """All measurements, in the order of their tables."""
@@ -187,12 +189,11 @@ class Battery:
             small = name in DECISION or (self.copies and not made.white)
             limit = self._limit(self.few) if small else self.images
             yield Part(threat.norm, threat.eps, made.name, self._attacked(made, threat, limit))
-        if self.surrogates and threat.goal == "untargeted":
+        others = [item for item in self.surrogates if item.name != self.own]
+        if others and threat.goal == "untargeted":
             names = tuple(f"{item.name}@{item.fingerprint[:12]}" for item in self.surrogates)
             sources = Rung(steps=20, restarts=1, confident=True)
-            given = tuple(
-                Need(Attacked(sources, threat), SOURCE, self.images, model=item.name) for item in self.surrogates
-            )
+            given = tuple(Need(Attacked(sources, threat), SOURCE, self.images, model=item.name) for item in others)
             made = attack_of("transfer", sources=names, copies=1 if self.copies else None)
             yield Part(threat.norm, threat.eps, "transfer", self._attacked(made, threat, self.images, *given))
 

@@ -7,7 +7,7 @@ names the measurements it needs and turns their stored records into numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -49,9 +49,20 @@ class Measurement(Protocol):
         ...
 
 
+#: Metadata of a dataclass field that says who is measured, not how: it is no part of a description.
+UNDESCRIBED = {"described": False}
+
+
 def describe(item: Measurement | Evaluator) -> dict[str, Any]:
     """Name, version and fields of a measurement or an evaluator, as JSON."""
-    return {"name": item.name, "version": item.version, **asdict(item)}  # type: ignore[call-overload]
+    return {"name": item.name, "version": item.version, **_described(item)}
+
+
+def _described(item: Any) -> Any:
+    if is_dataclass(item):
+        kept = [each.name for each in fields(item) if each.metadata.get("described", True)]
+        return {name: _described(getattr(item, name)) for name in kept}
+    return [_described(part) for part in item] if isinstance(item, tuple | list) else item
 
 
 @dataclass(frozen=True)
