@@ -52,9 +52,14 @@ def recipe_path(reference: str, *, track: str) -> Path:
     return folder(track) / reference / RECIPE
 
 
-def all_golden(track: str, place: str = GOLDEN) -> list[Path]:
-    """The golden results of a track's baselines, by name; of suite ``all`` unless ``place`` is another's."""
-    return sorted(path for path in folder(track).glob(f"*/{place}") if path.is_dir())
+def all_golden(track: str) -> list[Path]:
+    """The golden results of a track's baselines, by name."""
+    return sorted(path for path in folder(track).glob(f"*/{GOLDEN}") if path.is_dir())
+
+
+def all_attacked(track: str) -> list[Path]:
+    """The golden results of suite ``robustness``: of the baselines, bare and behind defences."""
+    return sorted(path for path in folder(track).glob(f"*/{attacked('*')}") if path.is_dir())
 
 
 def golden(reference: str, *, track: str, place: str = GOLDEN) -> Path:

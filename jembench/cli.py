@@ -355,7 +355,9 @@ def leaderboard(
     """Write leaderboards/TRACK.md from the golden results of the track's baselines."""
     from jembench import baselines, data, leaderboard, store
 
-    content = leaderboard.leaderboard(data.track(track), baselines.all_golden(track))
+    description = data.track(track)
+    attacked = leaderboard.robustness(description, baselines.all_attacked(track))
+    content = leaderboard.leaderboard(description, baselines.all_golden(track), attacked)
     path = output / f"{track}.md"
     if check:
         current = path.read_text(encoding="utf-8") if path.exists() else None
@@ -367,6 +369,12 @@ def leaderboard(
     else:
         store.write(path, content.encode())
         typer.echo(str(path))
+        if bare := [document for document in attacked if leaderboard.bare(document)]:
+            from jembench import plots
+
+            picture = path.with_name(f"{track}-{leaderboard.PICTURE}.png")
+            store.write(picture, plots.robustness(bare)["png"])
+            typer.echo(str(picture))
 
 
 @app.command()

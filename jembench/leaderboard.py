@@ -26,12 +26,16 @@ from jembench.types import UserError
 Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
 
 
-def leaderboard(track: Track, golden: Sequence[Path]) -> str:
+PICTURE = "robustness"  # name of the picture beside the leaderboard
+
+
+def leaderboard(track: Track, golden: Sequence[Path], attacked: Sequence[ResultDocument] = ()) -> str:
     """The markdown of a track's leaderboard.
 
     Args:
         track: its description.
         golden: result folders of the suite ``all``, one per baseline; ``seeds.json``, if there is one, lies beside it.
+        attacked: results of the suite ``robustness``, of baselines and of those behind a defence (:func:`robustness`).
 
     Raises:
         UserError: if there is none, one is not of the track as it is now, or its training seeds are not of it.
@@ -55,7 +59,49 @@ def leaderboard(track: Track, golden: Sequence[Path]) -> str:
         blocks.append(_training(chosen))
         blocks.append(report.markdown(documents, best=best).rstrip())
         blocks.append(_models(chosen))
+    blocks += _attacked(track, attacked)
     return "\n\n".join(blocks) + "\n"
+
+
+def robustness(track: Track, folders: Sequence[Path]) -> list[ResultDocument]:
+    """The golden results of suite ``robustness``, checked: bare models first, then refinements by their steps.
+
+    Raises:
+        UserError: if one is not of the track as it is now.
+    """
+    documents = [read_result(folder) for folder in folders]
+    for document in documents:
+        _check_current(document, track)
+    return sorted(documents, key=lambda document: (_refinement(document), document.protocol_hash, document.model.name))
+
+
+def bare(document: ResultDocument) -> bool:
+    """Whether a result of suite ``robustness`` is of a deterministic model."""
+    return not report.battery(document)["copies"]
+
+
+def _refinement(document: ResultDocument) -> int:
+    settings = report.battery(document)
+    return -1 if not settings["copies"] else int(settings["refinement"])
+
+
+def _attacked(track: Track, documents: Sequence[ResultDocument]) -> list[str]:
+    """A section for every protocol of attacks."""
+    blocks = []
+    for protocol, group in groupby(documents, key=lambda document: document.protocol_hash):
+        chosen = list(group)
+        steps = _refinement(chosen[0])
+        words = "no defence" if steps < 0 else f"refined by {steps} SGLD step{'' if steps == 1 else 's'}"
+        blocks.append(f"## Robustness, {words}: protocol {chosen[0].protocol.name} on {track.id} (`{protocol[:12]}`)")
+        if steps < 0:
+            blocks.append(f"![worst-case accuracy against eps]({track.name}-{PICTURE}.png)")
+        blocks.append(
+            "One training seed each, with test variance only in the intervals. eps is in units of [0, 1] pixels; every "
+            "adversarial was judged anew in fp32, in the ball and in range. `unreliable` rows failed a check of their own."
+        )
+        blocks.append(report.markdown(chosen, best=best).rstrip())
+        blocks.append(_models([(document, None) for document in chosen]))
+    return blocks
 
 
 def _row(folder: Path, track: Track) -> Row:

@@ -173,21 +173,28 @@ def _budget(documents: Sequence[ResultDocument]) -> list[str]:
     """What the attacks were allowed, from the protocol."""
     found = []
     for document in documents:
-        battery = next(item["battery"] for item in document.protocol.evaluators if item["name"] == "robustness")
-        found.append(budget(battery))
+        found.append(budget(battery(document)))
     return list(dict.fromkeys(found))
 
 
-def budget(battery: dict[str, Any]) -> str:
+def battery(document: ResultDocument) -> dict[str, Any]:
+    """The settings of the attacks behind a result of suite ``robustness``, from its protocol."""
+    settings: dict[str, Any] = next(
+        item["battery"] for item in document.protocol.evaluators if item["name"] == "robustness"
+    )
+    return settings
+
+
+def budget(settings: dict[str, Any]) -> str:
     """The budget of a battery in a line."""
-    words = f"PGD-{battery['steps']} × {battery['restarts']}"
-    if battery["goal"] != "untargeted":
-        words = f"{battery['goal']}, {words}"
-    if battery["copies"]:
-        words += f", EOT {battery['copies']}, {battery['draws']} draws behind a verdict"
-    if battery["precision"] != "fp32":
-        words += f", crafted in {battery['precision']}"
-    others = [*battery["attacks"], *(["transfer"] if battery["surrogates"] else [])]
+    words = f"PGD-{settings['steps']} × {settings['restarts']}"
+    if settings["goal"] != "untargeted":
+        words = f"{settings['goal']}, {words}"
+    if settings["copies"]:
+        words += f", EOT {settings['copies']}, {settings['draws']} draws behind a verdict"
+    if settings["precision"] != "fp32":
+        words += f", crafted in {settings['precision']}"
+    others = [*settings["attacks"], *(["transfer"] if settings["surrogates"] else [])]
     return f"budget: {words}" + (f"; {', '.join(others)} at the headline eps" if others else "")
 
 

@@ -12,13 +12,14 @@ A starting point is an adversarial that the task brings, the nearest image of th
 that will do, or noise; an image for which there is none is left alone, and so is one that is misclassified already.
 
 foolbox takes it that one image has one class. Of a stochastic victim every image is therefore asked about once, and the
-answer stands. Its nearest adversarial lies where the classes are tied, so it is moved outwards to the radius eps, and
-claimed if one more query agrees.
+answer stands. Its nearest adversarial lies where the classes are tied, or beyond eps; so it is moved to the radius eps
+along its direction where one more query agrees.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ class Decision:
                 self._run(foolbox, judge, starts[rows])
             found = judge.nearest()
             if victim.stochastic:
-                found = _outwards(judge, found)
+                found = _to_radius(judge, found)
             claimed = broken | (started & inside(task.x, found, task))
             images = torch.where(claimed.reshape(-1, 1, 1, 1), found, task.x)
             return Crafted(images, claimed)
@@ -99,11 +100,8 @@ class Decision:
         """Let foolbox search; what it finds is what the judge has seen."""
         x, wanted = judge.task.x[judge.rows], judge.wanted[judge.rows]
         model = foolbox.PyTorchModel(judge, bounds=(0, 1), device=x.device)
-        rule = (
-            foolbox.criteria.Misclassification
-            if judge.task.target is None
-            else foolbox.criteria.TargetedMisclassification
-        )
+        rules = foolbox.criteria
+        rule = rules.Misclassification if judge.task.target is None else rules.TargetedMisclassification
         attack = _attack(foolbox, self.name, judge.task.threat.norm, self.queries)
         try:
             for _ in range(RESTARTS.get(self.name, 1)):
@@ -155,7 +153,7 @@ class _Judge(nn.Module):
                 logits = self._victim(images[list(new.values())])
             self._classes = logits.shape[1]
             self._known.update(zip(new, logits.argmax(1).tolist(), strict=True))
-        return torch.tensor([self._known[key] for key in keys], device=images.device)
+        return torch.tensor([self._known[key] for key in keys], dtype=torch.int64, device=images.device)
 
     def forward(self, images: Tensor) -> Tensor:
         """Decisions as logits of 0 and 1, with what they teach; ends the search where no more is to be learned."""
@@ -176,7 +174,9 @@ class _Judge(nn.Module):
 
 def _foolbox(name: str) -> ModuleType:
     try:
-        return import_module("foolbox")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_module("foolbox")
     except ImportError as error:
         raise UserError(f"attack {name!r} needs foolbox: pip install 'jembench[foolbox]'") from error
 
@@ -229,12 +229,12 @@ def _starts(judge: _Judge, task: Task) -> tuple[Tensor, Tensor, Tensor]:
     return starts, started, broken
 
 
-def _outwards(judge: _Judge, found: Tensor) -> Tensor:
-    """Adversarials moved to the radius eps where one more query still sees another class."""
+def _to_radius(judge: _Judge, found: Tensor) -> Tensor:
+    """Adversarials moved along their direction to the radius eps, where one more query sees what is wanted there."""
     x, threat = judge.task.x, judge.task.threat
     length = distance((found - x).double(), threat.norm)
-    share = (threat.eps / length.clamp_min(1e-12)).clamp_min(1).to(x).reshape(-1, 1, 1, 1)
+    share = (threat.eps / length.clamp_min(1e-12)).to(x).reshape(-1, 1, 1, 1)
     outer = project(x + share * (found - x), x, threat.norm, threat.eps)
     rows = torch.arange(len(x), device=x.device)
-    better = judge.fools(judge.decide(outer, anew=True), rows) & (length <= threat.eps)
+    better = judge.fools(judge.decide(outer, anew=True), rows)
     return torch.where(better.reshape(-1, 1, 1, 1), outer, found)

@@ -80,8 +80,7 @@ def climb(
         norm: of the balls.
         eps: their radius, one number or one for each example.
         sizes: length of every step, likewise.
-        watch: told of every iterate and its gradient; it may mend the gradient in place, and returns the rows that go
-            on, or None if all do.
+        watch: told of every iterate and its gradient; it returns the rows that go on, or None if all do.
     """
     adversarial = start
     with torch.enable_grad():
@@ -94,7 +93,8 @@ def climb(
                 eps, *sizes = (item[rows] if isinstance(item, Tensor) else item for item in (eps, *sizes))
                 if not len(rows):
                     break
-            moved = adversarial + _column(sizes[step], gradient) * direction(gradient, norm)
+            steepest = direction(gradient.nan_to_num(0.0, 0.0, 0.0), norm)  # no direction: stay, and let others go on
+            moved = adversarial + _column(sizes[step], gradient) * steepest
             adversarial = project(moved, x, norm, eps)
     return adversarial.detach()
 

@@ -1,20 +1,30 @@
 r"""Evasion: an attack on a classifier that may abstain where log p(x) is low.
 
-The model answers only where :math:`\log p(x) \ge \tau`. The attacker wants an image in the ball that is misclassified
-**and** accepted. With the margin m of :mod:`jembench.attacks.losses` (below 0 where misclassified) it climbs
+The model answers only where :math:`\log p(x) \ge \tau`. The attacker wants an image in the ball that is misclassified,
+margin m(x) < 0 (:mod:`jembench.attacks.losses`), **and** accepted. Both violations are in nats. The restarts take two
+losses in turn, both selective: a constraint that holds pulls nowhere.
+
+- **joint**: :math:`L(x) = -[m(x)]_+ - [\tau - \log p(x)]_+`, the sum of what is still violated;
+- **orthogonal**: what is violated is climbed along its gradient less the part that would change the other,
 
 .. math::
-    L(x) = -\bigl[\, m(x) + \kappa_m \bigr]_+ / s_m - c\,\bigl[\, \tau - \log p(x) + \kappa_p \bigr]_+ / s_p,
+    u = [m \ge 0]\; \frac{g_m - P_p\, g_m}{\lVert g_m - P_p\, g_m \rVert}
+      + [\log p < \tau]\; \frac{g_p - P_m\, g_p}{\lVert g_p - P_m\, g_p \rVert}, \qquad
+    P_v\, g = \frac{v^\top g}{v^\top v}\, v,
 
-whose gradient is that of what is still violated (selective, cf. Bryniarski et al., ICLR 2022, arXiv 2106.15023), each
-in units of its own scale at the start of the restart, with another weight c in every restart. The iterate with the
-smallest largest violation is kept; an example leaves once both hold. It starts from the worst adversarials of the
-plain attacks, and from random points of the ball.
+with :math:`g_m = -\nabla m` and :math:`g_p = \nabla \log p`: where one holds, the other is followed along its level set
+(both ideas: Bryniarski et al., ICLR 2022, arXiv 2106.15023). Neither loss is always the stronger.
+
+The image with the smallest largest violation is kept; an example leaves once both constraints hold. Of three restarts
+two begin at the image that is kept, at first the best of the adversarials of plain attacks, one at a random point of
+the ball. The steps are those of a rung (:mod:`jembench.attacks.ladder`). For a deterministic victim: a stochastic one
+is taken at its single draws, and the verdict is for verification.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,86 +32,95 @@ from torch import Tensor
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import margin
-from jembench.attacks.pgd import climb, project, random_offset
+from jembench.attacks.pgd import climb, direction, project, random_offset
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
 
-WEIGHTS = (1.0, 10.0, 0.1)  # c of the restarts, in turn
-SLACK = 1e-3  # kappa, in units of each scale: beyond the constraint, not on it
+SLACK = 1e-6  # of tau: what log p(x) differs by in float32 from one batch to another
 
 
-def evade(victim: Victim, task: Task, tau: float, *, steps: int, restarts: int) -> Crafted:
-    """Images that are misclassified and accepted, where some were found; else the least violating ones.
+@dataclass(frozen=True)
+class Evasion:
+    """The settings of the attack.
+
+    Attributes:
+        steps: T, of a restart.
+        restarts: starting points of every example.
+        size: first step, in units of eps.
+    """
+
+    steps: int = 40
+    restarts: int = 3
+    size: float = 1.0
+
+
+def evade(settings: Evasion, victim: Victim, task: Task, tau: float) -> Crafted:
+    """Images that are misclassified and accepted, where some were found; else those that violate least.
 
     Args:
+        settings: of the attack.
         victim: with logits and a log density.
         task: untargeted; its starts are tried first.
         tau: the log density below which the model abstains; minus infinity if it never does.
-        steps: of a restart.
-        restarts: starting points for each example.
     """
     search = _Search(victim, task, tau)
-    search.offer(task.x)
     threat = task.threat
-    for start in task.starts:
-        search.offer(project(start.to(task.x), task.x, threat.norm, threat.eps))
-    for restart in range(restarts):
-        rows = search.left()
-        if not len(rows):
+    for start in (task.x, *task.starts):
+        search.offer(project(start.to(task.x), task.x, threat.norm, threat.eps), search.rows)
+    decay = [(1 + math.cos(math.pi * t / settings.steps)) / 2 for t in range(settings.steps)]
+    sizes = [settings.size * threat.eps * share for share in decay]
+    for restart in range(settings.restarts):
+        if not len(rows := search.left()):
             break
-        x = task.x[rows]
-        if restart == 0 and task.starts:
-            start = search.images[rows]
-        else:
+        x, start = task.x[rows], search.images[rows]
+        if restart % 3 == 2 or (restart == 0 and not task.starts):
             normal = torch.randn(task.x.shape, generator=task.generator).to(task.x)[rows]
             start = project(x + random_offset(normal, threat.norm, threat.eps), x, threat.norm, threat.eps)
-        search.begin(rows, WEIGHTS[restart % len(WEIGHTS)])
-        sizes = [threat.eps * (1 + math.cos(math.pi * t / steps)) / 2 for t in range(steps)]
-        end = climb(search.loss, x, start, norm=threat.norm, eps=threat.eps, sizes=sizes, watch=search.watch)
+        search.rows = rows
+        loss = search.orthogonal if restart % 3 == 1 and math.isfinite(tau) else search.joint
+        end = climb(loss, x, start, norm=threat.norm, eps=threat.eps, sizes=sizes, watch=search.watch)
         search.offer(end, search.rows)
-    return Crafted(search.images, search.worst <= 0)
+    return Crafted(search.images, search.worst < 0)
 
 
 class _Search:
-    """The least violating image of every example, and the loss of a restart."""
+    """The least violating image of every example, and the losses of a restart over the rows that are left."""
 
     def __init__(self, victim: Victim, task: Task, tau: float) -> None:
-        self._victim, self._task, self._tau = victim, task, tau
+        self._victim, self._task = victim, task
+        self._tau = tau + SLACK * abs(tau) if math.isfinite(tau) else tau
         self.images = task.x.clone()
         self.worst = torch.full(task.y.shape, math.inf, device=task.x.device)
         self.rows = torch.arange(len(task.y), device=task.x.device)
-        with torch.no_grad():
-            m, p = self._measured(task.x, self.rows)
-        self._scales = m.abs().median().clamp_min(1e-6), (p - p.mean()).abs().median().clamp_min(1e-6)
-        self._violation = self.worst
-        self._weight = 1.0
+        self._now = self.worst
 
     def left(self) -> Tensor:
         """Rows without a success."""
-        return (~(self.worst <= 0)).nonzero().squeeze(1)
+        return (~(self.worst < 0)).nonzero().squeeze(1)
 
-    def offer(self, images: Tensor, rows: Tensor | None = None) -> None:
-        """Keep images that violate less."""
-        rows = torch.arange(len(self.images), device=self.images.device) if rows is None else rows
+    def offer(self, images: Tensor, rows: Tensor) -> None:
+        """Keep the images of these rows that violate less."""
         if len(rows):
             with torch.no_grad():
-                self._keep(images, self._violations(*self._measured(images, rows)).amax(0), rows)
+                self._keep(images, _largest(*self._short(images, rows)), rows)
 
-    def begin(self, rows: Tensor, weight: float) -> None:
-        """Another restart."""
-        self.rows, self._weight = rows, weight
+    def joint(self, images: Tensor) -> Tensor:
+        """Minus the sum of the violations."""
+        m, p = self._noted(images)
+        return -(m.relu() + p.relu())
 
-    def loss(self, images: Tensor) -> Tensor:
-        violations = self._violations(*self._measured(images, self.rows))
-        self._violation = violations.detach().amax(0)
-        m, p = (violations + SLACK).relu()
-        return -(m + self._weight * p)
+    def orthogonal(self, images: Tensor) -> Tensor:
+        """A loss whose gradient is u."""
+        m, p = self._noted(images)
+        g_m, g_p = (-torch.autograd.grad(part.sum(), images)[0] for part in (m, p))
+        u = _column(m >= 0, images) * _across(g_m, g_p) + _column(p > 0, images) * _across(g_p, g_m)
+        return (u * images).flatten(1).sum(1)
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
-        gradient.nan_to_num_(0.0, 0.0, 0.0)
-        self._keep(images, self._violation, self.rows)
-        done = self._violation <= 0
+        """Keep what is better; rows that succeed leave."""
+        self._keep(images, self._now, self.rows)
+        done = self._now < 0
         if not bool(done.any()):
             return None
         kept = (~done).nonzero().squeeze(1)
@@ -110,15 +129,29 @@ class _Search:
 
     def _keep(self, images: Tensor, violation: Tensor, rows: Tensor) -> None:
         better = violation < self.worst[rows]
-        if bool(better.any()):
-            chosen = rows[better]
-            self.images[chosen], self.worst[chosen] = images[better], violation[better]
+        chosen = rows[better]
+        self.images[chosen], self.worst[chosen] = images[better], violation[better]
 
-    def _violations(self, m: Tensor, p: Tensor) -> Tensor:
-        """How far each constraint is from holding, in units of its scale, ``(2, B)``; at most 0 where it holds."""
-        if self._tau == -math.inf:
-            return torch.stack([m / self._scales[0], torch.full_like(m, -math.inf).detach()])
-        return torch.stack([m / self._scales[0], (self._tau - p) / self._scales[1]])
+    def _noted(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        m, p = self._short(images, self.rows)
+        self._now = _largest(m.detach(), p.detach())
+        return m, p
 
-    def _measured(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return margin(self._victim(images), self._task.y[rows]), self._victim.log_density(images)
+    def _short(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """By how much each constraint is missed, ``(B,)`` nats each: below 0, and at most 0, where it holds."""
+        return margin(self._victim(images), self._task.y[rows]), self._tau - self._victim.log_density(images)
+
+
+def _largest(m: Tensor, p: Tensor) -> Tensor:
+    """The larger violation; -1 where both constraints hold."""
+    return torch.where((m < 0) & (p <= 0), torch.full_like(m, -1.0), torch.maximum(m, p).clamp_min(0.0))
+
+
+def _across(g: Tensor, v: Tensor) -> Tensor:
+    """The unit vector along g less its part along v."""
+    v = direction(v, "l2")
+    return direction(g - (g * v).flatten(1).sum(1).reshape(-1, *[1] * (g.ndim - 1)) * v, "l2")
+
+
+def _column(holds: Tensor, like: Tensor) -> Tensor:
+    return holds.to(like).reshape(-1, *[1] * (like.ndim - 1))

@@ -13,8 +13,9 @@ where it has been shattered: steeper than the step can follow. A gradient that i
 counts as 1/2. These are signs of obfuscated gradients (Athalye et al., ICML 2018, arXiv 1802.00420, section 3.1).
 
 Why not at the clean image itself: its pixels are on a grid, on which a fast wave has one phase for all pixels of a
-value, and its gradient looks better than it is. A stochastic victim has its gradient averaged over :data:`QUERIES` draws, and its losses compared on other draws, the same for all
-steps, so that noise in the loss is not taken for a bad gradient.
+value, and its gradient looks better than it is. A stochastic victim has its gradient averaged over :data:`QUERIES`
+draws, and its losses compared on other draws, the same for all steps, so that noise in the loss is not taken for a bad
+gradient.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class SPSA:
 
     steps: int = 40
     samples: int = 32
-    delta: float = 0.01
+    delta: float = 0.05
     size: float = 0.2
     copies: int | None = None
     name: str = field(default="spsa", init=False)
@@ -96,7 +96,6 @@ class _Search:
 
     def see(self, images: Tensor, gradient: Tensor) -> Tensor | None:
         """Score every iterate; rows that are broken do not go on."""
-        gradient.nan_to_num_(0.0, 0.0, 0.0)
         margins = self._margins(images, self._rows)
         if self._best.victim.stochastic:
             better = margins < self._low

@@ -97,9 +97,10 @@ def verify(
         for _ in range(rounds):
             f = victim(images)
             classes = f.shape[1]
-            votes = torch.cat([votes, f.argmax(1, keepdim=True)], dim=1)
+            said = torch.where(f.isnan().any(1), classes, f.argmax(1))  # NaN logits say no class, and are right about none
+            votes = torch.cat([votes, said[:, None]], dim=1)
             total += margin(f, y, target) / rounds
-    counts = torch.nn.functional.one_hot(votes, classes).sum(1)
+    counts = torch.nn.functional.one_hot(votes, classes + 1).sum(1)
     hit, share = counts.argmax(1) == chosen, (votes == chosen[:, None]).float().mean(1)
     missed, kept = (hit, share) if target is None else (~hit, 1 - share)
     length = distance((images - x).double(), threat.norm)
@@ -113,9 +114,9 @@ def _checked(x: Tensor, adversarial: Tensor, threat: Threat) -> tuple[Tensor, Te
     beyond = distance((shown - x).double(), threat.norm) - threat.eps
     outside = (shown.double() - shown.double().clamp(0, 1)).flatten(1).abs().amax(1)
     excess = torch.maximum(beyond, outside).clamp_min(0.0)
-    allowed = TOLERANCE * (1 + threat.eps) if threat.eps < float("inf") else TOLERANCE
-    if bool(((excess > allowed) & (excess <= ROUNDING)).any()):
-        shown = pgd.project(shown, x, threat.norm, threat.eps)
+    if bool(((excess > TOLERANCE) & (excess <= ROUNDING)).any()):
+        finite_eps = min(threat.eps, float(x[0].numel()))  # no image is farther away, in either norm
+        shown = pgd.project(shown, x, threat.norm, finite_eps)
     valid = finite & (excess <= ROUNDING)
     images = torch.where(valid.reshape(-1, *[1] * (x.ndim - 1)), shown, x)
     return images, valid, torch.where(finite, excess, torch.full_like(excess, float("inf")))

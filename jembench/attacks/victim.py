@@ -61,6 +61,7 @@ class Victim(nn.Module):
         self._copies = copies
         self._gradient = gradient
         self._precision = precision
+        self._classes = 0
         defended = isinstance(model, Defended)
         base = _Metered(model.base if defended else model, self.meter)
         bare = defended and gradient == "none"
@@ -71,9 +72,12 @@ class Victim(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, K)`` in float32 of images ``(B, C, H, W)``; one query."""
         self.meter.queries += len(x)
+        if not len(x) and self._classes:  # attacks ask about nothing where nothing is left; not every network can answer
+            return x.new_zeros((0, self._classes))
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             f = self._query(x)
         logits: Tensor = f.float()
+        self._classes = logits.shape[1]
         return logits
 
     def log_density(self, x: Tensor) -> Tensor:

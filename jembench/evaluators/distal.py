@@ -1,20 +1,22 @@
 r"""Measurement ``distal``: noise that becomes a confident example (Grathwohl et al., ICLR 2020, section 5.4).
 
-One chain for every example of the source, towards that example's class y, from uniform noise in [0, 1]:
+One chain for every example of the source, towards that example's class y, from uniform noise in [0, 1]^D:
 
 .. math::
     x_{t+1} = \Pi_{[0,1]^D} \bigl( x_t + a\, g_t / \lVert g_t \rVert_2 \bigr), \qquad g_t = \nabla_x \log p(y|x_t),
 
-until :math:`p(y|x_t) \ge` ``confidence`` or the steps run out. A model that knows its data needs to draw a digit to be
-confident of one; the image of the example itself is not used. Of a stochastic model the end is judged by a fresh query.
+until :math:`p(y|x_t) \ge` ``confidence`` or the steps run out; a is a length in units of the [0, 1] pixel range. The
+image of the example is not used. A model that knows its data has to draw a digit before it is confident of one; another
+is soon confident of noise, so what is reported is how many chains get there, and what their ends look like.
+
+The end is judged anew: of a stochastic model by a fresh query, since a chain stops where one query was lucky.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
 
 from jembench.evaluators.attacked import shared
 from jembench.types import Batch, Capability, capabilities
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Distal:
-    """Columns ``reached (B,)`` (0 or 1), ``steps``, ``confidence``, ``log_density`` (NaN without one), ``adversarial (B, D)``.
+    """Of every chain ``reached (B,)`` (0 or 1), ``steps (B,)`` that it took, and what its end is.
+
+    ``confidence (B,)``: p(y|x) there; ``log_density (B,)``: log p(x), NaN if the model has none; ``adversarial (B, D)``.
 
     Attributes:
         steps: most steps of a chain.
-        size: length a of a step, in L2 over all pixels of [0, 1].
+        size: length a of a step.
         confidence: p(y|x) at which a chain ends.
     """
 
@@ -54,37 +58,56 @@ class Distal:
         """Climb, then judge."""
         import torch
 
+        from jembench.attacks.pgd import climb
         from jembench.attacks.victim import Victim
 
         y = batch.labels
         victim = Victim(model, generator=generator)
-        x = torch.rand(batch.images.shape, generator=generator).to(batch.images)
-        taken = torch.zeros_like(y)
-        rows = torch.arange(len(y), device=y.device)
-        for step in range(self.steps + 1):
-            z = x[rows].requires_grad_()
-            log_p = _log_p(victim, z, y[rows])
-            left = log_p.detach().exp() < self.confidence
-            if step == self.steps or not bool(left.any()):
-                break
-            (gradient,) = torch.autograd.grad(log_p.sum(), z)
-            length = gradient.flatten(1).norm(dim=1).clamp_min(1e-30).reshape(-1, *[1] * (x.ndim - 1))
-            moved = (z.detach() + self.size * gradient / length).clamp(0, 1)
-            rows, moved = rows[left], moved[left]
-            x[rows] = moved
-            taken[rows] += 1
+        noise = torch.rand(batch.images.shape, generator=generator).to(batch.images)
+        chains = _Chains(victim, noise, y, self.confidence)
+        everywhere = 2 * math.sqrt(noise[0].numel())  # a ball that holds all of [0, 1]^D
+        sizes = [self.size] * self.steps
+        end = climb(chains.loss, noise, noise.clone(), norm="l2", eps=everywhere, sizes=sizes, watch=chains.watch)
+        x = chains.images
+        x[chains.rows] = end
         with torch.no_grad():
             final = _log_p(victim, x, y).exp()
             density = victim.log_density(x) if "density" in capabilities(model) else torch.full_like(final, torch.nan)
         return {
             "reached": (final >= self.confidence).int().cpu().numpy(),
-            "steps": taken.int().cpu().numpy(),
+            "steps": chains.taken.int().cpu().numpy(),
             "confidence": final.float().cpu().numpy(),
-            "log_density": density.float().cpu().numpy().astype(np.float32),
-            "adversarial": x.flatten(1).cpu().numpy(),
+            "log_density": density.float().cpu().numpy(),
+            "adversarial": x.flatten(1).float().cpu().numpy(),
             "forwards": shared(victim.meter.forwards, len(y)),
             "gradients": shared(victim.meter.gradients, len(y)),
         }
+
+
+class _Chains:
+    """The chains that go on, and the ends of those that do not."""
+
+    def __init__(self, victim: Victim, start: Tensor, y: Tensor, confidence: float) -> None:
+        self._victim, self._y, self._confidence = victim, y, confidence
+        self.images = start.clone()
+        self.taken = y.new_zeros(len(y))
+        self.rows = y.new_ones(len(y)).nonzero().squeeze(1)
+        self._p = start.new_zeros(len(y))
+
+    def loss(self, images: Tensor) -> Tensor:
+        """log p(y|x)."""
+        log_p = _log_p(self._victim, images, self._y[self.rows])
+        self._p = log_p.detach().exp()
+        return log_p
+
+    def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
+        """Chains that are confident end here; a gradient that is not finite moves nothing."""
+        gradient.nan_to_num_(0.0, 0.0, 0.0)
+        done = self._p >= self._confidence
+        self.images[self.rows[done]] = images[done]
+        self.rows = self.rows[~done]
+        self.taken[self.rows] += 1
+        return (~done).nonzero().squeeze(1) if bool(done.any()) else None
 
 
 def _log_p(victim: Victim, x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Measurement ``gradient_check``: is the gradient at clean images there, finite, and the slope of the loss?
+"""Measurement ``gradient_check``: is there a gradient, is it finite, and is it the slope of the loss?
 
 See :mod:`jembench.attacks.sanity`. Of a model behind a refinement the gradient is checked without it: what passes
 through the refinement is judged by what the rungs of the ladder break, and no rung is trusted alone.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
 
 from jembench.attacks.threat import Norm
 from jembench.evaluators.attacked import shared
@@ -55,7 +53,7 @@ class GradientCheck:
         return {
             "zero": found.zero.float().cpu().numpy(),
             "broken": found.broken.float().cpu().numpy(),
-            "follows": found.follows.float().cpu().numpy().astype(np.float32),
+            "follows": found.follows.float().cpu().numpy(),
             "forwards": shared(victim.meter.forwards, count),
             "gradients": shared(victim.meter.gradients, count),
         }

@@ -55,7 +55,7 @@ class Rejected:
         import torch
 
         from jembench.attacks.contract import Task
-        from jembench.attacks.reject import evade
+        from jembench.attacks.reject import Evasion, evade
         from jembench.attacks.verify import verify
         from jembench.attacks.victim import Victim
 
@@ -70,7 +70,7 @@ class Rejected:
             if columns is not None and len(columns["adversarial"]) == len(x)
         )
         task = Task(x, y, None, self.threat, starts, generator, ("rejected",))
-        crafted = evade(victim, task, tau, steps=self.steps, restarts=self.restarts)
+        crafted = evade(Evasion(self.steps, self.restarts), victim, task, tau)
         verdict = verify(model, x, y, crafted.images, threat=self.threat, target=None, draws=1, generator=generator)
         with torch.no_grad():
             right = victim.predictions(x) == y

@@ -166,7 +166,7 @@ def test_a_given_adversarial_bounds_the_distance(norm):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_at_the_ends_of_the_range_it_is_the_solution_of_a_linear_or_quadratic_program(norm):
-    """Images whose pixels are mostly 0 or 1, as digits are: for every class scipy finds the nearest point of the box."""
+    """Images whose pixels are mostly 0 or 1, as digits are: for every class scipy finds the nearest point."""
     for seed in range(4):
         model = Linear(seed, classes=4, pixels=9)
         x = torch.rand((3, 1, 3, 3), generator=seeding.generator("edge", seed))
@@ -246,7 +246,7 @@ def test_on_two_pixels_it_is_what_a_grid_sees(norm):
     with torch.no_grad():
         y, classes = net(x).argmax(1), net(grid).argmax(1)
     assert len(classes.unique()) == 4
-    found, d, _ = search(Net(), x, y, norm, steps=20, restarts=4)
+    found, d, _ = search(Net(), x, y, norm, steps=10, restarts=4)
     assert bool(found.claimed.all())
     for i in range(len(x)):
         truth = distance(grid[classes != y[i]] - x[i].flatten(), norm).min()
