@@ -117,7 +117,7 @@ def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:
         raise UserError("suite 'distance' has one attack, untargeted: leave out attack and goal")
     grids = options.grids(track)
     widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in grids)
-    noisy = {"copies": STOCHASTIC["copies"]} if spec.stochastic else {}
+    noisy = {"copies": STOCHASTIC["copies"], "steps": 10, "restarts": 2} if spec.stochastic else {}
     chosen = {what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None}
     attack = MinimalDistance(**{**noisy, **chosen})
     if not spec.stochastic:

@@ -1,4 +1,4 @@
-"""Plots: pictures of training runs and of results, from arrays and records; matplotlib and pillow without global state."""
+"""Plots: pictures of training runs and results, from arrays and records; matplotlib and pillow without global state."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def curve(history: History) -> bytes:
 
 
 def robustness(documents: Sequence[ResultDocument]) -> dict[str, bytes]:
-    """Worst-case accuracy against eps of all models, a panel for each norm, with 95 % intervals: PNG and SVG by kind."""
+    """Worst-case accuracy against eps of all models, a panel for each norm, 95 % intervals: PNG and SVG by kind."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

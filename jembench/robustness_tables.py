@@ -132,7 +132,7 @@ def _defences(documents: Sequence[ResultDocument]) -> Table:
             )
     header = ["model", "ball", "null, vote", "one shot", "worst, vote", "one shot", "gain", ""]
     notes = [
-        "null: clean images, as many draws; gain: worst case less that of the model without its refinement by the same PGD",
+        "null: clean images, as many draws; gain: over the model without its refinement, by the same PGD",
         "no gain: an exact sign test over the same images does not see one (p >= .05)",
     ]
     return Table(f"defences · {documents[0].track}", header, rows, notes, wide=True)
@@ -155,7 +155,7 @@ def _beside(documents: Sequence[ResultDocument]) -> Table:
         if any(isinstance(cell, Metric) and cell.value is not None for cell in found):
             rows.append([document.model.name, *found])
     notes = [
-        "may abstain: on clean images below the 5 % quantile of log p(x); right, kept, and no accepted adversarial found",
+        "may abstain: below the 5 % quantile of log p(x) on clean images; right, kept, no accepted adversarial found",
         "certified: of the classifier smoothed by Gaussian noise (99.9 %), a lower bound of its own robust accuracy",
         "distal: noise that climbed to p(y|x) >= .9",
     ]

@@ -22,15 +22,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import margin
-from jembench.attacks.thirdparty import Shielded, borrowed, check, seed
 from jembench.attacks.threat import Norm
 from jembench.types import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from jembench.attacks.victim import Victim
     from jembench.sgld import Gradient
     from jembench.types import Precision
@@ -69,6 +68,8 @@ class AutoAttack:
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The adversarials of the first attack that broke each example; the clean image where none did."""
+        from jembench.attacks.thirdparty import borrowed, check
+
         check(self, task)
         if victim.stochastic != (self.version == "rand"):
             kind, right = ("stochastic", "autoattack-rand") if victim.stochastic else ("deterministic", "autoattack")
@@ -79,6 +80,8 @@ class AutoAttack:
             return Crafted(images.detach(), found != task.y)
 
     def _built(self, victim: Victim, task: Task) -> Any:
+        from jembench.attacks.thirdparty import Shielded, seed
+
         model, norm = Shielded(victim), NORMS[task.threat.norm]
         chosen = {"eps": task.threat.eps, "norm": norm, "seed": seed(task), "version": self.version}
         attack = import_module("pyautoattack").AutoAttack(model, device=task.x.device, **chosen)
@@ -113,6 +116,10 @@ class Square:
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The images of the lowest margin that its queries have seen."""
+        import torch
+
+        from jembench.attacks.thirdparty import Shielded, borrowed, check, seed
+
         check(self, task)
         targeted = task.target is not None
         wanted = task.y if task.target is None else task.target
@@ -137,7 +144,9 @@ class Square:
             return Crafted(images.detach(), ~left)
 
 
-def _missed(victim: Victim, task: Task, images: torch.Tensor) -> torch.Tensor:
+def _missed(victim: Victim, task: Task, images: Tensor) -> Tensor:
     """The rows that one query does not show to be broken."""
+    import torch
+
     with torch.no_grad():
         return (~(margin(victim(images), task.y, task.target) < 0)).nonzero().squeeze(1)

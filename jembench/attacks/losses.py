@@ -5,8 +5,8 @@ r"""Losses that an attack climbs, per example, from logits f ``(B, K)`` and labe
 - ``dlr``: the margin over :math:`f_{\pi_1} - f_{\pi_3}`, the difference of the largest and the third largest logit
   (Croce & Hein, ICML 2020, section 5): unchanged by the scale of the logits.
 
-Towards a target t: ``ce`` is :math:`\log p(t|x)`, ``margin`` :math:`f_t - \max_{k \ne t} f_k`, ``dlr`` that over
-:math:`f_{\pi_1} - (f_{\pi_3} + f_{\pi_4}) / 2`.
+Towards a target t: ``ce`` is :math:`\log p(t|x)`, ``margin`` :math:`f_t - \max_{k \ne t} f_k`, ``dlr``
+:math:`(f_t - f_y) / (f_{\pi_1} - (f_{\pi_3} + f_{\pi_4}) / 2)`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def loss(name: Loss, logits: Tensor, y: Tensor, target: Tensor | None = None) ->
     if name == "margin":
         return -margin(logits, y, target)
     if name == "dlr":
-        return -margin(logits, y, target) / _spread(logits, targeted=target is not None)
+        spread = _spread(logits, targeted=target is not None)
+        if target is None:
+            return -margin(logits, y) / spread
+        own, wanted = (logits.gather(1, k[:, None]).squeeze(1) for k in (y, target))
+        return (wanted - own) / spread
     raise ValueError(f"unknown loss {name!r}")
 
 

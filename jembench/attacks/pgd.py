@@ -86,7 +86,7 @@ def climb(
     with torch.enable_grad():
         for step in range(len(sizes)):
             adversarial.requires_grad_()
-            (gradient,) = torch.autograd.grad(loss(adversarial).sum(), adversarial)
+            gradient = _slope(loss(adversarial).sum(), adversarial)
             adversarial = adversarial.detach()
             if watch is not None and (rows := watch(adversarial, gradient)) is not None:
                 x, adversarial, gradient = x[rows], adversarial[rows], gradient[rows]
@@ -97,6 +97,14 @@ def climb(
             moved = adversarial + _column(sizes[step], gradient) * steepest
             adversarial = project(moved, x, norm, eps)
     return adversarial.detach()
+
+
+def _slope(total: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a sum of losses; zero where no path leads from it to the images (``torch.no_grad`` in a model)."""
+    if not total.requires_grad:
+        return torch.zeros_like(x)
+    (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
+    return torch.zeros_like(x) if gradient is None else gradient
 
 
 def random_offset(normal: Tensor, norm: Norm, eps: float | Tensor) -> Tensor:

@@ -1,11 +1,16 @@
 r"""Evasion: an attack on a classifier that may abstain where log p(x) is low.
 
 The model answers only where :math:`\log p(x) \ge \tau`. The attacker wants an image in the ball that is misclassified,
-margin m(x) < 0 (:mod:`jembench.attacks.losses`), **and** accepted. Both violations are in nats. The restarts take two
-losses in turn, both selective: a constraint that holds pulls nowhere.
+margin m(x) < 0 (:mod:`jembench.attacks.losses`), **and** accepted. Both violations are in nats. The restarts take
+three losses in turn, all selective: a constraint that holds pulls nowhere.
 
-- **joint**: :math:`L(x) = -[m(x)]_+ - [\tau - \log p(x)]_+`, the sum of what is still violated;
-- **orthogonal**: what is violated is climbed along its gradient less the part that would change the other,
+- **joint**: what is still violated, summed, with the cross-entropy in the place of the margin, then with the margin:
+
+.. math::
+    L_1(x) = -[m \ge 0] \log p(y|x) - [\tau - \log p(x)]_+, \qquad L_3(x) = -[m(x)]_+ - [\tau - \log p(x)]_+;
+
+- **orthogonal**, between the two: what is violated is climbed along its gradient less the part that would change the
+  other,
 
 .. math::
     u = [m \ge 0]\; \frac{g_m - P_p\, g_m}{\lVert g_m - P_p\, g_m \rVert}
@@ -13,12 +18,12 @@ losses in turn, both selective: a constraint that holds pulls nowhere.
     P_v\, g = \frac{v^\top g}{v^\top v}\, v,
 
 with :math:`g_m = -\nabla m` and :math:`g_p = \nabla \log p`: where one holds, the other is followed along its level set
-(both ideas: Bryniarski et al., ICLR 2022, arXiv 2106.15023). Neither loss is always the stronger.
+(both ideas: Bryniarski et al., ICLR 2022, arXiv 2106.15023). None of the losses is always the strongest.
 
-The image with the smallest largest violation is kept; an example leaves once both constraints hold. Of three restarts
-two begin at the image that is kept, at first the best of the adversarials of plain attacks, one at a random point of
-the ball. The steps are those of a rung (:mod:`jembench.attacks.ladder`). For a deterministic victim: a stochastic one
-is taken at its single draws, and the verdict is for verification.
+The image with the smallest largest violation is kept; an example leaves once both constraints hold. The first two of
+three restarts begin at the image that is kept, at first the best of the adversarials of plain attacks, the third at a
+random point of the ball. The steps are those of a rung (:mod:`jembench.attacks.ladder`). For a deterministic victim: a
+stochastic one is taken at its single draws, and the verdict is for verification.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ import torch
 from torch import Tensor
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.losses import margin
+from jembench.attacks.losses import loss, margin
 from jembench.attacks.pgd import climb, direction, project, random_offset
 
 if TYPE_CHECKING:
@@ -74,12 +79,12 @@ def evade(settings: Evasion, victim: Victim, task: Task, tau: float) -> Crafted:
         if not len(rows := search.left()):
             break
         x, start = task.x[rows], search.images[rows]
-        if restart % 3 == 2 or (restart == 0 and not task.starts):
+        search.rows, place = rows, restart % 3
+        if place == 2 or (restart == 0 and not task.starts) or (place == 1 and not math.isfinite(tau)):
             normal = torch.randn(task.x.shape, generator=task.generator).to(task.x)[rows]
             start = project(x + random_offset(normal, threat.norm, threat.eps), x, threat.norm, threat.eps)
-        search.rows = rows
-        loss = search.orthogonal if restart % 3 == 1 and math.isfinite(tau) else search.joint
-        end = climb(loss, x, start, norm=threat.norm, eps=threat.eps, sizes=sizes, watch=search.watch)
+        climbed = search.losses[place]
+        end = climb(climbed, x, start, norm=threat.norm, eps=threat.eps, sizes=sizes, watch=search.watch)
         search.offer(end, search.rows)
     return Crafted(search.images, search.worst < 0)
 
@@ -94,6 +99,8 @@ class _Search:
         self.worst = torch.full(task.y.shape, math.inf, device=task.x.device)
         self.rows = torch.arange(len(task.y), device=task.x.device)
         self._now = self.worst
+        # Without a finite threshold there is no level set of log p to follow.
+        self.losses = (self.first, self.orthogonal if math.isfinite(tau) else self.joint, self.joint)
 
     def left(self) -> Tensor:
         """Rows without a success."""
@@ -103,16 +110,22 @@ class _Search:
         """Keep the images of these rows that violate less."""
         if len(rows):
             with torch.no_grad():
-                self._keep(images, _largest(*self._short(images, rows)), rows)
+                m, p, _ = self._short(images, rows)
+                self._keep(images, _largest(m, p), rows)
+
+    def first(self, images: Tensor) -> Tensor:
+        """L_1."""
+        m, p, f = self._noted(images)
+        return (m >= 0) * loss("ce", f, self._task.y[self.rows]) - p.relu()
 
     def joint(self, images: Tensor) -> Tensor:
-        """Minus the sum of the violations."""
-        m, p = self._noted(images)
+        """L_3: minus the sum of the violations."""
+        m, p, _ = self._noted(images)
         return -(m.relu() + p.relu())
 
     def orthogonal(self, images: Tensor) -> Tensor:
         """A loss whose gradient is u."""
-        m, p = self._noted(images)
+        m, p, _ = self._noted(images)
         g_m, g_p = (-torch.autograd.grad(part.sum(), images)[0] for part in (m, p))
         u = _column(m >= 0, images) * _across(g_m, g_p) + _column(p > 0, images) * _across(g_p, g_m)
         return (u * images).flatten(1).sum(1)
@@ -132,14 +145,15 @@ class _Search:
         chosen = rows[better]
         self.images[chosen], self.worst[chosen] = images[better], violation[better]
 
-    def _noted(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        m, p = self._short(images, self.rows)
+    def _noted(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        m, p, f = self._short(images, self.rows)
         self._now = _largest(m.detach(), p.detach())
-        return m, p
+        return m, p, f
 
-    def _short(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """By how much each constraint is missed, ``(B,)`` nats each: below 0, and at most 0, where it holds."""
-        return margin(self._victim(images), self._task.y[rows]), self._tau - self._victim.log_density(images)
+    def _short(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """By how much each constraint is missed, in nats ``(B,)``, and the logits; it holds below 0, and at most 0."""
+        f = self._victim(images)
+        return margin(f, self._task.y[rows]), self._tau - self._victim.log_density(images), f
 
 
 def _largest(m: Tensor, p: Tensor) -> Tensor:

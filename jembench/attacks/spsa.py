@@ -19,16 +19,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.pgd import climb, project
-from jembench.attacks.search import Best
 from jembench.attacks.threat import Norm
 from jembench.types import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from jembench.attacks.search import Best
     from jembench.attacks.victim import Victim
     from jembench.sgld import Gradient
     from jembench.types import Precision
@@ -66,6 +64,11 @@ class SPSA:
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The images of the lowest margin."""
+        import torch
+
+        from jembench.attacks.pgd import climb, project
+        from jembench.attacks.search import Best
+
         best = Best(victim, task)
         best.offer(task.x)
         for start in task.starts:
@@ -88,7 +91,7 @@ class _Search:
     def __init__(self, attack: SPSA, best: Best, rows: Tensor) -> None:
         self._attack, self._best, self._rows = attack, best, rows
         self._all, self._found = rows, best.images[rows].clone()
-        self._low = torch.full(rows.shape, math.inf, device=rows.device)
+        self._low = best.margins.new_full(rows.shape, math.inf)
 
     def slope(self, images: Tensor) -> Tensor:
         """A function ``(B,)`` of the images whose gradient is the estimate, upwards in minus the margin."""
@@ -114,18 +117,23 @@ class _Search:
             self._best.offer(self._found, self._all)
 
     def _estimate(self, images: Tensor) -> Tensor:
+        import torch
+
         task, delta, n = self._best.task, self._attack.delta, self._attack.samples
         # Drawn for every example, so that one's directions do not depend on which others are left.
         bits = torch.randint(0, 2, (n, *task.x.shape), generator=task.generator, dtype=torch.int8)
         v = (2 * bits - 1).to(images)[:, self._rows]
         total = torch.zeros_like(images)
         at_once = max(1, ROWS // (2 * len(images)))
-        for part in v.split(at_once):
+        for first in range(0, n, at_once):
+            part = v[first : first + at_once]
             pair = torch.cat([images + delta * part, images - delta * part]).clamp(0, 1)
             up, down = self._margins(pair.flatten(0, 1), self._rows.repeat(len(pair))).reshape(2, *part.shape[:2])
             total += torch.einsum("nb,nb...->b...", up - down, part)
         return total / (2 * delta * n)
 
     def _margins(self, images: Tensor, rows: Tensor) -> Tensor:
+        import torch
+
         with torch.no_grad():
             return self._best.margin(self._best.victim(images), rows)

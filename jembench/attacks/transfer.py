@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.pgd import project
-from jembench.attacks.search import Best
 from jembench.attacks.threat import Norm
 
 if TYPE_CHECKING:
@@ -45,6 +43,9 @@ class Transfer:
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The candidate of the lowest margin; the clean images where there is none."""
+        from jembench.attacks.pgd import project
+        from jembench.attacks.search import Best
+
         best = Best(victim, task)
         best.offer(task.x)
         for start in task.starts:

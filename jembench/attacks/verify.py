@@ -97,7 +97,7 @@ def verify(
         for _ in range(rounds):
             f = victim(images)
             classes = f.shape[1]
-            said = torch.where(f.isnan().any(1), classes, f.argmax(1))  # NaN logits say no class, and are right about none
+            said = torch.where(f.isnan().any(1), classes, f.argmax(1))  # NaN logits say no class: never right
             votes = torch.cat([votes, said[:, None]], dim=1)
             total += margin(f, y, target) / rounds
     counts = torch.nn.functional.one_hot(votes, classes + 1).sum(1)

@@ -72,7 +72,7 @@ class Victim(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, K)`` in float32 of images ``(B, C, H, W)``; one query."""
         self.meter.queries += len(x)
-        if not len(x) and self._classes:  # attacks ask about nothing where nothing is left; not every network can answer
+        if not len(x) and self._classes:  # attacks ask about nothing where nothing is left: not every network answers
             return x.new_zeros((0, self._classes))
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             f = self._query(x)

@@ -214,7 +214,7 @@ class Battery:
             "few": (few, grid.headline),
             "many": (many, grid.headline),
             "wide": (few, min(2 * grid.headline, widest)),
-            "unbounded": (replace(many, steps=40), widest),
+            "unbounded": (replace(many, steps=40, restarts=3), widest),
         }
         for name, (made, eps) in balls.items():
             need = self._attacked(made, Threat(grid.norm, eps, self.goal), self.subset)

@@ -1,9 +1,10 @@
 r"""Measurement ``rejected``: robustness of a model that may abstain, against an attacker who knows.
 
-The model abstains where :math:`\log p(x) < \tau`, with :math:`\tau` the quantile that keeps 95 % of the clean test
-images (the convention of FPR at 95 % TPR). An example is **robust** if its clean image is accepted and correct, and no
-image in the ball was found that is accepted and misclassified (:mod:`jembench.attacks.reject`). An abstention on an
-adversarial is a success of the model; one on a clean image is an error.
+The model abstains where :math:`\log p(x) < \tau`, a threshold that keeps 95 % of the clean test images: those that FPR
+at 95 % TPR keeps, halfway to the next lower one, so that rounding flips none. An example is **robust** if its clean
+image is accepted and correct, and no image in the ball was found that is accepted and misclassified
+(:mod:`jembench.attacks.reject`). An abstention on an adversarial is a success of the model; one on a clean image is an
+error. Both constraints are computed anew, in float32, at the image that was found.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from jembench.attacks.threat import TITLES, Threat
 from jembench.evaluators.attacked import shared
+from jembench.metrics.fpr import kept
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Rejected:
         x, y = batch.images, batch.labels
         clean = batch.whole[0]
         assert clean is not None  # a model with a density has records of it
-        tau = float(np.quantile(clean["log_density"].astype(np.float64), 1 - self.kept))
+        tau = threshold(clean["log_density"], self.kept)
         victim = Victim(model, generator=generator)
         starts = tuple(
             torch.from_numpy(np.array(columns["adversarial"])).reshape(x.shape).to(x)
@@ -91,3 +93,16 @@ class Rejected:
             "forwards": shared(sum(meter.forwards for meter in meters), len(x)),
             "gradients": shared(sum(meter.gradients for meter in meters), len(x)),
         }
+
+
+def threshold(density: NDArray[Any], share: float) -> float:
+    """The log density above which the share of these lies; NaN, which accepts nothing, if one of them is.
+
+    >>> threshold(np.array([5.0, 1.0, 3.0, 4.0]), 0.75)
+    2.0
+    """
+    ordered = np.sort(density.astype(np.float64))
+    if np.isnan(ordered[-1]):
+        return float("nan")
+    below = len(ordered) - kept(len(ordered), share)
+    return float(ordered[max(below - 1, 0) : below + 1].mean())

@@ -38,7 +38,7 @@ BALL = 1e-5  # what a float32 sum may be out by
 BUDGET = 0.75  # of eps, that the farthest adversarial of an attack that fails must reach
 LEFT = 0.05  # of the examples, that an unbounded attack on a stochastic model may leave
 MASKED = 0.05  # of the examples, that may have no gradient
-FOLLOWED = 0.9  # of the examples, where a step along the gradient must beat a random one
+FOLLOWED = 0.8  # of the examples, where a step along the gradient must beat a random one
 HELD = 0.8  # of the claims of an attack, that must hold on fresh draws
 
 #: Black-box attacks that stop at the first query that says broken: of a stochastic model that is luck by construction,

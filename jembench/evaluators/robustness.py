@@ -64,7 +64,7 @@ class Robustness:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """For every attack the share of draws that are correct, ``null`` on clean images; the distance of the worst case."""
+        """Of every attack the share of draws that are correct, ``null`` on clean images; of the worst the distance."""
         grid = [f"{g.norm}-{eps:g}/{what}" for g in self.battery.grids for eps in g.eps for what in (WORST, "distance")]
         attacks = [f"{g.norm}-{eps:g}/{name}" for g in self.battery.grids for eps in g.eps for name in self._names()]
         return (NULL, *dict.fromkeys((*grid, *attacks)))
@@ -126,6 +126,9 @@ class Robustness:
 
     def _attack(self, part: Part, columns: Columns) -> Iterator[Metric]:
         variant = f"{part.ball}/{part.name}"
+        if "tau" in columns and np.isnan(columns["tau"]).any():
+            yield ROBUST.missing("log p(x) is NaN on a clean image: no threshold to abstain by", source="test", variant=variant)
+            return
         yield from self._accuracies({}, variant, columns)
         if part.name == WORST:
             return

@@ -50,8 +50,15 @@ def test_through_us_it_is_pyautoattack_on_digits(run, digits, softmax, norm, eps
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_through_all_its_parts_it_is_pyautoattack(run, linear, norm):
+def test_through_all_its_parts_it_is_pyautoattack(run, linear, norm, monkeypatch):
     """Some images cannot be broken, so every part runs; what can be is, and no more. Four classes: three targets."""
+    original = pyautoattack.AutoAttack._set_version
+
+    def shorter(self, version):
+        original(self, version)
+        self.square.n_queries, self.fab.n_iter = 200, 10
+
+    monkeypatch.setattr(pyautoattack.AutoAttack, "_set_version", shorter)
     nearest = linear.nearest(norm)
     eps = float(nearest.sort().values[5:7].mean())
     found = run(attack("autoattack"), linear.model, linear.x, linear.y, norm, eps)

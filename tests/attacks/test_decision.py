@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jembench.attacks import attack
-from jembench.attacks.decision import _Judge
+from jembench.attacks.nearest import _Judge
 from jembench.types import UserError
 
 

@@ -1,11 +1,12 @@
 """Attacks against their peers and against bare passes: python tests/speed/attacks.py
 
-Peers: the same model, images, steps, restarts and step size, one thread, in one run, rounds in turn, medians. torchattacks'
-PGD and foolbox's LinfPGD take 40 steps; restarts are 5 runs of theirs, an example counts as broken if any broke it. Bars:
-worst-case accuracy not above theirs by more than 1 example in 360; time at most 0.35 of torchattacks' where about half of
-the examples break, at most 1.0 where almost none does.
+Peers: the same model, images, steps, restarts and step size, one thread, in one run, rounds in turn, medians.
+torchattacks' PGD and foolbox's LinfPGD take 40 steps; restarts are 5 runs of theirs, an example counts as broken if
+any broke it. Bars: worst-case accuracy not above theirs by more than 1 example in 360; time at most 0.35 of
+torchattacks' where about half of the examples break, at most 1.0 where almost none does.
 
-Overhead: our PGD against the bare gradient passes of the same batches, replayed from what the attack asked for. Bar: 5 %.
+Overhead: our PGD against the bare gradient passes of the same batches, replayed from what the attack asked for. Bar: 5
+%.
 """
 
 from __future__ import annotations

@@ -1,0 +1,189 @@
+"""The search of a decision attack: what foolbox may ask, and the nearest adversarials that were seen."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.pgd import project
+from jembench.attacks.thirdparty import borrowed, check, inside
+from jembench.attacks.threat import Norm, distance
+from jembench.types import UserError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from jembench.attacks.decision import Decision
+    from jembench.attacks.victim import Victim
+
+RESTARTS = {"pointwise": 10}  # it ends soon, and the order of its pixels is a draw
+DRAWS = 20  # noise images that are tried as a starting point
+
+
+def nearest(attack: Decision, victim: Victim, task: Task) -> Crafted:
+    """The nearest adversarials that were seen, where they are within eps; else the clean images."""
+    foolbox = _foolbox(attack.name)
+    check(attack, task)
+    with borrowed(attack, task):
+        judge = _Judge(victim, task, attack.queries)
+        starts, started, broken = _starts(judge, task)
+        rows = started.nonzero().squeeze(1)
+        if len(rows):
+            judge.follow(rows, starts[rows])
+            _run(foolbox, attack, judge, starts[rows])
+        found = judge.nearest()
+        if victim.stochastic:
+            found = _to_radius(judge, found)
+        claimed = broken | (started & inside(task.x, found, task))
+        images = torch.where(claimed.reshape(-1, 1, 1, 1), found, task.x)
+        return Crafted(images, claimed)
+
+
+def _run(foolbox: ModuleType, attack: Decision, judge: _Judge, starts: Tensor) -> None:
+    """Let foolbox search; what it finds is what the judge has seen."""
+    x, wanted = judge.task.x[judge.rows], judge.wanted[judge.rows]
+    model = foolbox.PyTorchModel(judge, bounds=(0, 1), device=x.device)
+    rules = foolbox.criteria
+    rule = rules.Misclassification if judge.task.target is None else rules.TargetedMisclassification
+    theirs = _attack(foolbox, attack.name, judge.task.threat.norm, attack.queries)
+    try:
+        for _ in range(RESTARTS.get(attack.name, 1)):
+            theirs.run(model, x, rule(wanted), starting_points=starts)
+    except _Done:
+        return
+
+
+class _Done(Exception):  # noqa: N818
+    """The search can end."""
+
+
+class _Judge(nn.Module):
+    """What foolbox asks: the victim's decisions, one for every image, with the nearest adversarials kept."""
+
+    def __init__(self, victim: Victim, task: Task, queries: int) -> None:
+        super().__init__()
+        self.task = task
+        self.wanted = task.y if task.target is None else task.target
+        self.rows = torch.arange(0)
+        self._victim = victim
+        self._left = queries
+        self._known: dict[bytes, int] = {}
+        self._classes = 0
+        self._nearest, self._length = task.x.clone(), torch.zeros(len(task.x), dtype=torch.float64)
+        self.eval()
+
+    def follow(self, rows: Tensor, starts: Tensor) -> None:
+        """From now on queries are about these rows of the task."""
+        self.rows = rows
+        self._nearest[rows] = starts
+        self._length = distance((self._nearest - self.task.x).double(), self.task.threat.norm)
+
+    def nearest(self) -> Tensor:
+        """The nearest adversarials so far; the clean image where there is none."""
+        return self._nearest.clone()
+
+    def fools(self, classes: Tensor, rows: Tensor) -> Tensor:
+        """Whether predictions reach the goal of the rows."""
+        wanted = self.wanted[rows]
+        return classes != wanted if self.task.target is None else classes == wanted
+
+    def decide(self, images: Tensor, *, anew: bool = False) -> Tensor:
+        """The class of each image; of one that was seen before, as before."""
+        keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in images.detach().cpu().numpy()]
+        new = {key: i for i, key in enumerate(keys) if anew or key not in self._known}
+        if new:
+            with torch.no_grad():
+                logits = self._victim(images[list(new.values())])
+            self._classes = logits.shape[1]
+            self._known.update(zip(new, logits.argmax(1).tolist(), strict=True))
+        return torch.tensor([self._known[key] for key in keys], dtype=torch.int64, device=images.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Decisions as logits of 0 and 1, with what they teach; ends the search where no more is to be learned."""
+        if self._left == 0:
+            raise _Done
+        self._left -= 1
+        rows, eps = self.rows, self.task.threat.eps
+        classes = self.wanted[rows] if self.task.target is not None else (self.wanted[rows] + 1) % self._classes
+        left = (self._length[rows] > eps).nonzero().squeeze(1)  # the others are told that all is well
+        classes[left] = self.decide(images[left])
+        length = distance((images - self.task.x[rows]).double(), self.task.threat.norm)
+        closer = left[(self.fools(classes, rows) & (length < self._length[rows]))[left]]
+        self._nearest[rows[closer]], self._length[rows[closer]] = images[closer], length[closer]
+        if bool((self._length[rows] <= eps).all()):
+            raise _Done
+        return nn.functional.one_hot(classes, self._classes).float()
+
+
+def _foolbox(name: str) -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_module("foolbox")
+    except ImportError as error:
+        raise UserError(f"attack {name!r} needs foolbox: pip install 'jembench[foolbox]'") from error
+
+
+def _attack(foolbox: ModuleType, name: str, norm: Norm, queries: int) -> Any:
+    """An attack of foolbox with more steps than it has queries."""
+    if name == "boundary":
+        # Longer first steps, looked at more often: with foolbox's own, twice the queries find less.
+        return foolbox.attacks.BoundaryAttack(
+            steps=queries, spherical_step=0.3, source_step=0.1, update_stats_every_k=2
+        )
+    if name == "pointwise":
+        return foolbox.attacks.PointwiseAttack()
+
+    class HopSkipJump(foolbox.attacks.HopSkipJumpAttack):  # type: ignore[misc,name-defined]
+        """With a normal of unit length for every image: foolbox divides by the length over the whole batch."""
+
+        def approximate_gradients(self, *arguments: Any) -> Any:
+            normal = super().approximate_gradients(*arguments)
+            length = normal.raw.flatten(1).norm(dim=1).reshape(-1, *[1] * (normal.ndim - 1))
+            return normal / foolbox.models.base.ep.astensor(length.clamp_min(1e-30))
+
+    return HopSkipJump(steps=queries, constraint=norm)
+
+
+def _starts(judge: _Judge, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Starting points ``(B, C, H, W)``, where there are such, and where none is needed."""
+    x = task.x
+    every = torch.arange(len(x), device=x.device)
+    clean = judge.decide(x)
+    broken = judge.fools(clean, every)
+    starts, started = x.clone(), torch.zeros_like(broken)
+
+    def offer(images: Tensor, rows: Tensor) -> None:
+        if len(rows):
+            good = judge.fools(judge.decide(images), rows)
+            starts[rows[good]], started[rows[good]] = images[good], True
+
+    for given in task.starts:
+        rows = (~(broken | started)).nonzero().squeeze(1)
+        offer(given.to(x).clamp(0, 1)[rows], rows)
+    for row in (~(broken | started)).nonzero().squeeze(1):
+        others = judge.fools(clean, row.expand(len(x))).nonzero().squeeze(1)
+        if len(others):
+            length = distance(x[others] - x[row], task.threat.norm)
+            starts[row], started[row] = x[others[length.argmin()]], True
+    for _ in range(DRAWS):
+        rows = (~(broken | started)).nonzero().squeeze(1)
+        offer(torch.rand(x.shape).to(x)[rows], rows)
+    return starts, started, broken
+
+
+def _to_radius(judge: _Judge, found: Tensor) -> Tensor:
+    """Adversarials moved along their direction to the radius eps, where one more query sees what is wanted there."""
+    x, threat = judge.task.x, judge.task.threat
+    length = distance((found - x).double(), threat.norm)
+    share = (threat.eps / length.clamp_min(1e-12)).to(x).reshape(-1, 1, 1, 1)
+    outer = project(x + share * (found - x), x, threat.norm, threat.eps)
+    rows = torch.arange(len(x), device=x.device)
+    better = judge.fools(judge.decide(outer, anew=True), rows)
+    return torch.where(better.reshape(-1, 1, 1, 1), outer, found)
