@@ -180,11 +180,10 @@ class _Planner:
         """The chunks of one need, in order; none if the model lacks a capability."""
         if need in self.wanted:
             return self.wanted[need]
-        given = [self.chunks(other) for other in need.given]
-        whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
-        self.wanted[need] = ()
         model = self._spec(need.model)
         if need.measurement.requires <= model.capabilities:
+            given = [self.chunks(other) for other in need.given]
+            whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
             source, size = self._track.source(need.source), self._track.chunk
             n = min(source.n, self._limit or source.n, need.limit or source.n)
             self.wanted[need] = tuple(
@@ -204,7 +203,7 @@ class _Planner:
                 )
                 for index, start in enumerate(range(0, n, size))
             )
-        return self.wanted[need]
+        return self.wanted.setdefault(need, ())
 
     def _spec(self, name: str) -> ModelSpec:
         if name not in self._others:

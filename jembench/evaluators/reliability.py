@@ -58,7 +58,11 @@ def problems(records: Records, norm: str, *, stochastic: bool) -> list[str]:
         stochastic: whether the model is.
     """
     own = {part: columns for part, columns in records.items() if part.norm in (norm, "")}
-    attacks = {part: columns for part, columns in own.items() if "claimed" in columns and part.name != "null"}
+    attacks = {
+        part: columns
+        for part, columns in own.items()
+        if part.need.measurement.name == "attacked" and part.name != "null"
+    }
     found = [
         *_outside(attacks),
         *_budget(attacks),

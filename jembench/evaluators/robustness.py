@@ -25,7 +25,7 @@ import numpy as np
 
 from jembench import seeding
 from jembench.evaluators import reliability
-from jembench.evaluators.battery import NULL, WORST, Battery, Part
+from jembench.evaluators.battery import CHECK, NULL, WORST, Battery, Part
 from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch
 from jembench.metrics import certification, classification, intervals, paired
 from jembench.metrics.estimate import Estimate
@@ -100,9 +100,7 @@ class Robustness:
         """The name of an attack in the tables; empty for a check."""
         attack: Any = batch.measurement.attack  # type: ignore[attr-defined]
         if attack.name != "pgd":
-            return str(attack.name)
-        if (attack.steps, attack.restarts) != (self.battery.steps, self.battery.restarts):
-            return ""
+            return "" if attack.name == CHECK else str(attack.name)
         return f"pgd-{attack.gradient}" if self.battery.copies else "pgd"
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:

@@ -1,0 +1,117 @@
+"""Batteries: what a user may ask for, what is refused, and that planning them costs no torch."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from jembench import batteries, data, zoo
+from jembench.attacks import attack as attack_of
+from jembench.batteries import Options, battery, evaluators
+from jembench.defences import Defence
+from jembench.plan import plan
+from jembench.types import UserError
+
+TRACK = data.track("digits")
+
+
+def spec(name: str = "softmax") -> Any:
+    return zoo.resolve(name, track="digits")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(norms=("l1",)), "unknown norm 'l1'"),
+        (Options(norms=("linf",), eps=(0.0,)), "outside of the L∞ threat model"),
+        (Options(norms=("linf",), eps=(-0.1,)), "outside of the L∞ threat model"),
+        (Options(norms=("linf",), eps=(8.0,)), "8/255"),
+        (Options(norms=("l2",), eps=(8.5,)), "outside of the L2 threat model"),
+        (Options(eps=(0.1,)), "name one of them"),
+        (Options(goal="targetted"), "did you mean 'targeted'"),
+        (Options(attacks=("sqare",)), "did you mean"),
+        (Options(steps=0), "steps of an attack must be at least 1"),
+        (Options(restarts=-1), "restarts of an attack must be at least 1"),
+    ],
+)
+def test_what_is_refused(options: Options, words: str) -> None:
+    with pytest.raises(UserError) as error:
+        evaluators("robustness", spec(), TRACK, options)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_options_of_attacks_go_with_attacks() -> None:
+    with pytest.raises(UserError, match="has no attacks"):
+        evaluators("ood", spec(), TRACK, Options(steps=3))
+    with pytest.raises(UserError, match="has one attack"):
+        evaluators("distance", spec(), TRACK, Options(attacks=("square",)))
+
+
+def test_decision_attacks_need_foolbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite leaves them out, and says so by its protocol; a name that is asked for says what to install."""
+    monkeypatch.setattr(batteries, "find_spec", lambda name: None)
+    made = battery(spec(), TRACK, Options())
+    assert made.attacks == ("autoattack", "square")
+
+
+def test_eps_of_a_user() -> None:
+    made = battery(spec(), TRACK, Options(norms=("linf",), eps=(0.3, 0.05)))
+    (grid,) = made.grids
+    assert (grid.eps, grid.headline) == ((0.05, 0.3), 0.3)
+    (grid,) = battery(spec(), TRACK, Options(norms=("linf",), eps=(0.3, 0.1))).grids
+    assert grid.headline == 0.1
+
+
+def test_one_protocol_for_all_models_and_one_for_each_refinement() -> None:
+    """Otherwise no two rows could be ranked; and a model's own adversarials are not transferred to it."""
+    hashes = set()
+    for defence in (None, Defence(1), Defence(10)):
+        made = []
+        for name in ("jem", "softmax"):
+            model = spec(name) if defence is None else zoo.defended(spec(name), defence)
+            made.append(plan(model, "robustness", track=TRACK))
+            models = {job.model.name for job in made[-1].jobs}
+            assert name not in models - {model.name}
+            assert {"igebm", "glow-cond"} <= models
+            assert "glow" not in models
+        assert made[0].protocol_hash == made[1].protocol_hash
+        hashes.add(made[0].protocol_hash)
+    assert len(hashes) == 3
+
+
+def test_every_chunk_comes_after_those_that_it_builds_on() -> None:
+    for model in (spec(), zoo.defended(spec(), Defence(1))):
+        done: set[str] = set()
+        for job in plan(model, "robustness", track=TRACK).jobs:
+            assert job.before <= done
+            done.add(job.key)
+
+
+def test_a_key_depends_on_what_it_builds_on() -> None:
+    """Weights of a surrogate are part of the identity of the worst case."""
+    jobs = plan(spec(), "robustness", track=TRACK, limit=20).jobs
+    worst = next(job for job in jobs if job.measurement.name == "worst" and job.before)
+    from dataclasses import replace
+
+    assert replace(worst, given=("0" * 64, *worst.given[1:])).key != worst.key
+
+
+def test_planning_loads_no_torch() -> None:
+    code = (
+        "import sys; from jembench import data, zoo; from jembench.plan import plan; "
+        "plan(zoo.resolve('jem', track='digits'), 'robustness', track=data.track('digits')); "
+        "print('torch' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_every_attack_of_a_battery_serves_its_norms() -> None:
+    made = battery(spec(), TRACK, Options(attacks=("PGDL2",)))
+    for part in made.parts(TRACK):
+        attack = getattr(part.need.measurement, "attack", None)
+        if attack is not None and part.norm:
+            assert part.norm in attack.norms
+    assert attack_of("PGDL2").norms == ("l2",)
