@@ -121,3 +121,36 @@ def test_workers_end_with_their_parent(
         parent.kill()
         parent.wait()
     ended(int(path.read_text()) for path in started)
+
+
+ORDERED = """
+import time
+from pathlib import Path
+
+
+class Ordered:
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def __call__(self, job):
+        number, before = job
+        missing = [other for other in before if not (self.folder / f"done-{other}").exists()]
+        assert not missing, (number, missing)
+        time.sleep(0.02 if number % 2 else 0.1)
+        (self.folder / f"done-{number}").write_text("")
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_job_starts_after_those_that_it_waits_for(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A diamond, a chain and a loner: each finds done what it names; nobody waits for nothing."""
+    (tmp_path / "ordered_work.py").write_text(ORDERED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from importlib import import_module
+
+    ordered = import_module("ordered_work").Ordered
+    after = {1: {0}, 2: {0}, 3: {1, 2}, 4: {3}, 6: {5}}
+    jobs = [(number, sorted(after.get(number, ()))) for number in range(8)]
+    count: list[int] = []
+    executors.run(partial(ordered, tmp_path), jobs, workers=workers, done=lambda: count.append(1), after=after)
+    assert len(count) == 8

@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import integrate, stats
 
 import jembench
@@ -30,23 +28,6 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> Any:
     return shorten
 
 
-def nearest(norm: str) -> NDArray[np.float64]:
-    """Distance of every test image of gauss to the nearest other class of the oracle; 0 where it is wrong.
-
-    Classes are equally likely Gaussians of one covariance, so the boundary to class k is a hyperplane half-way, and the ball
-    that touches the nearest of them is the largest one inside the cell.
-    """
-    images = data.load("gauss", "test")
-    x, y, means = images.pixels().reshape(-1, 64).astype(np.float64), images.labels, gauss.means()
-    normals = means[y][:, None] - means[None]
-    heights = np.einsum("ned,ned->ne", x[:, None] - (means[y][:, None] + means[None]) / 2, normals)
-    length = np.abs(normals).sum(2) if norm == "linf" else np.linalg.norm(normals, axis=2)
-    with np.errstate(invalid="ignore"):
-        distances = heights / length
-    distances[np.arange(len(y)), y] = np.inf
-    return np.maximum(distances.min(1), 0)
-
-
 def population(norm: str, eps: float) -> float:
     """P over the mixture that no class is within eps: with z the coordinates along the class patterns, in sigma,
 
@@ -56,7 +37,7 @@ def population(norm: str, eps: float) -> float:
     return integrate.quad(lambda z: stats.norm.pdf(z) * stats.norm.cdf(z + shift) ** 9, -10, 10)[0]
 
 
-def test_the_oracle_is_as_robust_as_theory_says(tmp_path: Path, shorten: Any) -> None:
+def test_the_oracle_is_as_robust_as_theory_says(tmp_path: Path, shorten: Any, nearest: Any) -> None:
     shorten(attacks=("square",), queries=100, restarts=3, sigma=0.05)
     result = jembench.evaluate("oracle", "robustness", track="gauss", output=tmp_path)
     for grid in data.track("gauss").threats:
