@@ -97,7 +97,7 @@ def _attacked(track: Track, documents: Sequence[ResultDocument]) -> list[str]:
             blocks.append(f"![worst-case accuracy against eps]({track.name}-{PICTURE}.png)")
         blocks.append(
             "One training seed each, with test variance only in the intervals. eps is in units of [0, 1] pixels; every "
-            "adversarial was judged anew in fp32, in the ball and in range. An `unreliable` row failed one of its checks."
+            "adversarial was judged anew, in fp32, in ball and range. An `unreliable` row failed a check of its own."
         )
         blocks.append(report.markdown(chosen, best=best).rstrip())
         blocks.append(_models([(document, None) for document in chosen]))

@@ -20,7 +20,9 @@ def robustness(documents: Sequence[ResultDocument]) -> list[Table]:
     """A table of worst cases for each threat model, the attacks behind them, defences, and the rest."""
     made = []
     if not _norms(documents):
-        rows: list[list[Cell]] = [[document.model.name, get(document, f"test/clean/{ROBUST}")] for document in documents]
+        rows: list[list[Cell]] = [
+            [document.model.name, get(document, f"test/clean/{ROBUST}")] for document in documents
+        ]
         return [Table(f"robustness · {documents[0].track}", ["model", "clean"], rows, [])]
     for norm in _norms(documents):
         made.append(_worst(documents, norm))

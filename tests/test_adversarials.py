@@ -46,7 +46,9 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., A
 def test_what_is_saved_is_what_was_measured(saved: tuple[Path, Any], call: Callable[..., Any]) -> None:
     path, answer = saved
     (document,) = json.loads(answer.out)
-    metrics = {"/".join(p for p in (m["source"], m["variant"], m["name"]) if p): m["value"] for m in document["metrics"]}
+    metrics = {
+        "/".join(p for p in (m["source"], m["variant"], m["name"]) if p): m["value"] for m in document["metrics"]
+    }
     header, tensors = adversarials.read(path, TRACK)
     assert [ball.name for ball in header.balls] == ["linf-0.1", "l2-0.5"]
     clean = data.load("digits", "test").pixels(0, 16)

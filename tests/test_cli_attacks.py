@@ -85,7 +85,9 @@ def test_options_of_attacks_are_refused_elsewhere(call: Callable[..., Any], tmp_
     answer = call("run", "--model", "softmax", "--suite", "accuracy", "--steps", "3", "--output", tmp_path)
     assert answer.code == 2
     assert "has no attacks" in answer.err
-    answer = call("run", "--model", "softmax", "--suite", "accuracy", "--save-adversarials", tmp_path, "--output", tmp_path)
+    answer = call(
+        "run", "--model", "softmax", "--suite", "accuracy", "--save-adversarials", tmp_path, "--output", tmp_path
+    )
     assert answer.code == 2
     assert "--save-adversarials goes with --suite robustness" in answer.err
 
@@ -102,7 +104,15 @@ def test_attacks_are_listed(call: Callable[..., Any]) -> None:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batteries of next to nothing."""
     made = batteries.battery
-    small = {"attacks": ("square",), "queries": 5, "steps": 3, "restarts": 1, "subset": 5, "surrogates": (), "sigma": 0.0}
+    small = {
+        "attacks": ("square",),
+        "queries": 5,
+        "steps": 3,
+        "restarts": 1,
+        "subset": 5,
+        "surrogates": (),
+        "sigma": 0.0,
+    }
 
     def battery(spec: Any, track: Any, options: Any) -> Any:
         whole = made(spec, track, options)
@@ -117,7 +127,19 @@ def test_golden_results_are_made_gated_and_shown(
 ) -> None:
     """From the command that measures them to the gate and the leaderboard; a second time there is nothing to do."""
     output, records = tmp_path / "golden", tmp_path / "records"
-    words = ("golden", "--output", output, "--records", records, "--refine", "1", "--model", "softmax", "--model", "jem")
+    words = (
+        "golden",
+        "--output",
+        output,
+        "--records",
+        records,
+        "--refine",
+        "1",
+        "--model",
+        "softmax",
+        "--model",
+        "jem",
+    )
     answer = call(*words)
     assert answer.code == 0, answer.err
     places = [Path(line).relative_to(output) for line in answer.out.splitlines()]

@@ -82,8 +82,10 @@ def test_the_full_gradient_is_that_of_finite_differences_on_a_jem() -> None:
 
 
 def test_the_meter_counts_rows_of_every_pass() -> None:
-    """2 votes of 5 images, 3 steps: each step one forward and one gradient, then the logits; the gradient of a full rung
-    computes each step again and differentiates it twice."""
+    """2 votes of 5 images, 3 steps: a step is one forward and one gradient, then the logits.
+
+    The gradient of a full rung computes each step again and differentiates it twice.
+    """
     x = image(5)
     made = Defended(Quadratic(), Defence(3, votes=2))
     victim = Victim(made, generator=seeding.generator("m"))
@@ -115,7 +117,9 @@ def test_who_cannot_be_refined() -> None:
         Defended(object(), Defence(0))
 
 
-@pytest.mark.parametrize("bad", [{"steps": -1}, {"steps": 1, "votes": 0}, {"steps": 0, "sigma": -1.0}, {"steps": 1, "size": 0.0}])
+@pytest.mark.parametrize(
+    "bad", [{"steps": -1}, {"steps": 1, "votes": 0}, {"steps": 0, "sigma": -1.0}, {"steps": 1, "size": 0.0}]
+)
 def test_settings_that_are_no_defence(bad: dict[str, float]) -> None:
     with pytest.raises(UserError):
         Defence(**bad)

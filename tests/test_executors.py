@@ -142,7 +142,9 @@ class Ordered:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_job_starts_after_those_that_it_waits_for(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_starts_after_those_that_it_waits_for(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A diamond, a chain and a loner: each finds done what it names; nobody waits for nothing."""
     (tmp_path / "ordered_work.py").write_text(ORDERED)
     monkeypatch.syspath_prepend(str(tmp_path))

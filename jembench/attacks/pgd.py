@@ -100,7 +100,7 @@ def climb(
 
 
 def _slope(total: Tensor, x: Tensor) -> Tensor:
-    """The gradient of a sum of losses; zero where no path leads from it to the images (``torch.no_grad`` in a model)."""
+    """The gradient of a sum of losses; zero where no path leads to the images (a model under ``torch.no_grad``)."""
     if not total.requires_grad:
         return torch.zeros_like(x)
     (gradient,) = torch.autograd.grad(total, x, allow_unused=True)

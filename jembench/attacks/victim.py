@@ -92,13 +92,14 @@ class Victim(nn.Module):
         if not self.stochastic:
             return self._model.logits(x)
         n = self._copies or 1
-        total = torch.stack([self._model.logits(x, generator=self._generator) for _ in range(n)])
+        total: Tensor = torch.stack([self._model.logits(x, generator=self._generator) for _ in range(n)])
         return total.mean(0)
 
     def predictions(self, x: Tensor) -> Tensor:
         """Classes ``(B,)`` of one query, without a gradient."""
         with torch.no_grad():
-            return self(x).argmax(1)
+            classes: Tensor = self(x).argmax(1)
+        return classes
 
 
 class _Metered:

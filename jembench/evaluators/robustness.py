@@ -125,7 +125,9 @@ class Robustness:
     def _attack(self, part: Part, columns: Columns) -> Iterator[Metric]:
         variant = f"{part.ball}/{part.name}"
         if "tau" in columns and np.isnan(columns["tau"]).any():
-            yield ROBUST.missing("log p(x) is NaN on a clean image: no threshold to abstain by", source="test", variant=variant)
+            yield ROBUST.missing(
+                "log p(x) is NaN on a clean image: no threshold to abstain by", source="test", variant=variant
+            )
             return
         yield from self._accuracies({}, variant, columns)
         if part.name == WORST:

@@ -19,8 +19,8 @@ def nearest() -> Callable[[str], NDArray[np.float64]]:
 def _nearest(norm: str) -> NDArray[np.float64]:
     """Distance of every test image of gauss to the nearest other class of the oracle; 0 where it is wrong.
 
-    Classes are equally likely Gaussians of one covariance, so the boundary to class k is a hyperplane half-way, and the ball
-    that touches the nearest of them is the largest one inside the cell.
+    Classes are equally likely Gaussians of one covariance, so the boundary to class k is a hyperplane half-way, and
+    the ball that touches the nearest of them is the largest one inside the cell.
     """
     images = data.load("gauss", "test")
     x, y, means = images.pixels().reshape(-1, 64).astype(np.float64), images.labels, gauss.means()

@@ -43,7 +43,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return chosen
 
 
-def measured(model: Any, folder: Path, *, name: str = "planted", limit: int = LIMIT, **options: Any) -> jembench.api.Result:
+def measured(
+    model: Any, folder: Path, *, name: str = "planted", limit: int = LIMIT, **options: Any
+) -> jembench.api.Result:
     return jembench.evaluate(model, "robustness", name=name, limit=limit, output=folder, **options)
 
 

@@ -1,4 +1,4 @@
-"""The evaluator against the truth: closed forms on gauss, certificates below what attacks leave, columns and metrics."""
+"""The evaluator against the truth: closed forms on gauss, certificates below what attacks leave, metrics."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def test_the_oracle_is_as_robust_as_theory_says(tmp_path: Path, shorten: Any, ne
     result = jembench.evaluate("oracle", "robustness", track="gauss", output=tmp_path)
     for grid in data.track("gauss").threats:
         truth = nearest(grid.norm)
-        assert result.metrics[f"test/{grid.norm}/reliable"].value == 1, result.metrics[f"test/{grid.norm}/reliable"].reason
+        assert result.metrics[f"test/{grid.norm}/reliable"].value == 1, result.metrics[
+            f"test/{grid.norm}/reliable"
+        ].reason
         frame = result.records("robustness")
         for eps in grid.eps:
             metric = result.metrics[f"test/{grid.norm}-{eps:g}/worst/robust_accuracy"]
