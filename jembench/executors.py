@@ -54,7 +54,8 @@ def run(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make,)) as pool:
         try:
-            _run_ready(pool, jobs, done, {place: set(others) for place, others in (after or {}).items()})
+            waiting = {place: set(others) for place, others in (after or {}).items()}
+            _run_ready(pool, jobs, done, waiting, ahead=2 * workers)
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker process died (out of memory, or a script that calls jembench outside of "
@@ -65,14 +66,17 @@ def run(
 
 
 def _run_ready(
-    pool: ProcessPoolExecutor, jobs: Sequence[Any], done: Callable[[], None], waiting: dict[int, set[int]]
+    pool: ProcessPoolExecutor, jobs: Sequence[Any], done: Callable[[], None], waiting: dict[int, set[int]], *, ahead: int
 ) -> None:
-    """Submit every job once those before it are finished."""
+    """Submit jobs in their order, each once those before it are finished, at most ``ahead`` at a time.
+
+    With all that is ready in the queue at once, what builds on a job would wait for everything else.
+    """
     running: dict[Future[None], int] = {}
     left = list(range(len(jobs)))
     while left or running:
-        ready = [place for place in left if not waiting.get(place)]
-        left = [place for place in left if waiting.get(place)]
+        ready = [place for place in left if not waiting.get(place)][: ahead - len(running)]
+        left = [place for place in left if place not in ready]
         with _without_interrupts():
             running |= {pool.submit(_do, jobs[place]): place for place in ready}
         for future in wait_for(running, return_when=FIRST_COMPLETED).done:

@@ -91,11 +91,12 @@ class Best:
             return torch.arange(len(self.margins), device=self.margins.device)
         return (~(self.margins < 0)).nonzero().squeeze(1)
 
-    def tally(self, rows: Tensor, zero: Tensor, broken: Tensor) -> None:
-        """Count a gradient of the rows, and whether it was 0 or not finite."""
+    def tally(self, rows: Tensor, largest: Tensor) -> None:
+        """Count a gradient of the rows by its largest element: whether it was 0, or not finite."""
         self._steps[rows] += 1
-        self._zero[rows] += zero.float()
-        self._broken[rows] += broken.float()
+        if not bool((largest > 0).all()) or not bool(largest.isfinite().all()):  # NaN is not above 0
+            self._zero[rows] += (largest == 0).float()
+            self._broken[rows] += (~largest.isfinite()).float()
 
     def tallies(self) -> tuple[Tensor, Tensor]:
         """Share of gradients that were 0, and not finite, ``(B,)`` each."""
@@ -121,8 +122,7 @@ class _Climber:
         return loss(self._name, logits, task.y[rows], target)
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
-        largest = gradient.flatten(1).abs().amax(1)
-        self._best.tally(self._rows, largest == 0, ~largest.isfinite())
+        self._best.tally(self._rows, gradient.flatten(1).abs().amax(1))
         if self._best.victim.stochastic:
             self._note(images)
             return None

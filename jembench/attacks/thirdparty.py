@@ -94,7 +94,12 @@ class Shielded(nn.Module):
             logits: Tensor = _ToImages.apply(x, self._victim)
             return logits
         with torch.no_grad():
-            return self._victim.forward(x)
+            return _said(self._victim.forward(x))
+
+
+def _said(logits: Tensor) -> Tensor:
+    """Logits with ties in place of NaN: a margin of 0 is a success to every attack, where NaN would be neither."""
+    return torch.where(logits.isnan().any(1, keepdim=True), torch.zeros_like(logits), logits)
 
 
 class _ToImages(torch.autograd.Function):
@@ -105,7 +110,7 @@ class _ToImages(torch.autograd.Function):
         with torch.enable_grad():
             ctx.images = x.detach().requires_grad_()
             ctx.logits = victim(ctx.images)
-        result: Tensor = ctx.logits.detach().clone()  # attacks write into the logits that they are given
+        result = _said(ctx.logits.detach())  # a copy: attacks write into the logits that they are given
         return result
 
     @staticmethod
