@@ -1,15 +1,16 @@
 """What passes between measurement and evaluator: descriptions, ids, gathered records."""
 
 from dataclasses import FrozenInstanceError, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jembench import data
-from jembench.evaluators import EVALUATORS, evaluator
+from jembench import data, zoo
+from jembench.batteries import evaluators
+from jembench.evaluators import EVALUATORS
 from jembench.evaluators.contract import Kind, Metric, RecordBatch, describe, gather
 from jembench.evaluators.logits import Logits
 from jembench.metrics.estimate import Estimate
@@ -83,8 +84,7 @@ def test_gather_refuses_to_mix_two_measurements_in_one_column() -> None:
 def test_evaluators_are_frozen_and_measurements_say_what_they_need() -> None:
     """Both are described by their fields, which must not change after a key was made of them."""
     track = data.track("digits")
-    for name in EVALUATORS:
-        made = evaluator(name)
+    for made in _all():
         with pytest.raises(FrozenInstanceError):
             made.name = "another"  # type: ignore[misc]
         for need in made.needs(track):
@@ -94,4 +94,10 @@ def test_evaluators_are_frozen_and_measurements_say_what_they_need() -> None:
 
 
 def test_evaluators_are_registered_under_their_own_names() -> None:
-    assert {name: evaluator(name).name for name in EVALUATORS} == {name: name for name in EVALUATORS}
+    assert [made.name for made in _all()] == list(EVALUATORS)
+
+
+def _all() -> list[Any]:
+    """Every evaluator, those with attacks as a model meets them."""
+    spec = zoo.resolve("softmax", track="digits")
+    return [made for name in EVALUATORS for made in evaluators(name, spec, data.track("digits"))]
