@@ -66,7 +66,12 @@ def run(
 
 
 def _run_ready(
-    pool: ProcessPoolExecutor, jobs: Sequence[Any], done: Callable[[], None], waiting: dict[int, set[int]], *, ahead: int
+    pool: ProcessPoolExecutor,
+    jobs: Sequence[Any],
+    done: Callable[[], None],
+    waiting: dict[int, set[int]],
+    *,
+    ahead: int,
 ) -> None:
     """Submit jobs in their order, each once those before it are finished, at most ``ahead`` at a time.
 

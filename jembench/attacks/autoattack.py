@@ -145,7 +145,7 @@ class Square:
 
 
 def _square() -> Any:
-    """pyautoattack's attack, where a margin of exactly 0 is a success everywhere: its own loop ends in an error there."""
+    """pyautoattack's attack, where a margin of exactly 0 is a success: its own loop ends in an error there."""
     kind: Any = import_module("pyautoattack.square").SquareAttack
 
     class Square(kind):  # type: ignore[misc]
