@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, get_args
 from jembench import baselines, suites, zoo
 from jembench.attacks import attack as attack_of
 from jembench.attacks.distance import MinimalDistance
+from jembench.attacks.losses import Loss
 from jembench.attacks.threat import Goal, check_eps
 from jembench.data.sets import Grid
 from jembench.evaluators import evaluator
@@ -55,6 +56,7 @@ class Options:
         goal: of the adversary.
         steps: of PGD.
         restarts: of PGD.
+        losses: of its restarts, in turn.
         precision: while crafting.
     """
 
@@ -64,6 +66,7 @@ class Options:
     goal: str = "untargeted"
     steps: int | None = None
     restarts: int | None = None
+    losses: tuple[str, ...] | None = None
     precision: Precision = "fp32"
 
     def grids(self, track: Track) -> tuple[Grid, ...]:
@@ -113,8 +116,8 @@ def evaluators(suite: str, spec: ModelSpec, track: Track, options: Options | Non
 
 def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:
     """The evaluator of suite ``distance``."""
-    if options.attacks or options.goal != "untargeted":
-        raise UserError("suite 'distance' has one attack, untargeted: leave out attack and goal")
+    if options.attacks or options.losses or options.goal != "untargeted":
+        raise UserError("suite 'distance' has one attack, untargeted, by margin: leave out attack, loss and goal")
     grids = options.grids(track)
     widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in grids)
     noisy = {"copies": STOCHASTIC["copies"], "steps": 10, "restarts": 2} if spec.stochastic else {}
@@ -132,13 +135,16 @@ def battery(spec: ModelSpec, track: Track, options: Options) -> Battery:
     for what in ("steps", "restarts"):
         if (value := getattr(options, what)) is not None and value < 1:
             raise UserError(f"{what} of an attack must be at least 1, not {value}")
+    for loss in options.losses or ():
+        if loss not in get_args(Loss):
+            raise unknown("loss", loss, get_args(Loss))
     grids = options.grids(track)
     common = {
         "goal": options.goal,
         "precision": options.precision,
         "surrogates": surrogates(track),
         "own": spec.base or spec.name,
-        **{what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None},
+        **{what: value for what in ("steps", "restarts", "losses") if (value := getattr(options, what)) is not None},
     }
     further = tuple(dict.fromkeys(options.attacks))
     for name in further:

@@ -104,6 +104,9 @@ def run(
     goal: Annotated[str, typer.Option("--goal", help="untargeted, targeted or least-likely.")] = "untargeted",
     steps: Annotated[int | None, typer.Option("--steps", help="Of PGD.")] = None,
     restarts: Annotated[int | None, typer.Option("--restarts", help="Of PGD.")] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="Of PGD's restarts in turn: ce, margin, dlr, comma-separated.")
+    ] = None,
     precision: Annotated[
         Precision, typer.Option("--precision", help="While crafting adversarials; they are verified in fp32.")
     ] = "fp32",
@@ -133,6 +136,7 @@ def run(
         goal=goal,
         steps=steps,
         restarts=restarts,
+        losses=_words(loss),
         precision=precision,
     )
     plans = [

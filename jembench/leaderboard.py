@@ -19,6 +19,7 @@ from jembench.data.sets import Track
 from jembench.evaluators.contract import Metric
 from jembench.report import BAND
 from jembench.results import ResultDocument, read_result
+from jembench.robustness_tables import battery
 from jembench.seeds import SEEDS, Seeds, combined, read_seeds
 from jembench.tables import Cell
 from jembench.types import UserError
@@ -77,11 +78,11 @@ def robustness(track: Track, folders: Sequence[Path]) -> list[ResultDocument]:
 
 def bare(document: ResultDocument) -> bool:
     """Whether a result of suite ``robustness`` is of a deterministic model."""
-    return not report.battery(document)["copies"]
+    return not battery(document)["copies"]
 
 
 def _refinement(document: ResultDocument) -> int:
-    settings = report.battery(document)
+    settings = battery(document)
     return -1 if not settings["copies"] else int(settings["refinement"])
 
 

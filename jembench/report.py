@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 from jembench.evaluators.contract import Metric
 from jembench.results import ResultDocument
-from jembench.robustness_tables import battery, distance, robustness
+from jembench.robustness_tables import distance, robustness
 from jembench.scores import SCORES
 from jembench.suites import suite
 from jembench.tables import Cell, Table, get
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-
-__all__ = ["BAND", "as_json", "battery", "markdown", "rich", "tables", "text"]
 
 BAND = "consistency band"
 PLATT = "Platt targets"

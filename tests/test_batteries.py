@@ -33,6 +33,7 @@ def spec(name: str = "softmax") -> Any:
         (Options(attacks=("sqare",)), "did you mean"),
         (Options(steps=0), "steps of an attack must be at least 1"),
         (Options(restarts=-1), "restarts of an attack must be at least 1"),
+        (Options(losses=("margn",)), "did you mean 'margin'"),
     ],
 )
 def test_what_is_refused(options: Options, words: str) -> None:

@@ -107,8 +107,7 @@ class _Chains:
         return log_p
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
-        """Chains that are confident end here; a gradient that is not finite moves nothing."""
-        gradient.nan_to_num_(0.0, 0.0, 0.0)
+        """Chains that are confident end here."""
         done = self._p >= self._confidence
         self.images[self.rows[done]] = images[done]
         self.rows = self.rows[~done]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench import seeding
+from jembench.attacks import attack as attack_of
 from jembench.evaluators import reliability
 from jembench.evaluators.battery import CHECK, NULL, WORST, Battery, Part
 from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch
@@ -71,7 +72,7 @@ class Robustness:
 
     def _names(self) -> tuple[str, ...]:
         ladder = tuple(f"pgd-{rung}" for rung in self.battery.rungs) if self.battery.copies else ("pgd",)
-        return (*ladder, *self.battery.attacks, "transfer", "reject")
+        return (*ladder, *(attack_of(name).name for name in self.battery.attacks), "transfer", "reject")
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """The battery's records."""
@@ -109,7 +110,7 @@ class Robustness:
         clean = next((columns for part, columns in records.items() if part.name == NULL), None)
         if clean is None:
             return [ROBUST.missing("the model gives no logits", source="test", variant="clean")]
-        found = [*self._accuracies(records, "clean", clean)]
+        found = [*self._accuracies("clean", clean)]
         for part, columns in records.items():
             if part.check or part.name == NULL:
                 continue
@@ -129,7 +130,7 @@ class Robustness:
                 "log p(x) is NaN on a clean image: no threshold to abstain by", source="test", variant=variant
             )
             return
-        yield from self._accuracies({}, variant, columns)
+        yield from self._accuracies(variant, columns)
         if part.name == WORST:
             return
         n = {"test": len(columns["vote"])}
@@ -141,7 +142,7 @@ class Robustness:
         if self.battery.copies and claimed.any() and part.name != "pgd-none":
             yield _share(HELD, variant, columns["vote"][claimed] == 0)
 
-    def _accuracies(self, _: object, variant: str, columns: Columns) -> Iterator[Metric]:
+    def _accuracies(self, variant: str, columns: Columns) -> Iterator[Metric]:
         yield _share(ROBUST, variant, columns["vote"])
         if self.battery.copies and "one_shot" in columns:
             share = columns["one_shot"].astype(np.float64)
