@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Of a model that draws noise of its own, or behind a defence.
 STOCHASTIC = {
     "steps": 20,
-    "restarts": 1,
+    "restarts": 2,  # one climbs the cross-entropy, which many SGLD steps saturate, one the margin
     "draws": 5,
     "copies": 4,
     "images": 200,

@@ -211,6 +211,15 @@ def test_honest_refinements_are_reliable(name: str, tmp_path: Path, small: dict[
     assert reasons(measured(name, tmp_path, name=None, limit=20, defence=Defence(1))) == ""
 
 
+def test_gradients_that_are_all_zero_are_flagged_and_half_of_them_are_not() -> None:
+    """With the cross-entropy saturated the restarts by margin still see; without an image left there is no doubt."""
+    known = parts()
+    for share, left, flagged in ((1.0, 20, True), (0.5, 20, False), (1.0, 0, False)):
+        records = {known["pgd"]: columns(60, left, zero=np.full(60, share), broken=np.zeros(60))}
+        found = reliability.problems(records, "linf", stochastic=True)
+        assert any(reason.startswith("zero gradients") for reason in found) == flagged
+
+
 def test_weaker_needs_points_and_a_test() -> None:
     strong, weak = np.zeros(100, int), np.zeros(100, int)
     weak[:3] = 1

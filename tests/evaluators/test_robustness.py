@@ -91,7 +91,7 @@ def test_a_defended_result_has_its_null_attack_and_its_costs(tmp_path: Path, sho
         assert result.metrics[f"test/{ball}/square/robust_accuracy"].n == {"test": 5}
     assert {"test/clean/robust_accuracy", "test/clean/one_shot_accuracy"} <= names
     table = result.to_markdown()
-    assert "PGD-3 × 1, EOT 4, 5 draws behind a verdict" in table
+    assert "PGD-3 × 2, EOT 4, 5 draws behind a verdict" in table
     assert "defences · digits-v1" in table
 
 
