@@ -12,7 +12,7 @@ on one model, any of them can be the strongest, so each also starts from what th
 is the worst case over all.
 
 A stochastic victim is never left early on the strength of one draw: its best iterate of a restart is scored again on
-fresh copies, and examples leave only between restarts, where even that score says broken.
+fresh copies, and examples leave only between restarts, where fresh queries say broken by a standard deviation.
 """
 
 from __future__ import annotations

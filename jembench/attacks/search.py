@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
 
 SCORED = 4  # queries behind the score of a stochastic victim's adversarial
+JUDGED = 8  # fresh ones behind the word that it is broken
 
 
 def search(attack: Rung, victim: Victim, task: Task, *, eps: float | Tensor) -> Crafted:
@@ -40,7 +41,7 @@ def search(attack: Rung, victim: Victim, task: Task, *, eps: float | Tensor) -> 
         sizes = [attack.size * share * radius for share in _shares(attack)]
         end = climb(climber.loss, x, start, norm=task.threat.norm, eps=radius, sizes=sizes, watch=climber.watch)
         climber.finish(end)
-    return Crafted(best.images, best.margins < 0, *best.tallies())
+    return Crafted(best.images, best.broken(), *best.tallies())
 
 
 def _shares(attack: Rung) -> list[float]:
@@ -61,12 +62,13 @@ class Best:
         self.victim, self.task = victim, task
         self.confident = confident
         self.images = task.x.clone()
+        self._rows = torch.arange(len(task.x), device=task.x.device)
         self.margins = torch.full(task.y.shape, math.inf, device=task.x.device)
         self._steps, self._zero, self._broken = (torch.zeros_like(self.margins) for _ in range(3))
 
     def offer(self, images: Tensor, rows: Tensor | None = None) -> None:
         """Score images of the rows (all by default) and keep those that are better."""
-        rows = torch.arange(len(self.images), device=self.images.device) if rows is None else rows
+        rows = self._rows if rows is None else rows
         if not len(rows):
             return
         with torch.no_grad():
@@ -88,8 +90,19 @@ class Best:
     def unbroken(self) -> Tensor:
         """The rows that are left for another restart."""
         if self.confident:
-            return torch.arange(len(self.margins), device=self.margins.device)
-        return (~(self.margins < 0)).nonzero().squeeze(1)
+            return self._rows
+        return (~self.broken()).nonzero().squeeze(1)
+
+    def broken(self) -> Tensor:
+        """Which examples are broken; of a stochastic victim by fresh queries, by one standard deviation of a query.
+
+        The lowest of many noisy scores is a lucky one, and an image on the boundary is judged by luck.
+        """
+        if not self.victim.stochastic:
+            return self.margins < 0
+        with torch.no_grad():
+            fresh = torch.stack([self.margin(self.victim(self.images), self._rows) for _ in range(JUDGED)])
+        return fresh.mean(0) < -fresh.std(0)
 
     def tally(self, rows: Tensor, largest: Tensor) -> None:
         """Count a gradient of the rows by its largest element: whether it was 0, or not finite."""

@@ -82,7 +82,7 @@ class SPSA:
                 search.slope, task.x[rows], best.images[rows], norm=norm, eps=eps, sizes=sizes, watch=search.see
             )
             search.finish(end)
-        return Crafted(best.images, best.margins < 0)
+        return Crafted(best.images, best.broken())
 
 
 class _Search:

@@ -50,4 +50,4 @@ class Transfer:
         best.offer(task.x)
         for start in task.starts:
             best.offer(project(start.to(task.x), task.x, task.threat.norm, task.threat.eps))
-        return Crafted(best.images, best.margins < 0)
+        return Crafted(best.images, best.broken())

@@ -19,6 +19,7 @@ exact one-sided sign test gives less than :data:`LEVEL`. One failure makes the r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from jembench.attacks.contract import Attack
 from jembench.attacks.threat import TITLES
 from jembench.evaluators.battery import DECISION, Part
+from jembench.metrics.certification import log_tail
 from jembench.metrics.paired import sign_test
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ LEFT = 0.1  # of the examples, that an unbounded attack on a stochastic model ma
 MASKED = 0.05  # of the examples, that may have no gradient
 BLIND = 0.9  # of the gradients of an attack on an image: with so many that are 0 or NaN it saw nothing
 FOLLOWED = 0.8  # of the examples, where a step along the gradient must beat a random one
-HELD = 0.8  # of the claims of an attack, that must hold on fresh draws
+HELD = 0.8  # of the claims of an attack, that must hold on fresh draws, by an exact binomial test
 
 #: Black-box attacks that stop at the first query that says broken: of a stochastic model that is luck by construction,
 #: known, and in the record; only the verdict on fresh draws counts.
@@ -180,12 +182,11 @@ def _black_box(attacks: Records) -> Iterator[str]:
 def _claims(attacks: Records) -> Iterator[str]:
     for part, columns in attacks.items():
         claimed = (columns["claimed"] == 1) & (columns["valid"] == 1)
-        if part.name in FIRST_QUERY or part.check or part.name == "pgd-none" or claimed.sum() < 5:
+        if part.name in FIRST_QUERY or part.check or part.name == "pgd-none":
             continue
-        held = float((columns["vote"][claimed] == 0).mean())
-        if held < HELD:
-            n = int(claimed.sum())
-            yield f"lucky claims: {_name(part)} reports {n} successes, {round(held * n)} hold on fresh draws"
+        n, held = int(claimed.sum()), int((columns["vote"][claimed] == 0).sum())
+        if n and log_tail(n - held, n, 1 - HELD) < math.log(LEVEL):
+            yield f"lucky claims: {_name(part)} reports {n} successes, {held} hold on fresh draws"
 
 
 def weaker(left: NDArray[Any], other: NDArray[Any]) -> bool:
