@@ -9,7 +9,6 @@ from jembench import seeding, usercode
 from jembench.identity import array_sha256, identity
 from jembench.numerics import reproducible
 from jembench.types import Batch, Capability, UserError, capabilities
-from jembench.usercode import guarded as guarded  # the name that callers know it by
 from jembench.weights import load_weights
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def build(reference: str, weights: Path | None) -> Any:
     from torch import nn
 
     what = f"model {reference!r} cannot be built"
-    with guarded(what), usercode.importable(reference), reproducible(), seeding.forked("build"):
+    with usercode.guarded(what), usercode.importable(reference), reproducible(), seeding.forked("build"):
         made = usercode.load(reference)()
     if weights is not None:
         if not isinstance(made, nn.Module):

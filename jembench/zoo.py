@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import baselines, data, foreign, seeding
+from jembench import baselines, data, foreign, seeding, usercode
 from jembench.defences import Defence, Defended
 from jembench.identity import file_sha256, identity
 from jembench.models import KINDS
@@ -140,7 +140,7 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
         with seeding.forked("load"):  # the weights that are drawn here are replaced by those of the file
             model = build(read_recipe(baselines.recipe_path(spec.reference, track=spec.track)), track)
         load_weights(model, weights)
-    with foreign.guarded(f"model {spec.name!r} cannot be used"), seeding.forked("load"):
+    with usercode.guarded(f"model {spec.name!r} cannot be used"), seeding.forked("load"):
         for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
             if hasattr(model, method):
                 getattr(model, method)(*arguments)
@@ -178,7 +178,7 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
 
     made = foreign.behind_contract(model, name)
     what = f"model {name!r} cannot be copied, name it as 'file.py:build'"
-    with foreign.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
+    with usercode.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
         model = copy.deepcopy(made)  # evaluation must not change the user's object
     found = ModelSpec(name, track, name, None, "", frozenset(), module=model)
     return _identified(found, load(found))
@@ -201,7 +201,7 @@ def probe(model: Any, name: str, track: Track) -> None:
     for capability, (method, shape) in wanted.items():
         if capability not in capabilities(model):
             continue
-        with foreign.guarded(f"model {name!r} fails on images of shape {tuple(images.shape)}"), torch.no_grad():
+        with usercode.guarded(f"model {name!r} fails on images of shape {tuple(images.shape)}"), torch.no_grad():
             output = getattr(model, method)(images, **(extra if method == "logits" else {}))
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         if found != shape:
@@ -232,7 +232,7 @@ def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> Mode
 
 def _identified(spec: ModelSpec, model: Any) -> ModelSpec:
     """The spec with what only the model itself can tell: its fingerprint and its capabilities."""
-    with foreign.guarded(f"model {spec.name!r} cannot be used"):
+    with usercode.guarded(f"model {spec.name!r} cannot be used"):
         possible = foreign.abilities(model, data.track(spec.track))
         noisy = bool(getattr(model, "stochastic", False))
         return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=possible, stochastic=noisy)

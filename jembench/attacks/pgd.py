@@ -10,6 +10,7 @@ adversarial training takes it as :func:`pgd`, the attacks as :mod:`jembench.atta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -97,6 +98,11 @@ def climb(
             moved = adversarial + _column(sizes[step], gradient) * steepest
             adversarial = project(moved, x, norm, eps)
     return adversarial.detach()
+
+
+def decayed(steps: int) -> list[float]:
+    """The length of every step over that of the first, by half a cosine: (1 + cos pi t / T) / 2."""
+    return [(1 + math.cos(math.pi * t / steps)) / 2 for t in range(steps)]
 
 
 def _slope(total: Tensor, x: Tensor) -> Tensor:

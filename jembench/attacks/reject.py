@@ -37,7 +37,7 @@ from torch import Tensor
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import loss, margin
-from jembench.attacks.pgd import climb, direction, project, random_offset
+from jembench.attacks.pgd import climb, decayed, direction, project, random_offset
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
@@ -73,8 +73,7 @@ def evade(settings: Evasion, victim: Victim, task: Task, tau: float) -> Crafted:
     threat = task.threat
     for start in (task.x, *task.starts):
         search.offer(project(start.to(task.x), task.x, threat.norm, threat.eps), search.rows)
-    decay = [(1 + math.cos(math.pi * t / settings.steps)) / 2 for t in range(settings.steps)]
-    sizes = [settings.size * threat.eps * share for share in decay]
+    sizes = [settings.size * threat.eps * share for share in decayed(settings.steps)]
     for restart in range(settings.restarts):
         if not len(rows := search.left()):
             break

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import Loss, loss, margin
-from jembench.attacks.pgd import climb, project, random_offset
+from jembench.attacks.pgd import climb, decayed, project, random_offset
 
 if TYPE_CHECKING:
     from jembench.attacks.ladder import Rung
@@ -38,15 +38,11 @@ def search(attack: Rung, victim: Victim, task: Task, *, eps: float | Tensor) -> 
             normal = torch.randn(task.x.shape, generator=task.generator).to(task.x)[rows]
             start = project(x + random_offset(normal, task.threat.norm, radius), x, task.threat.norm, radius)
         climber = _Climber(best, attack.losses[restart % len(attack.losses)], rows)
-        sizes = [attack.size * share * radius for share in _shares(attack)]
+        shares = decayed(attack.steps) if attack.decay else [1.0] * attack.steps
+        sizes = [attack.size * share * radius for share in shares]
         end = climb(climber.loss, x, start, norm=task.threat.norm, eps=radius, sizes=sizes, watch=climber.watch)
         climber.finish(end)
     return Crafted(best.images, best.broken(), *best.tallies())
-
-
-def _shares(attack: Rung) -> list[float]:
-    """The length of every step over that of the first."""
-    return [(1 + math.cos(math.pi * t / attack.steps)) / 2 if attack.decay else 1.0 for t in range(attack.steps)]
 
 
 class Best:

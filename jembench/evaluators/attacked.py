@@ -56,26 +56,16 @@ class Attacked:
         import torch
 
         from jembench.attacks.contract import Task
-        from jembench.attacks.threat import targets
         from jembench.attacks.verify import verify
         from jembench.attacks.victim import Victim
 
         x, y = batch.images, batch.labels
-        target = None
-        if self.threat.goal != "untargeted":
-            with torch.no_grad():
-                target = targets(
-                    self.threat.goal, Victim(model, generator=generator, gradient="none")(x), y, batch.index
-                )
+        target = aimed(self.threat, model, batch, generator)
         attack = self.attack
         victim = Victim(
             model, generator=generator, copies=attack.copies, gradient=attack.gradient, precision=attack.precision
         )
-        starts = tuple(
-            torch.from_numpy(np.array(columns["adversarial"])).reshape(x.shape).to(x)
-            for columns in batch.given
-            if columns is not None and len(columns["adversarial"]) == len(x)
-        )
+        starts = given_images(batch)
         rows = torch.arange(len(x), device=x.device)
         first = batch.given[0] if batch.given else None
         if self.carried and first is not None and not victim.stochastic:
@@ -104,6 +94,32 @@ class Attacked:
             "forwards": shared(sum(meter.forwards for meter in meters), len(x)),
             "gradients": shared(sum(meter.gradients for meter in meters), len(x)),
         }
+
+
+def given_images(batch: Batch) -> tuple[Tensor, ...]:
+    """The adversarials ``(B, C, H, W)`` of the given records that hold one for every example."""
+    import torch
+
+    x = batch.images
+    return tuple(
+        torch.from_numpy(np.array(columns["adversarial"])).reshape(x.shape).to(x)
+        for columns in batch.given
+        if columns is not None and len(columns["adversarial"]) == len(x)
+    )
+
+
+def aimed(threat: Threat, model: Any, batch: Batch, generator: Generator) -> Tensor | None:
+    """The classes ``(B,)`` that a targeted threat aims at, by the logits of the model without its defence."""
+    import torch
+
+    from jembench.attacks.threat import targets
+    from jembench.attacks.victim import Victim
+
+    if threat.goal == "untargeted":
+        return None
+    with torch.no_grad():
+        logits = Victim(model, generator=generator, gradient="none")(batch.images)
+    return targets(threat.goal, logits, batch.labels, batch.index)
 
 
 def shared(total: int, rows: int) -> NDArray[np.int64]:

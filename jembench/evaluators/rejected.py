@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.threat import TITLES, Threat
-from jembench.evaluators.attacked import shared
+from jembench.evaluators.attacked import given_images, shared
 from jembench.metrics.fpr import kept
 from jembench.types import Batch, Capability
 
@@ -66,12 +66,7 @@ class Rejected:
         assert clean is not None  # a model with a density has records of it
         tau = threshold(clean["log_density"], self.kept)
         victim = Victim(model, generator=generator)
-        starts = tuple(
-            torch.from_numpy(np.array(columns["adversarial"])).reshape(x.shape).to(x)
-            for columns in batch.given
-            if columns is not None and len(columns["adversarial"]) == len(x)
-        )
-        task = Task(x, y, None, self.threat, starts, generator, ("rejected",))
+        task = Task(x, y, None, self.threat, given_images(batch), generator, ("rejected",))
         crafted = evade(Evasion(self.steps, self.restarts), victim, task, tau)
         verdict = verify(model, x, y, crafted.images, threat=self.threat, target=None, draws=1, generator=generator)
         with torch.no_grad():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.threat import TITLES, Threat
+from jembench.evaluators.attacked import aimed, shared
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ class Worst:
         """Choose, then verify."""
         import torch
 
-        from jembench.attacks.threat import targets
         from jembench.attacks.verify import verify
-        from jembench.attacks.victim import Victim
-        from jembench.evaluators.attacked import shared
 
         x, y = batch.images, batch.labels
         chosen = x.flatten(1).cpu().numpy().copy()
@@ -66,11 +64,7 @@ class Worst:
             better = (found[:, 0] < lowest[:n, 0]) | ((found[:, 0] == lowest[:n, 0]) & (found[:, 1] < lowest[:n, 1]))
             rows = np.flatnonzero(better)
             chosen[rows], lowest[rows], by[rows] = columns["adversarial"][rows], found[rows], place
-        target = None
-        if self.threat.goal != "untargeted":
-            with torch.no_grad():
-                victim = Victim(model, generator=generator, gradient="none")
-                target = targets(self.threat.goal, victim(x), y, batch.index)
+        target = aimed(self.threat, model, batch, generator)
         images = torch.from_numpy(chosen).reshape(x.shape).to(x)
         verdict = verify(model, x, y, images, threat=self.threat, target=target, draws=self.draws, generator=generator)
         return {
