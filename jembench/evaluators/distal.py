@@ -6,9 +6,10 @@ One chain for every example of the source, towards that example's class y, from 
     x_{t+1} = \Pi_{[0,1]^D} \bigl( x_t + a\, g_t / \lVert g_t \rVert_2 \bigr), \qquad g_t = \nabla_x \log p(y|x_t),
 
 until :math:`p(y|x_t) \ge` ``confidence`` or the steps run out; a is a length in units of the [0, 1] pixel range. The
-image of the example is not used. A model that knows its data has to draw a digit before it is confident of one; another
-is soon confident of noise, so what is reported is how many chains get there, and what their ends look like. (A model
-that is not confident of its clean images either, as an energy model may be, gets nowhere: that says nothing of it.)
+image of the example is not used. A model that knew its data would have to draw a digit before it is confident of one;
+the shipped ones, jem too, are soon confident of noise, so what is reported is how many chains get there, and what
+their ends look like. (A model that is not confident of its clean images either, as an energy model may be, gets
+nowhere: that says nothing of it.)
 
 The end is judged anew: of a stochastic model by a fresh query, since a chain stops where one query was lucky. Through a
 refinement the gradient is straight-through: on a digits JEM-10 it needed a third of the steps of the full one, and a
