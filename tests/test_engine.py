@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 import jembench
-from jembench import data, engine, provenance, report, zoo
+from jembench import data, engine, foreign, provenance, report, zoo
 from jembench.api import Result
 from jembench.models.oracle import Oracle
 from jembench.plan import plan
@@ -340,7 +340,7 @@ def test_the_callers_generators_are_left_alone(tmp_path: Path, model: str) -> No
     jembench.evaluate(model, "ood", limit=20, output=tmp_path / "store")
     assert states() == before
     if model != "jem":
-        jembench.evaluate(engine.foreign.build(model, None), "ood", limit=20, output=tmp_path / "object")
+        jembench.evaluate(foreign.build(model, None), "ood", limit=20, output=tmp_path / "object")
         assert states() == before
 
 

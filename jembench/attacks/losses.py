@@ -22,10 +22,10 @@ Loss = Literal["ce", "margin", "dlr"]
 
 def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """How far the goal is, ``(B,)``: below 0 where y is not predicted, or where the target is."""
-    chosen = y if target is None else target
-    own = logits.gather(1, chosen[:, None]).squeeze(1)
-    best = logits.scatter(1, chosen[:, None], -math.inf).amax(1)
-    return own - best if target is None else best - own
+    chosen = (y if target is None else target)[:, None]
+    other = logits.detach().scatter(1, chosen, -math.inf).argmax(1, keepdim=True)
+    gap = (logits.gather(1, chosen) - logits.gather(1, other)).squeeze(1)
+    return gap if target is None else -gap
 
 
 def loss(name: Loss, logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:

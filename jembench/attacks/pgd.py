@@ -129,8 +129,7 @@ def direction(gradient: Tensor, norm: Norm) -> Tensor:
     """The unit vector of steepest ascent; zero where the gradient is."""
     if norm == "linf":
         return gradient.sign()
-    length = _column(gradient.flatten(1).norm(dim=1), gradient)
-    assert isinstance(length, Tensor)
+    length = _length(gradient)
     return gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
@@ -141,11 +140,16 @@ def project(moved: Tensor, x: Tensor, norm: Norm, eps: float | Tensor) -> Tensor
     if norm == "linf":
         delta = delta.clamp(-radius, radius)  # type: ignore[arg-type]
     else:
-        length = _column(delta.flatten(1).norm(dim=1), delta)
-        assert isinstance(length, Tensor)
+        length = _length(delta)
         longest = torch.maximum(length, radius) if isinstance(radius, Tensor) else length.clamp_min(radius)
         delta = delta * (radius / longest)
     return (x + delta).clamp(0, 1).detach()
+
+
+def _length(delta: Tensor) -> Tensor:
+    """The Euclidean norm of each example, in the shape ``(B, 1, 1, 1)``."""
+    length: Tensor = torch.linalg.vector_norm(delta, dim=tuple(range(1, delta.ndim)), keepdim=True)
+    return length
 
 
 def _column(value: float | Tensor, like: Tensor) -> float | Tensor:

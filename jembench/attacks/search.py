@@ -103,7 +103,8 @@ class Best:
     def tally(self, rows: Tensor, largest: Tensor) -> None:
         """Count a gradient of the rows by its largest element: whether it was 0, or not finite."""
         self._steps[rows] += 1
-        if not bool((largest > 0).all()) or not bool(largest.isfinite().all()):  # NaN is not above 0
+        low, high = largest.aminmax()
+        if not 0 < low.item() <= high.item() < math.inf:  # NaN is nowhere
             self._zero[rows] += (largest == 0).float()
             self._broken[rows] += (~largest.isfinite()).float()
 
@@ -126,12 +127,13 @@ class _Climber:
     def loss(self, images: Tensor) -> Tensor:
         task, rows = self._best.task, self._rows
         logits = self._best.victim(images)
-        target = None if task.target is None else task.target[rows]
-        self._margins = margin(logits.detach(), task.y[rows], target)
-        return loss(self._name, logits, task.y[rows], target)
+        y, target = task.y[rows], None if task.target is None else task.target[rows]
+        left = margin(logits if self._name == "margin" else logits.detach(), y, target)
+        self._margins = left.detach()
+        return -left if self._name == "margin" else loss(self._name, logits, y, target)
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
-        self._best.tally(self._rows, gradient.flatten(1).abs().amax(1))
+        self._best.tally(self._rows, torch.linalg.vector_norm(gradient.flatten(1), math.inf, 1))
         if self._best.victim.stochastic:
             self._note(images)
             return None

@@ -74,9 +74,11 @@ class Victim(nn.Module):
         self.meter.queries += len(x)
         if not len(x) and self._classes:  # attacks ask about nothing where nothing is left: not every network answers
             return x.new_zeros((0, self._classes))
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            f = self._query(x)
-        logits: Tensor = f.float()
+        if self._precision == "fp32":
+            logits = self._query(x).float()
+        else:
+            with torch.autocast(x.device.type, torch.bfloat16):
+                logits = self._query(x).float()
         self._classes = logits.shape[1]
         return logits
 
@@ -86,7 +88,7 @@ class Victim(nn.Module):
         density: Tensor = base.log_density(x).float()
         return density
 
-    def _query(self, x: Tensor) -> Any:
+    def _query(self, x: Tensor) -> Tensor:
         if isinstance(self._model, Defended):
             return self._model.logits(x, generator=self._generator, gradient=self._gradient, copies=self._copies)
         if not self.stochastic:
