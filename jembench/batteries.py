@@ -41,6 +41,8 @@ STOCHASTIC = {
     "subset": 30,
 }
 QUERIES = 60  # of the black-box attacks on it
+BUILT_IN = frozenset({"pgd", "null", "transfer"})
+AUTOATTACKS = frozenset({"autoattack", "autoattack-rand"})
 LONG = 5  # SGLD steps from which a refined row has fewer images
 
 
@@ -89,6 +91,8 @@ class Options:
         (grid,) = chosen
         for eps in self.eps:
             check_eps(eps, grid.norm, track.shape)
+        if len({f"{eps:g}" for eps in self.eps}) < len(set(self.eps)):
+            raise UserError("two of the eps are equal to six digits: leave one out")
         headline = grid.headline if grid.headline in self.eps else self.eps[0]
         return (Grid(grid.norm, tuple(sorted(set(self.eps))), headline),)
 
@@ -116,8 +120,10 @@ def evaluators(suite: str, spec: ModelSpec, track: Track, options: Options | Non
 
 def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:
     """The evaluator of suite ``distance``."""
-    if options.attacks or options.losses or options.goal != "untargeted":
-        raise UserError("suite 'distance' has one attack, untargeted, by margin: leave out attack, loss and goal")
+    if options.attacks or options.losses or options.goal != "untargeted" or options.precision != "fp32":
+        raise UserError(
+            "suite 'distance' has one attack, untargeted, by margin, in fp32: leave out attack, loss, goal and precision"
+        )
     grids = options.grids(track)
     widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in grids)
     noisy = {"copies": STOCHASTIC["copies"], "steps": 10, "restarts": 2} if spec.stochastic else {}
@@ -146,9 +152,12 @@ def battery(spec: ModelSpec, track: Track, options: Options) -> Battery:
         "own": spec.base or spec.name,
         **{what: value for what in ("steps", "restarts", "losses") if (value := getattr(options, what)) is not None},
     }
+    if options.precision not in get_args(Precision):
+        raise unknown("precision", options.precision, get_args(Precision))
+    if options.goal == "least-likely" and spec.stochastic and spec.defence is None:
+        raise UserError(f"model {spec.name!r} draws noise of its own: its least likely class is another at each query")
     further = tuple(dict.fromkeys(options.attacks))
-    for name in further:
-        attack_of(name)
+    _check_attacks(further, spec, grids, options.goal)
     if not spec.stochastic:
         default = ("autoattack", "square", *(sorted(DECISION) if find_spec("foolbox") else ()))
         chosen = tuple(dict.fromkeys((*default, *further)))
@@ -168,6 +177,28 @@ def battery(spec: ModelSpec, track: Track, options: Options) -> Battery:
             "sigma": defence.sigma if defence is not None and defence.steps == 0 and defence.votes == 1 else 0.0,
         },
     )
+
+
+def _check_attacks(names: tuple[str, ...], spec: ModelSpec, grids: tuple[Grid, ...], goal: str) -> None:
+    """Refuse an attack that would be left out, or fail, or stand under the name of another."""
+    known: dict[str, str] = {}
+    for name in names:
+        made = attack_of(name)
+        if name in BUILT_IN:
+            raise UserError(f"attack {name!r} is part of every battery: leave it out")
+        if known.setdefault(made.name, name) != name:
+            raise UserError(f"attacks {known[made.name]!r} and {name!r} would both be called {made.name!r}: rename one")
+        norms = [grid.norm for grid in grids]
+        if not set(norms) & set(made.norms):
+            raise UserError(f"attack {name!r} serves {', '.join(made.norms)}, not {', '.join(norms)}")
+        if goal != "untargeted" and not made.targeted:
+            raise UserError(f"attack {name!r} cannot aim at a class: leave it out, or the goal {goal!r}")
+        if name in DECISION and find_spec("foolbox") is None:
+            raise UserError(f"attack {name!r} needs foolbox: pip install 'jembench[foolbox]'")
+        right = "autoattack-rand" if spec.stochastic else "autoattack"
+        if name in AUTOATTACKS and name != right:
+            kind = "stochastic" if spec.stochastic else "deterministic"
+            raise UserError(f"attack {name!r} is not for a {kind} model: use {right!r}")
 
 
 def surrogates(track: Track) -> tuple[Surrogate, ...]:

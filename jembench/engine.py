@@ -134,7 +134,7 @@ class Bench:
             f"model {job.model.name!r} fails on examples {job.start}-{job.stop - 1} of {job.source!r}"
         ):
             for start in range(0, len(index), job.batch):
-                span = slice(start, start + job.batch)
+                span = slice(start, min(start + job.batch, len(index)))  # given records may be of more examples
                 rows = tuple(columns and {name: column[span] for name, column in columns.items()} for columns in given)
                 batch = Batch(pixels[span], labels[span], index[span].to(job.device), images.levels, rows, whole)
                 part = job.measurement.columns(model, batch, generator)

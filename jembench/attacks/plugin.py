@@ -69,7 +69,8 @@ class Plugin:
         if _sha256(self.reference.rpartition(":")[0]) != self.sha256:
             raise UserError(f"attack {self.reference!r} is not the file that was planned: it has changed since")
         aim = {} if task.target is None else {"target": task.target.clone()}
-        chosen = {"norm": task.threat.norm, "eps": task.threat.eps, "generator": task.generator, **aim}
+        own = seeding.generator(*task.stream, "plugin")  # not the one that verification draws from
+        chosen = {"norm": task.threat.norm, "eps": task.threat.eps, "generator": own, **aim}
         what = f"attack {self.reference!r} failed"
         with usercode.guarded(what), usercode.importable(self.reference), seeding.forked(*task.stream):
             function = usercode.load(self.reference)

@@ -43,7 +43,7 @@ class Rejected:
     kept: float = 0.95
 
     name: ClassVar[str] = "rejected"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier", "density"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
