@@ -16,7 +16,7 @@ from jembench import baselines, suites, zoo
 from jembench.attacks import attack as attack_of
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.losses import Loss
-from jembench.attacks.threat import Goal, check_eps
+from jembench.attacks.threat import TITLES, Goal, check_eps
 from jembench.data.sets import Grid
 from jembench.evaluators import evaluator
 from jembench.evaluators.battery import DECISION, Battery, Surrogate
@@ -122,7 +122,7 @@ def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:
     """The evaluator of suite ``distance``."""
     if options.attacks or options.losses or options.goal != "untargeted" or options.precision != "fp32":
         raise UserError(
-            "suite 'distance' has one attack, untargeted, by margin, in fp32: leave out attack, loss, goal and precision"
+            "suite 'distance' has one attack, untargeted, by margin, in fp32: leave out attack, loss, goal, precision"
         )
     grids = options.grids(track)
     widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in grids)
@@ -190,7 +190,8 @@ def _check_attacks(names: tuple[str, ...], spec: ModelSpec, grids: tuple[Grid, .
             raise UserError(f"attacks {known[made.name]!r} and {name!r} would both be called {made.name!r}: rename one")
         norms = [grid.norm for grid in grids]
         if not set(norms) & set(made.norms):
-            raise UserError(f"attack {name!r} serves {', '.join(made.norms)}, not {', '.join(norms)}")
+            served, asked = (", ".join(TITLES[norm] for norm in each) for each in (made.norms, norms))
+            raise UserError(f"attack {name!r} serves {served}, not {asked}")
         if goal != "untargeted" and not made.targeted:
             raise UserError(f"attack {name!r} cannot aim at a class: leave it out, or the goal {goal!r}")
         if name in DECISION and find_spec("foolbox") is None:

@@ -334,7 +334,9 @@ def verify_adversarials(
 
     description = data.track(track)
     bare = zoo.resolve(model, track=track, weights=weights)
-    (spec,) = _defended(bare, None if refine is None else str(refine), smooth, votes)[:1]
+    if refine is not None and smooth is not None:
+        raise UserError("adversarials are judged by one model: choose --refine or --smooth")
+    (spec,) = _defended(bare, None if refine is None else str(refine), smooth, votes)
     verdicts = adversarials.verify(file, spec, track=description, draws=draws, seed=seed, device=device)
     rows = []
     for verdict in verdicts:

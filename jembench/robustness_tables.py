@@ -71,7 +71,7 @@ def _worst(documents: Sequence[ResultDocument], norm: str) -> Table:
     ]
     notes = [
         "robust accuracy: the worst case over all attacks on each image; 95 % intervals by Wilson",
-        *_budget(documents),
+        *_budget(documents, norm),
     ]
     for document in documents:
         reliable = document.metric(f"test/{norm}/reliable")
@@ -169,11 +169,13 @@ def _beside_name(name: str) -> str:
     return "distal" if variant == "distal" else f"certified {_ball(variant)}"
 
 
-def _budget(documents: Sequence[ResultDocument]) -> list[str]:
-    """What the attacks were allowed, from the protocol."""
+def _budget(documents: Sequence[ResultDocument], norm: str) -> list[str]:
+    """What the attacks were allowed, from the protocol, and what others a threat model met."""
     found = []
     for document in documents:
-        found.append(budget(battery(document)))
+        others = [name for name in _names(document, norm) if not name.startswith("pgd")]
+        words = budget(battery(document))
+        found.append(words + (f"; {', '.join(others)} at the headline eps" if others else ""))
     return list(dict.fromkeys(found))
 
 
@@ -186,7 +188,7 @@ def battery(document: ResultDocument) -> dict[str, Any]:
 
 
 def budget(settings: dict[str, Any]) -> str:
-    """The budget of a battery in a line."""
+    """The budget of a battery's PGD in a line."""
     words = f"PGD-{settings['steps']} × {settings['restarts']}"
     if settings["goal"] != "untargeted":
         words = f"{settings['goal']}, {words}"
@@ -194,8 +196,7 @@ def budget(settings: dict[str, Any]) -> str:
         words += f", EOT {settings['copies']}, {settings['draws']} draws behind a verdict"
     if settings["precision"] != "fp32":
         words += f", crafted in {settings['precision']}"
-    others = [*settings["attacks"], *(["transfer"] if settings["surrogates"] else [])]
-    return f"budget: {words}" + (f"; {', '.join(others)} at the headline eps" if others else "")
+    return f"budget: {words}"
 
 
 def _norms(documents: Sequence[ResultDocument]) -> list[str]:

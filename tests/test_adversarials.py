@@ -66,6 +66,9 @@ def test_what_is_saved_is_what_was_measured(saved: tuple[Path, Any], call: Calla
     behind = call("verify-adversarials", path, "--model", "softmax", "--refine", "1", "--draws", "3")
     assert behind.code == 0
     assert "softmax-refine-1" in behind.out
+    both = call("verify-adversarials", path, "--model", "softmax", "--refine", "1", "--smooth", "0.25")
+    assert both.code == 2
+    assert "choose --refine or --smooth" in both.err
 
 
 def test_pictures_are_drawn_once(saved: tuple[Path, Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,15 @@ from jembench.plan import plan
 from jembench.types import UserError
 
 TRACK = data.track("digits")
+NOISY = """
+import torch
+class Noisy(torch.nn.Module):
+    stochastic = True
+    def logits(self, x, *, generator):
+        return x.flatten(1)[:, :10] + torch.randn((len(x), 10), generator=generator)
+def build():
+    return Noisy()
+"""
 
 
 def spec(name: str = "softmax") -> Any:
@@ -34,6 +44,13 @@ def spec(name: str = "softmax") -> Any:
         (Options(steps=0), "steps of an attack must be at least 1"),
         (Options(restarts=-1), "restarts of an attack must be at least 1"),
         (Options(losses=("margn",)), "did you mean 'margin'"),
+        (Options(precision="fp16"), "unknown precision 'fp16'"),  # type: ignore[arg-type]
+        (Options(attacks=("transfer",)), "part of every battery"),
+        (Options(attacks=("pgd",)), "part of every battery"),
+        (Options(attacks=("autoattack-rand",)), "use 'autoattack'"),
+        (Options(norms=("linf",), attacks=("boundary",)), "'boundary' serves L2, not L∞"),
+        (Options(goal="targeted", attacks=("autoattack",)), "cannot aim at a class"),
+        (Options(norms=("linf",), eps=(0.1, 0.10000001)), "equal to six digits"),
     ],
 )
 def test_what_is_refused(options: Options, words: str) -> None:
@@ -41,6 +58,23 @@ def test_what_is_refused(options: Options, words: str) -> None:
         evaluators("robustness", spec(), TRACK, options)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_two_attacks_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.py").write_text("def f(model, x, y, *, norm, eps, generator):\n    return x\n")
+    twice = tuple(f"{tmp_path / folder / 'x.py'}:f" for folder in ("a", "b"))
+    with pytest.raises(UserError, match=r"would both be called 'x\.py:f'"):
+        battery(spec(), TRACK, Options(attacks=twice))
+
+
+def test_a_noisy_model_has_no_least_likely_class(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    noisy = zoo.resolve(f"{tmp_path / 'noisy.py'}:build", track="digits")
+    with pytest.raises(UserError, match="its least likely class is another at each query"):
+        battery(noisy, TRACK, Options(goal="least-likely"))
+    assert battery(noisy, TRACK, Options(goal="targeted")).goal == "targeted"
 
 
 def test_options_of_attacks_go_with_attacks() -> None:
@@ -55,6 +89,8 @@ def test_decision_attacks_need_foolbox(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batteries, "find_spec", lambda name: None)
     made = battery(spec(), TRACK, Options())
     assert made.attacks == ("autoattack", "square")
+    with pytest.raises(UserError, match="attack 'hopskipjump' needs foolbox: pip install"):
+        battery(spec(), TRACK, Options(attacks=("hopskipjump",)))
 
 
 def test_eps_of_a_user() -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from torch import Generator, Tensor
 import jembench
 from jembench import data, engine, foreign, provenance, report, zoo
 from jembench.api import Result
+from jembench.evaluators.logits import Logits
 from jembench.models.oracle import Oracle
-from jembench.plan import plan
+from jembench.plan import Job, plan
 from jembench.results import RESULT
 from jembench.store import Store
-from jembench.types import UserError
+from jembench.types import Batch, UserError
 
 NOISY = '''
 """A classifier with noise of its own, as a user's file."""
@@ -323,6 +325,30 @@ def test_a_model_that_draws_from_the_global_generators_gives_the_same_numbers(tm
     assert len(one.outcome.computed) == 12
     digests = [chunk.sha256 for chunk in one.outcome.document.chunks]
     assert len(set(digests)) == len(digests)
+
+
+@dataclass(frozen=True)
+class Reads(Logits):
+    """The difference of its own logits from those of the record that it is given; of equal length only."""
+
+    def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, Any]:
+        (given,) = batch.given
+        assert given is not None
+        return {"logits": super().columns(model, batch, generator)["logits"] - given["logits"]}
+
+
+def test_given_records_of_more_examples_are_cut_to_those_of_the_job(tmp_path: Path) -> None:
+    """A measurement of the first 5 images builds on a record of 8: it is given the rows of its own."""
+    bench = engine.Bench(Store.open(tmp_path))
+    spec = zoo.resolve("softmax", track="digits")
+    longer = Job(spec, Logits(), "test", "d" * 64, 0, 8, 8, 0, 0, "cpu")
+    for batch in (8, 2):
+        shorter = replace(longer, measurement=Reads(), stop=5, batch=batch, given=(longer.key,))
+        bench(longer)
+        bench(shorter)
+        columns, _ = bench.store.records(shorter.key)
+        assert columns["logits"].shape == (5, 10)
+        assert abs(columns["logits"]).max() < 1e-4
 
 
 @pytest.mark.parametrize("model", ["jem", "file"])

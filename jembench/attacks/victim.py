@@ -7,6 +7,8 @@ third-party code, so that costs can be compared.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +62,7 @@ class Victim(nn.Module):
         self._generator = generator
         self._copies = copies
         self._gradient = gradient
-        self._precision = precision
+        self.precision: Precision = precision
         self._classes = 0
         defended = isinstance(model, Defended)
         base = _Metered(model.base if defended else model, self.meter)
@@ -74,13 +76,22 @@ class Victim(nn.Module):
         self.meter.queries += len(x)
         if not len(x) and self._classes:  # attacks ask about nothing where nothing is left: not every network answers
             return x.new_zeros((0, self._classes))
-        if self._precision == "fp32":
+        if self.precision == "fp32":
             logits = self._query(x).float()
         else:
             with torch.autocast(x.device.type, torch.bfloat16):
                 logits = self._query(x).float()
         self._classes = logits.shape[1]
         return logits
+
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """Within it, queries are in float32."""
+        crafting, self.precision = self.precision, "fp32"
+        try:
+            yield
+        finally:
+            self.precision = crafting
 
     def log_density(self, x: Tensor) -> Tensor:
         """log p(x) ``(B,)`` of the model, at the image itself: what a defence that abstains looks at."""

@@ -53,6 +53,14 @@ def test_what_is_out_of_the_ball_is_not_mended(run, linear, write):
     assert found.claimed.all()
 
 
+def test_its_generator_is_not_the_one_of_the_verdict(run, linear, write):
+    """Planted: an attack that winds its generator back, so that the verdict would be on draws that it has seen."""
+    peek = "def mine(model, x, y, *, norm, eps, generator):\n    generator.manual_seed(0)\n    return x\n"
+    plain = "def mine(model, x, y, *, norm, eps, generator):\n    return x\n"
+    found = [run(attack(write(body)), linear.model, linear.x, linear.y, "linf", 0.1) for body in (peek, plain)]
+    assert torch.equal(*(each.task.generator.get_state() for each in found))
+
+
 def test_it_cannot_change_the_images_or_the_process(run, linear, write, capsys):
     body = (
         "import sys\n"

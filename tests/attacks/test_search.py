@@ -245,6 +245,27 @@ def test_a_stochastic_victim_is_judged_by_fresh_draws_not_by_one() -> None:
     assert verdict.one_shot.mean() == pytest.approx(0.92, abs=0.03)
 
 
+class Coarse(torch.nn.Module):
+    """Two classes that are 1e-3 apart in float32 and the other way round under autocast; more so along the gradient."""
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        a = x.flatten(1).mean(1)
+        rounded = torch.is_autocast_enabled("cpu")
+        return torch.stack((torch.full_like(a, -1e-3 if rounded else 0.05), a - 0.5), 1)
+
+
+def test_what_only_rounding_broke_is_searched_on() -> None:
+    x, y = torch.full((4, 1, 2, 2), 0.5), torch.zeros(4, dtype=torch.long)
+    one = Rung(steps=3, restarts=1, precision="bf16")
+    three = Rung(steps=3, restarts=3, precision="bf16")
+    queries = []
+    for attack in (one, three):
+        asked = victim(Coarse(), precision="bf16")
+        attack.perturb(asked, task(x, y, "linf", 0.01))
+        queries.append(asked.meter.queries)
+    assert queries[1] > queries[0] + 4
+
+
 def test_bf16_crafts_and_fp32_judges() -> None:
     model = zoo.load(zoo.resolve("softmax", track="digits"))
     images = data.load("digits", "test")
