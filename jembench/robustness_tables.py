@@ -173,7 +173,7 @@ def _budget(documents: Sequence[ResultDocument], norm: str) -> list[str]:
     """What the attacks were allowed, from the protocol, and what others a threat model met."""
     found = []
     for document in documents:
-        others = [name for name in _names(document, norm) if not name.startswith("pgd")]
+        others = [name for name in _names(document, norm) if name != "pgd" and not name.startswith("pgd-")]
         words = budget(battery(document))
         found.append(words + (f"; {', '.join(others)} at the headline eps" if others else ""))
     return list(dict.fromkeys(found))
