@@ -159,7 +159,7 @@ def _check_shapes(columns: dict[str, NDArray[Any]], count: int, classes: int) ->
 
 
 def _check_finite(columns: dict[str, NDArray[Any]], job: Job) -> None:
-    for name in sorted(job.measurement.finite):
+    for name in sorted(job.measurement.finite & columns.keys()):
         column = columns[name]
         bad = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
         if bad.any():

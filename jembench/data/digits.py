@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import seeding
-from jembench.data.sets import Grid, ImageSet, Source, Track
+from jembench.data.sets import Grid, ImageSet, Severities, Source, Track
 from jembench.types import UserError
 
 SPLITS = {"train": 1077, "validation": 180, "test": 360, "ood-base": 180}
@@ -99,6 +99,22 @@ TRACK = Track(
     threats=(
         Grid("linf", (0.05, 0.1, 0.2, 0.3, 0.4), 0.1),
         Grid("l2", (0.25, 0.5, 1.0, 1.5, 2.0), 0.5),
+    ),
+    # amounts at which the accuracy of jem on the validation split goes from about .98 to about .45
+    shifts=(
+        Severities("noise", (0.15, 0.3, 0.45, 0.6, 0.8)),
+        Severities("blur", (0.6, 0.9, 1.2, 1.5, 1.8)),
+        Severities("contrast", (0.4, 0.6, 0.75, 0.85, 0.92)),
+        Severities("brightness", (0.15, 0.3, 0.4, 0.5, 0.6)),
+        Severities("rotation", (10.0, 17.0, 24.0, 31.0, 40.0)),
+    ),
+    held_out=(
+        Severities("occlusion", (0.25, 0.5, 0.625)),
+        Severities("translation", (0.06, 0.12, 0.2)),
+        Severities("impulse", (0.1, 0.25, 0.45)),
+        Severities("shear", (0.3, 0.5, 0.8)),
+        Severities("gamma", (1.0, 4.0, 8.0)),
+        Severities("pixelate", (0.25, 0.375, 0.625)),
     ),
 )
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import seeding
-from jembench.data.sets import Grid, ImageSet, Source, Track
+from jembench.data.sets import Grid, ImageSet, Severities, Source, Track
 
 SIGMA = 0.05
 SEPARATION = 3.0  # delta: distance of a class mean from the centre, in sigma
@@ -79,6 +79,17 @@ TRACK = Track(
     threats=(
         Grid("linf", (0.005, 0.01, 0.02), 0.01),
         Grid("l2", (0.03, 0.06, 0.1), 0.06),
+    ),
+    # noise lessens the separation of the classes; brightness moves along w_0, which no class uses
+    shifts=(
+        Severities("noise", (0.02, 0.04, 0.06, 0.08, 0.1)),
+        Severities("contrast", (0.1, 0.2, 0.3, 0.4, 0.5)),
+        Severities("brightness", (0.02, 0.04, 0.06, 0.08, 0.1)),
+    ),
+    held_out=(
+        Severities("impulse", (0.01, 0.03, 0.1)),
+        Severities("gamma", (0.1, 0.3, 1.0)),
+        Severities("occlusion", (0.25, 0.5, 0.75)),
     ),
 )
 

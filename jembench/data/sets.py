@@ -55,6 +55,19 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Severities:
+    """The amounts of one kind of shift, from mild to severe: see :mod:`jembench.shifts`.
+
+    Attributes:
+        kind: of the shift.
+        amounts: ascending; the first is severity 1.
+    """
+
+    kind: str
+    amounts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Track:
     """An in-distribution data set with its splits and OOD sets.
 
@@ -68,6 +81,8 @@ class Track:
         chunk: examples per chunk and per batch of an evaluation.
         sources: all image sets.
         threats: what its adversaries may do.
+        shifts: what happens to the test images in the tables.
+        held_out: what happens to the validation images for estimators to be fitted on: of no kind in ``shifts``.
     """
 
     name: str
@@ -79,6 +94,8 @@ class Track:
     chunk: int
     sources: tuple[Source, ...]
     threats: tuple[Grid, ...] = ()
+    shifts: tuple[Severities, ...] = ()
+    held_out: tuple[Severities, ...] = ()
 
     @property
     def id(self) -> str:

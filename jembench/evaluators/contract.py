@@ -31,15 +31,18 @@ class Measurement(Protocol):
     Attributes:
         name: of the measurement.
         version: raised by every change that moves its columns.
-        requires: what the model must be able to do.
         finite: columns in which NaN or an infinity is an error of the model and stops the run; in others they are
             recorded, and the evaluators say so.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    requires: ClassVar[frozenset[Capability]]
     finite: ClassVar[frozenset[str]]
+
+    @property
+    def requires(self) -> frozenset[Capability]:
+        """What the model must be able to do."""
+        ...
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Per-example columns: scalars ``(B,)`` or vectors ``(B, K)``.
@@ -61,8 +64,14 @@ def describe(item: Measurement | Evaluator) -> dict[str, Any]:
 def _described(item: Any) -> Any:
     if is_dataclass(item):
         kept = [each.name for each in fields(item) if each.metadata.get("described", True)]
-        return {name: _described(getattr(item, name)) for name in kept}
-    return [_described(part) for part in item] if isinstance(item, tuple | list) else item
+        return {name: _nested(getattr(item, name)) for name in kept}
+    return [_nested(part) for part in item] if isinstance(item, tuple | list) else item
+
+
+def _nested(item: Any) -> Any:
+    """A measurement within another is described with its name and version."""
+    nested: Any = item
+    return describe(nested) if is_dataclass(item) and hasattr(type(item), "columns") else _described(item)
 
 
 @dataclass(frozen=True)
@@ -204,3 +213,14 @@ def gather(batches: Iterable[RecordBatch], *columns: str) -> dict[str, dict[str,
     for (source, name), part in parts.items():
         found.setdefault(source, {})[name] = np.concatenate(part)
     return found
+
+
+def joined(batches: Iterable[RecordBatch]) -> dict[tuple[Measurement, str], dict[str, NDArray[Any]]]:
+    """All columns by measurement and source, concatenated over chunks in the order of the records."""
+    parts: dict[tuple[Measurement, str], list[Columns]] = {}
+    for batch in batches:
+        parts.setdefault((batch.measurement, batch.source), []).append(batch.columns)
+    return {
+        key: {name: np.concatenate([part[name] for part in chunks]) for name in chunks[0]}
+        for key, chunks in parts.items()
+    }
