@@ -14,7 +14,14 @@ GOLDEN = "golden"  # of suite all
 ROBUSTNESS = "robustness"
 
 #: Models that are code and need no file: track -> name -> one line about it.
-EXACT = {"gauss": {"oracle": "the mixture itself: exact logits, log density and samples"}}
+REFERENCES = {
+    "uniform": "noise: the generator to beat by far",
+    "class-gaussians": "a Gaussian per class of the training images: the generator to beat",
+}
+EXACT = {
+    "digits": REFERENCES,
+    "gauss": {"oracle": "the mixture itself: exact logits, log density and samples", **REFERENCES},
+}
 
 
 def folder(track: str) -> Path:

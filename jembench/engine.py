@@ -271,7 +271,7 @@ def batches(plan: Plan, store: Store, needs: tuple[Need, ...]) -> Iterator[Recor
         if need in needs:
             for job in jobs:
                 columns, _ = store.records(job.key)
-                yield RecordBatch(job.measurement, job.source, columns)
+                yield RecordBatch(job.measurement, job.source, columns, need)
 
 
 def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ from jembench import store, zoo
 from jembench.batteries import Options, evaluators
 from jembench.data.sets import Track
 from jembench.evaluators.contract import Evaluator, Measurement, Need, describe
+from jembench.extractors import EXTRACTORS
 from jembench.identity import canonical, identity
 from jembench.types import UserError
 from jembench.zoo import ModelSpec
@@ -207,5 +208,6 @@ class _Planner:
 
     def _spec(self, name: str) -> ModelSpec:
         if name not in self._others:
-            self._others[name] = zoo.resolve(name, track=self._track.name)
+            make = zoo.extractor if name in EXTRACTORS else zoo.resolve
+            self._others[name] = make(name, track=self._track.name)
         return self._others[name]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
-Capability = Literal["classifier", "density", "sampler"]
+    from jembench.sgld import SGLD
+
+Capability = Literal["classifier", "density", "sampler", "chain"]
 Start = Literal["fresh", "buffer"]
 Precision = Literal["fp32", "bf16"]
 
@@ -81,6 +83,32 @@ class Sampler(Protocol):
         ...
 
 
+@runtime_checkable
+class Chained(Protocol):
+    """A sampler by chains, whose fresh starts are its samples after 0 steps.
+
+    Attributes:
+        conditional: whether its chains climb log p(x|y) only, so that they need labels.
+    """
+
+    conditional: bool
+
+    @property
+    def chain(self) -> SGLD:
+        """The chain that it was trained with: its number of steps is K."""
+        ...
+
+    def advance(
+        self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: SGLD | None = None
+    ) -> Tensor:
+        """Where chains at ``x (n, C, H, W)`` are after ``settings``, by default :attr:`chain`; not clamped."""
+        ...
+
+    def persistent(self) -> tuple[Tensor, Tensor]:
+        """The persistent chains of the training ``(N, C, H, W)`` as they lie, and their classes ``(N,)``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """The examples of one chunk.
@@ -113,4 +141,6 @@ def capabilities(model: object) -> frozenset[Capability]:
         found.add("density")
     if callable(getattr(kind, "sample", None)):
         found.add("sampler")
+    if callable(getattr(kind, "advance", None)) and callable(getattr(kind, "persistent", None)):
+        found.add("chain")
     return frozenset(found)

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import baselines, data, foreign, seeding, usercode
+from jembench import baselines, data, extractors, foreign, seeding, usercode
 from jembench.defences import Defence, Defended
 from jembench.identity import file_sha256, identity
 from jembench.models import KINDS
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 
+INCEPTION = "inception-v3"
 DEFENDED = 1  # version of defences, part of the fingerprint of a defended model
 LONGEST = 100  # characters of a name, which is part of a path
 
@@ -97,6 +98,34 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
     return ModelSpec(name, track, reference, str(path.resolve()), found, kind.capabilities, digest)
 
 
+def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpec:
+    """The spec of a feature extractor by its name.
+
+    Args:
+        name: one of :data:`jembench.extractors.EXTRACTORS`.
+        track: the track whose images it is to see.
+        weights: the file of its weights, of ``inception-v3`` only.
+
+    Raises:
+        UserError: for an unknown name, one of another track, or missing weights.
+    """
+    description = data.track(track)
+    extractors.of_track(name, description)
+    if name == INCEPTION:
+        from jembench.models import inception
+
+        path = inception.weights(weights)
+        digest = file_sha256(path)
+        found = identity({"kind": INCEPTION, "version": KINDS[INCEPTION].version, "weights": digest})
+        return ModelSpec(INCEPTION, track, INCEPTION, str(path.resolve()), found, frozenset(), digest)
+    if weights is not None:
+        raise UserError(f"weights go with extractor {INCEPTION!r}, not with {name!r}")
+    if name in KINDS:
+        exact = identity({"kind": name, "version": KINDS[name].version, "track": description.id})
+        return ModelSpec(name, track, name, None, exact, frozenset())
+    return resolve(str(extractors.recipe_path(name)), track=track)
+
+
 def defended(spec: ModelSpec, defence: Defence) -> ModelSpec:
     """The spec of a model behind a defence: another model, with a fingerprint of its own.
 
@@ -134,6 +163,10 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
         model = spec.module
     elif _is_code(spec.reference):
         model = foreign.build(spec.reference, weights)
+    elif spec.reference == INCEPTION:
+        assert weights is not None
+        model = _call(KINDS[INCEPTION].builder, weights)
+        weights = None  # they are in
     elif weights is None:
         model = _call(KINDS[spec.reference].builder, track)
     else:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import seeding
-from jembench.data.sets import Grid, ImageSet, Severities, Source, Track
+from jembench.data.sets import ASKED, CHAINS, Grid, ImageSet, Severities, Source, Track, chains
 from jembench.types import UserError
 
 SPLITS = {"train": 1077, "validation": 180, "test": 360, "ood-base": 180}
@@ -95,6 +95,9 @@ TRACK = Track(
             "acb037e65692a1271b17390945ada21d9e54a736391ab900767a1052a4368c35",
             about="uniform integers 0..16",
         ),
+        Source(
+            "chains", "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED
+        ),
     ),
     threats=(
         Grid("linf", (0.05, 0.1, 0.2, 0.3, 0.4), 0.1),
@@ -124,6 +127,8 @@ Labels = NDArray[np.int64]
 
 def build(name: str) -> ImageSet:
     """The image set ``name`` of the track, unchecked."""
+    if name == CHAINS:
+        return chains(TRACK)
     if name in SPLITS:
         images, labels = split(name)
     elif name == "textures":

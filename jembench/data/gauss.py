@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import seeding
-from jembench.data.sets import Grid, ImageSet, Severities, Source, Track
+from jembench.data.sets import ASKED, CHAINS, Grid, ImageSet, Severities, Source, Track, chains
 
 SIGMA = 0.05
 SEPARATION = 3.0  # delta: distance of a class mean from the centre, in sigma
@@ -75,6 +75,9 @@ TRACK = Track(
             "bef5d80d7eda95bcaca02fcdf5f9fe4805aab11f0a3bf3e1fd12129851186d74",
             about="standard deviation times 1.15",
         ),
+        Source(
+            "chains", "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED
+        ),
     ),
     threats=(
         Grid("linf", (0.005, 0.01, 0.02), 0.01),
@@ -109,6 +112,8 @@ def means() -> NDArray[np.float64]:
 
 def build(name: str) -> ImageSet:
     """The image set ``name`` of the track, unchecked."""
+    if name == CHAINS:
+        return chains(TRACK)
     source = TRACK.source(name)
     labels = seeding.integers("gauss-v1", DRAW, name, "labels", count=source.n, high=TRACK.classes)
     centre: NDArray[np.float64] = means()[labels]

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from jembench.attacks.threat import Norm
 
-Role = Literal["train", "validation", "ood-base", "test", "ood"]
+Role = Literal["train", "validation", "ood-base", "test", "ood", "chains"]
+
+CHAINS = "chains"  # the source whose rows are sampling chains, not images
+ASKED = "sampling chains, asked for the classes in turn"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Source:
 
     Attributes:
         name: identifier, unique in the track.
-        role: what it is for; only ``test`` and ``ood`` may appear in a published number.
+        role: what it is for; only ``test``, ``ood`` and ``chains`` may appear in a published number.
         n: number of images.
         sha256: hash of its images and labels (:func:`jembench.identity.array_sha256`).
         base: name of the source its images are made from, if any; sets with the same base are not independent.
@@ -132,3 +135,10 @@ class ImageSet:
     def pixels(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Images ``start:stop`` as float32 in [0, 1]: k / (levels - 1)."""
         return self.images[start:stop].astype(np.float32) / np.float32(self.levels - 1)
+
+
+def chains(track: Track) -> ImageSet:
+    """The source of a track whose rows are sampling chains: no images, and the classes that they are asked for in turn."""
+    n = track.source(CHAINS).n
+    blank: NDArray[np.unsignedinteger] = np.broadcast_to(np.zeros(1, dtype=np.uint8), (n, *track.shape))
+    return ImageSet(blank, np.arange(n, dtype=np.int64) % track.classes, track.levels)

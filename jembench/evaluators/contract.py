@@ -97,11 +97,19 @@ class Need:
 
 @dataclass(frozen=True)
 class RecordBatch:
-    """Stored records of one chunk: ``index``, ``label`` and the columns of the measurement."""
+    """Stored records of one chunk: ``index``, ``label`` and the columns of the measurement.
+
+    Attributes:
+        measurement: whose they are.
+        source: of which images.
+        columns: name -> ``(B,)`` or ``(B, K)``.
+        need: that they were computed for: it tells apart records of one measurement that build on different others.
+    """
 
     measurement: Measurement
     source: str
     columns: Columns
+    need: Need | None = None
 
 
 @dataclass(frozen=True)
@@ -215,12 +223,22 @@ def gather(batches: Iterable[RecordBatch], *columns: str) -> dict[str, dict[str,
     return found
 
 
+def by_need(batches: Iterable[RecordBatch]) -> dict[Need, dict[str, NDArray[Any]]]:
+    """All columns of every need, concatenated over chunks in the order of the records."""
+    parts: dict[Need, list[Columns]] = {}
+    for batch in batches:
+        assert batch.need is not None  # the engine says which
+        parts.setdefault(batch.need, []).append(batch.columns)
+    return {need: _concatenated(chunks) for need, chunks in parts.items()}
+
+
 def joined(batches: Iterable[RecordBatch]) -> dict[tuple[Measurement, str], dict[str, NDArray[Any]]]:
     """All columns by measurement and source, concatenated over chunks in the order of the records."""
     parts: dict[tuple[Measurement, str], list[Columns]] = {}
     for batch in batches:
         parts.setdefault((batch.measurement, batch.source), []).append(batch.columns)
-    return {
-        key: {name: np.concatenate([part[name] for part in chunks]) for name in chunks[0]}
-        for key, chunks in parts.items()
-    }
+    return {key: _concatenated(chunks) for key, chunks in parts.items()}
+
+
+def _concatenated(chunks: list[Columns]) -> dict[str, NDArray[Any]]:
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

@@ -13,6 +13,7 @@ from jembench.types import Capability
 CLASSIFIER: frozenset[Capability] = frozenset({"classifier"})
 DENSITY: frozenset[Capability] = frozenset({"density"})
 SAMPLER: frozenset[Capability] = frozenset({"sampler"})
+CHAIN: frozenset[Capability] = frozenset({"sampler", "chain"})
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,17 @@ class Network:
 
 KINDS = {
     "softmax": Kind("jembench.models.softmax:from_recipe", 1, CLASSIFIER | DENSITY),
-    "jem": Kind("jembench.models.jem:from_recipe", 2, CLASSIFIER | DENSITY | SAMPLER, chains=True),
-    "igebm": Kind("jembench.models.igebm:from_recipe", 1, CLASSIFIER | DENSITY | SAMPLER, "energy", chains=True),
+    "jem": Kind("jembench.models.jem:from_recipe", 2, CLASSIFIER | DENSITY | CHAIN, chains=True),
+    "igebm": Kind("jembench.models.igebm:from_recipe", 1, CLASSIFIER | DENSITY | CHAIN, "energy", chains=True),
     "glow": Kind("jembench.models.glow:from_recipe", 1, DENSITY | SAMPLER, "flow", normalized=True),
     "glow-cond": Kind(
         "jembench.models.glow:conditional_from_recipe", 1, CLASSIFIER | DENSITY | SAMPLER, "flow", normalized=True
     ),
     "oracle": Kind("jembench.models.oracle:for_track", 1, CLASSIFIER | DENSITY | SAMPLER, "exact", normalized=True),
+    "uniform": Kind("jembench.models.reference:uniform", 1, SAMPLER, "exact"),
+    "class-gaussians": Kind("jembench.models.reference:class_gaussians", 1, SAMPLER, "exact"),
+    "pixels": Kind("jembench.models.oracle:pixels", 1, frozenset(), "exact"),
+    "inception-v3": Kind("jembench.models.inception:load", 1, frozenset(), "exact"),
 }
 
 NETWORKS = {

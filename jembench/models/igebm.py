@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Generator, Tensor
 
+from jembench import sgld
 from jembench.models import chains as chains_of
 from jembench.models.chains import Chains
 from jembench.models.softmax import Softmax
@@ -51,6 +52,7 @@ class IGEBM(Softmax):
         std: divides them.
     """
 
+    conditional = True
     network: ResidualEBM
     bias: Tensor
 
@@ -96,6 +98,27 @@ class IGEBM(Softmax):
         return self.sampler.sample(
             self, n, generator=generator, labels=labels, start=start, steps=steps, conditional=True
         )
+
+    @property
+    def chain(self) -> sgld.SGLD:
+        """The chain of its training."""
+        return self.sampler.settings
+
+    def advance(
+        self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: sgld.SGLD | None = None
+    ) -> Tensor:
+        """Chains on log p(x|y) of ``labels (n,)`` from ``x (n, C, H, W)``; not clamped.
+
+        Raises:
+            ValueError: without labels: energies of different classes have different constants.
+        """
+        if labels is None:
+            raise ValueError("chains on log p(x|y) need the labels y")
+        return self.sampler.climb(self, x, labels, settings=settings or self.chain, generator=generator)
+
+    def persistent(self) -> tuple[Tensor, Tensor]:
+        """The persistent chains of the training ``(N, C, H, W)`` as they lie, and their classes ``(N,)``."""
+        return self.sampler.chains, self.sampler.labels
 
 
 def fitted_bias(scores: Tensor, labels: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Generator, Tensor, nn
 
+from jembench import sgld
 from jembench.models import chains as chains_of
 from jembench.models.chains import Chains
 from jembench.models.softmax import Softmax, full
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class JEM(Softmax):
-    """A classifier trained with its density; also a :class:`~jembench.types.Sampler`.
+    """A classifier trained with its density; also a :class:`~jembench.types.Sampler`, by chains.
 
     Args:
         network: maps normalised images to logits; one with ``stem`` and ``trunk`` can be sampled proximally.
@@ -36,6 +37,8 @@ class JEM(Softmax):
         mean: subtracted from the pixels.
         std: divides them.
     """
+
+    conditional = False
 
     def __init__(
         self,
@@ -71,6 +74,21 @@ class JEM(Softmax):
     ) -> Tensor:
         """Images ``(n, C, H, W)`` at the ends of SGLD chains, see :meth:`jembench.models.chains.Chains.sample`."""
         return self.sampler.sample(self, n, generator=generator, labels=labels, start=start, steps=steps)
+
+    @property
+    def chain(self) -> sgld.SGLD:
+        """The chain of its training."""
+        return self.sampler.settings
+
+    def advance(
+        self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: sgld.SGLD | None = None
+    ) -> Tensor:
+        """Chains on log p(x), or on log p(x|y) of ``labels (n,)``, from ``x (n, C, H, W)``; not clamped."""
+        return self.sampler.climb(self, x, labels, settings=settings or self.chain, generator=generator)
+
+    def persistent(self) -> tuple[Tensor, Tensor]:
+        """The persistent chains of the training ``(N, C, H, W)`` as they lie, and their classes ``(N,)``."""
+        return self.sampler.chains, self.sampler.labels
 
 
 def from_recipe(recipe: Recipe, track: Track) -> JEM:

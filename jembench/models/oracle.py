@@ -69,6 +69,27 @@ class Oracle(nn.Module):
         return x.reshape(n, *self.shape).clamp(0, 1)
 
 
+class Pixels(nn.Module):
+    """The feature extractor of the ``gauss`` track: x itself, and the classes of the mixture.
+
+    Args:
+        oracle: of the classes.
+    """
+
+    def __init__(self, oracle: Oracle) -> None:
+        super().__init__()
+        self.oracle = oracle
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The pixels ``(B, D)`` and log p(x, y) ``(B, K)``."""
+        return x.flatten(1), self.oracle.logits(x)
+
+
+def pixels(track: Track) -> Pixels:
+    """The extractor."""
+    return Pixels(for_track(track))
+
+
 def for_track(track: Track) -> Oracle:
     """The oracle of the ``gauss`` track."""
     from jembench.data import gauss

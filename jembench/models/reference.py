@@ -1,0 +1,61 @@
+r"""Reference samplers: what a generator has to beat, without a network.
+
+- ``uniform``: noise :math:`x \sim U(0, 1)^D`, where the chains of a JEM start;
+- ``class-gaussians``: :math:`x \sim N(\mu_y, \Sigma_y)` of the training images of class y, clamped to [0, 1]: where those of
+  JEM++ start (:class:`jembench.starts.ClassGaussians`). On small images it is a strong generator: a chain that starts
+  there and ends farther away has learned nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor, nn
+
+from jembench import starts
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+    from jembench.types import Start
+
+
+class Reference(nn.Module):
+    """A :class:`~jembench.types.Sampler` that draws the start of a chain and leaves it there.
+
+    Args:
+        origin: where.
+    """
+
+    def __init__(self, origin: starts.Start) -> None:
+        super().__init__()
+        self.origin = origin
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        labels: Tensor | None = None,
+        start: Start = "fresh",
+        steps: int | None = None,
+    ) -> Tensor:
+        """``n`` independent draws in [0, 1], of the classes ``labels (n,)`` or of random ones; there is no chain."""
+        if labels is None:
+            labels = torch.randint(self.origin.classes, (n,), generator=generator)
+        return self.origin(labels.cpu(), generator)
+
+
+def uniform(track: Track) -> Reference:
+    """Noise."""
+    return Reference(starts.Uniform(shape=track.shape, classes=track.classes))
+
+
+def class_gaussians(track: Track) -> Reference:
+    """The Gaussians of the track's training images."""
+    from jembench import data
+
+    train = data.load(track.name, "train")
+    origin = starts.ClassGaussians(shape=track.shape, classes=track.classes)
+    origin.fit(torch.from_numpy(train.pixels()), torch.from_numpy(train.labels))
+    return Reference(origin)
