@@ -95,9 +95,7 @@ TRACK = Track(
             "acb037e65692a1271b17390945ada21d9e54a736391ab900767a1052a4368c35",
             about="uniform integers 0..16",
         ),
-        Source(
-            "chains", "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED
-        ),
+        Source(CHAINS, "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED),
     ),
     threats=(
         Grid("linf", (0.05, 0.1, 0.2, 0.3, 0.4), 0.1),

@@ -75,9 +75,7 @@ TRACK = Track(
             "bef5d80d7eda95bcaca02fcdf5f9fe4805aab11f0a3bf3e1fd12129851186d74",
             about="standard deviation times 1.15",
         ),
-        Source(
-            "chains", "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED
-        ),
+        Source(CHAINS, "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED),
     ),
     threats=(
         Grid("linf", (0.005, 0.01, 0.02), 0.01),

@@ -138,7 +138,7 @@ class ImageSet:
 
 
 def chains(track: Track) -> ImageSet:
-    """The source of a track whose rows are sampling chains: no images, and the classes that they are asked for in turn."""
+    """The source of a track whose rows are sampling chains: no images, and the classes asked for in turn."""
     n = track.source(CHAINS).n
     blank: NDArray[np.unsignedinteger] = np.broadcast_to(np.zeros(1, dtype=np.uint8), (n, *track.shape))
     return ImageSet(blank, np.arange(n, dtype=np.int64) % track.classes, track.levels)

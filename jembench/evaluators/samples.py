@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Samples:
-    """Columns ``image (B, D)``, clamped to [0, 1]; ``asked (B,)``, the class asked for, -1 for none; ``confidence (B,)``.
+    """Columns ``image (B, D)``, clamped to [0, 1]; ``asked (B,)``, the class asked for or -1; ``confidence (B,)``.
 
-    The confidence is the model's own max p(y|x) of the image, NaN if it is no classifier. Rows beyond the end of a buffer
-    are NaN, and asked for none.
+    The confidence is the model's own max p(y|x) of the image, NaN if it is no classifier. Rows beyond the end of a
+    buffer are NaN, and asked for none.
 
     Attributes:
         start: ``fresh`` or ``buffer``.
@@ -72,6 +72,7 @@ class Samples:
 
         count = len(batch.index)
         steps = 0
+        y: Tensor | None
         if self.start == "buffer":
             x, y = _lying(model, batch)
         elif "chain" in capabilities(model):

@@ -1,8 +1,9 @@
 r"""Measurement ``trajectory``: what happens along a fresh chain, up to twenty times as long as those of the training.
 
 With K the chain's own number of steps, the states at 0, K, 5 K and 20 K steps are kept as images. At the times of
-:func:`times` (eight in the first K steps, then every K) the log density is recorded, and the class that the model itself
-sees. The chains are the ones of :mod:`jembench.evaluators.samples`, never restarted, and clamped only to be looked at.
+:func:`times` (eight in the first K steps, then every K) the log density is recorded, and the class that the model
+itself sees. The chains are those of :mod:`jembench.evaluators.samples`, never restarted, and clamped only to be looked
+at.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def times(steps: int) -> list[int]:
 class Trajectory:
     """Columns ``image_0``, ``image_1``, ``image_5``, ``image_20 (B, D)``, clamped, at 0, K, 5 K, 20 K steps.
 
-    Further ``steps (B,)``, the chain's K; ``log_density (B, T)`` at the T times of :func:`times`, and ``seen (B, T)``, the
-    class with the largest logit, -1 if the model has none. A chain that is not finite any more stays so.
+    Further ``steps (B,)``, the chain's K; ``log_density (B, T)`` at the T times of :func:`times`, and ``seen (B, T)``,
+    the class with the largest logit, -1 if the model has none. A chain that is not finite any more stays so.
     """
 
     name: ClassVar[str] = "trajectory"

@@ -60,7 +60,7 @@ def weights(file: Path | None = None) -> Path:
 
 
 def load(file: Path) -> Any:
-    """The extractor: ``embed(x)`` gives 2,048 features and 1,008 class logits of images ``(B, 1 or 3, H, W)`` in [0, 1].
+    """The extractor: ``embed(x)`` gives 2,048 features and 1,008 logits of images ``(B, 1 or 3, H, W)`` in [0, 1].
 
     Raises:
         UserError: if the file is not a file of tensors for it.
@@ -70,7 +70,7 @@ def load(file: Path) -> Any:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     class Inception(nn.Module):
-        """Images are rounded to 8 bits, as the network's definition has it; grey ones are repeated for three channels."""
+        """Images are rounded to 8 bits, as the network wants them; grey ones are repeated for three channels."""
 
         def __init__(self, network: nn.Module) -> None:
             super().__init__()

@@ -1,9 +1,9 @@
 r"""Reference samplers: what a generator has to beat, without a network.
 
 - ``uniform``: noise :math:`x \sim U(0, 1)^D`, where the chains of a JEM start;
-- ``class-gaussians``: :math:`x \sim N(\mu_y, \Sigma_y)` of the training images of class y, clamped to [0, 1]: where those of
-  JEM++ start (:class:`jembench.starts.ClassGaussians`). On small images it is a strong generator: a chain that starts
-  there and ends farther away has learned nothing.
+- ``class-gaussians``: :math:`x \sim N(\mu_y, \Sigma_y)` of the training images of class y, clamped to [0, 1], where
+  those of JEM++ start (:class:`jembench.starts.ClassGaussians`). On small images it is a strong generator: a chain that
+  starts there and ends farther away has learned nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Reference(nn.Module):
         """``n`` independent draws in [0, 1], of the classes ``labels (n,)`` or of random ones; there is no chain."""
         if labels is None:
             labels = torch.randint(self.origin.classes, (n,), generator=generator)
-        return self.origin(labels.cpu(), generator)
+        x: Tensor = self.origin(labels.cpu(), generator)
+        return x
 
 
 def uniform(track: Track) -> Reference:
