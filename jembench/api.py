@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import data, engine, report, zoo
 from jembench.batteries import Options
+from jembench.data import user
 from jembench.defences import Defence
 from jembench.engine import Outcome
 from jembench.evaluators.contract import Metric
@@ -111,6 +113,7 @@ def evaluate(
     workers: int = 1,
     defence: Defence | None = None,
     options: Options | None = None,
+    ood: Mapping[str, str] | None = None,
 ) -> Result:
     """Measure a model; what was measured before is not measured again.
 
@@ -127,11 +130,12 @@ def evaluate(
         workers: processes that compute chunks; a model object needs 1.
         defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
         options: of the attacks of suites ``robustness`` and ``distance``.
+        ood: further OOD sets, name -> folder of pictures, ``.npz`` file or another origin (:mod:`jembench.data.user`).
 
     Raises:
         UserError: for bad input of any kind.
     """
-    description = data.track(track)
+    description = user.extended(data.track(track), ood or {})
     store = Store.open(Path(output))
     if isinstance(model, str):
         if name is not None:

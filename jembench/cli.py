@@ -110,6 +110,10 @@ def run(
     precision: Annotated[
         Precision, typer.Option("--precision", help="While crafting adversarials; they are verified in fp32.")
     ] = "fp32",
+    ood: Annotated[
+        list[str] | None,
+        typer.Option("--ood", help="A further OOD set, name=PATH: a folder of pictures, .npz, .npy; repeat."),
+    ] = None,
     save_adversarials: Annotated[
         Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
     ] = None,
@@ -118,11 +122,12 @@ def run(
     """Measure models and print a table per suite; what was measured before is not measured again."""
     from jembench import data, engine, gallery, report, zoo
     from jembench.batteries import Options
+    from jembench.data import user
     from jembench.plan import plan
     from jembench.store import Store
 
     started = time.perf_counter()
-    description = data.track(track)
+    description = user.extended(data.track(track), _sets(ood or []))
     store = Store.open(output)
     if weights is not None and len(model) > 1:
         raise UserError("--weights goes with one --model")
@@ -479,6 +484,19 @@ def _defended(spec: ModelSpec, refine: str | None, smooth: float | None, votes: 
     if smooth is not None:
         found.append(Defence.smoothing(smooth) if votes is None else Defence(steps=0, sigma=smooth, votes=votes))
     return [zoo.defended(spec, defence) for defence in found]
+
+
+def _sets(words: list[str]) -> dict[str, str]:
+    """OOD sets ``name=PATH`` of a user."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, origin = word.partition("=")
+        if not equals or not origin:
+            raise UserError(f"--ood takes name=PATH, not {word!r}")
+        if name in found:
+            raise UserError(f"--ood names {name!r} twice")
+        found[name] = origin
+    return found
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

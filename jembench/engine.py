@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from jembench import data, executors, provenance, seeding, usercode, zoo
 from jembench.evaluators.contract import Need, RecordBatch, describe, gather
-from jembench.identity import sha256
+from jembench.identity import array_sha256, sha256
 from jembench.numerics import reproducible
 from jembench.plan import Job, Plan
 from jembench.results import (
@@ -114,8 +114,13 @@ class Bench:
         """Have the model, the images and the environment of a job at hand."""
         if self._model[0] != (job.model, job.device):
             self._model = ((job.model, job.device), zoo.load(job.model, device=job.device))
-        if self._images[0] != (job.model.track, job.source):
-            self._images = ((job.model.track, job.source), data.load(job.model.track, job.source))
+        if self._images[0] != (job.model.track, job.source, job.data):
+            images = data.load(job.model.track, job.source, origin=job.origin)
+            if job.origin and array_sha256(images.images, images.labels) != job.data:
+                raise UserError(
+                    f"{job.origin}: the images of {job.source!r} have changed since they were planned for"
+                )
+            self._images = ((job.model.track, job.source, job.data), images)
         if self._environment[0] != job.device:
             self._environment = (job.device, provenance.environment(job.device).model_dump(mode="json"))
 

@@ -37,6 +37,7 @@ class Job:
         index: number of the chunk in its source.
         seed: of the run.
         device: a torch device.
+        origin: where a user's own image set is read from.
         given: keys of the chunks of the same examples that the measurement builds on; None where there is none.
         whole: keys of all chunks of other records that it reads.
     """
@@ -51,6 +52,7 @@ class Job:
     index: int
     seed: int
     device: str
+    origin: str = ""
     given: tuple[str | None, ...] = ()
     whole: tuple[tuple[str, ...], ...] = ()
 
@@ -199,6 +201,7 @@ class _Planner:
                     index,
                     self._seed,
                     self._device,
+                    source.origin,
                     tuple(jobs[index].key if index < len(jobs) else None for jobs in given),
                     whole,
                 )

@@ -32,6 +32,7 @@ class Source:
         sha256: hash of its images and labels (:func:`jembench.identity.array_sha256`).
         base: name of the source its images are made from, if any; sets with the same base are not independent.
         about: one line of explanation.
+        origin: where a user's own set is read from (:mod:`jembench.data.user`); empty for those of the track.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     sha256: str
     base: str | None = None
     about: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)

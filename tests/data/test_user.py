@@ -1,0 +1,118 @@
+"""A user's own OOD sets: every form gives the same images; what cannot be one is refused in a line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import jembench
+from jembench import data
+from jembench.data import user
+from jembench.types import UserError
+
+TRACK = data.track("digits")
+
+
+@pytest.fixture
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, size=(30, 8, 8)).astype(np.uint8)
+
+
+def saved(folder: Path, images: NDArray[np.uint8]) -> Path:
+    folder.mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03}.png")
+    return folder
+
+
+def test_a_folder_an_npz_and_an_npy_of_the_same_images_are_the_same_set(
+    tmp_path: Path, images: NDArray[np.uint8]
+) -> None:
+    np.savez(tmp_path / "mine.npz", images=images)
+    np.save(tmp_path / "mine.npy", images[:, None])
+    origins = [saved(tmp_path / "folder", images), tmp_path / "mine.npz", tmp_path / "mine.npy"]
+    sources = [user.source("mine", str(origin), TRACK) for origin in origins]
+    assert len({source.sha256 for source in sources}) == 1
+    assert (sources[0].n, sources[0].role) == (30, "ood")
+    loaded = user.load("mine", str(origins[0]), TRACK)
+    assert sorted(map(bytes, loaded.images)) == sorted(map(bytes, images[:, None]))
+    assert not np.array_equal(loaded.images, images[:, None])  # in a shuffled order of their own
+    assert loaded.levels == 256
+
+
+def test_other_sizes_and_colours_are_fitted(tmp_path: Path) -> None:
+    red = np.zeros((2, 40, 20, 3), np.uint8)
+    red[..., 0] = 255
+    np.savez(tmp_path / "red.npz", x=red)
+    loaded = user.load("red", str(tmp_path / "red.npz"), TRACK)
+    assert loaded.images.shape == (2, 1, 8, 8)
+    assert (loaded.images == 76).all()  # .299 of 255: the luma of red
+
+
+def test_a_data_set_of_torchvision() -> None:
+    source = user.source("fake", "torchvision:FakeData", TRACK)
+    assert source.n == 1000
+    assert user.source("fake", "torchvision:FakeData", TRACK).sha256 == source.sha256
+
+
+def test_an_evaluation_has_its_numbers_and_survives_workers(tmp_path: Path, images: NDArray[np.uint8]) -> None:
+    np.savez(tmp_path / "mine.npz", images=images)
+    for workers in (1, 2):
+        found = jembench.evaluate(
+            "jem", "ood", ood={"mine": str(tmp_path / "mine.npz")}, limit=20, output=tmp_path / "o", workers=workers
+        )
+        assert found.metrics["mine/log_px/auroc"].value == 1.0  # uniform noise
+        assert found.metrics["mine/log_px/auroc"].n == {"test": 20, "mine": 20}
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "says"),
+    [
+        ("test", "x.npz", "has that name already"),
+        ("a/b", "x.npz", "a name is made of letters"),
+        ("mine", "absent", "no folder, no file and no entry point"),
+        ("mine", "absent.npz", "cannot be read"),
+        ("mine", "torchvision:Nothing", "unknown torchvision data set"),
+        ("mine", "torchvision:FashionMNIST:absent", "cannot be read from"),
+    ],
+)
+def test_what_cannot_be_a_set(name: str, origin: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        user.source(name, origin, TRACK)
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((3, 8, 8)), "needs integers 0..255, not float64"),
+        (np.full((3, 8, 8), 300), "not 300..300"),
+        (np.zeros((3, 8), np.uint8), r"images are \(N, H, W\)"),
+        (np.zeros((0, 8, 8), np.uint8), "holds no images"),
+    ],
+)
+def test_arrays_that_are_no_images(tmp_path: Path, array: NDArray[np.generic], says: str) -> None:
+    np.savez(tmp_path / "a.npz", images=array)
+    with pytest.raises(UserError, match=says):
+        user.source("mine", str(tmp_path / "a.npz"), TRACK)
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(UserError, match="cannot be read"):
+        user.source("mine", str(tmp_path / "a.npz"), TRACK)
+
+
+def test_a_folder_without_pictures_and_one_that_lies(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no images"):
+        user.source("mine", str(tmp_path), TRACK)
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"a\.png is no picture"):
+        user.source("mine", str(tmp_path), TRACK)
+
+
+def test_two_arrays_without_a_known_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", left=np.zeros((1, 8, 8), np.uint8), right=np.zeros((1, 8, 8), np.uint8))
+    with pytest.raises(UserError, match="call the images 'images'"):
+        user.source("mine", str(tmp_path / "a.npz"), TRACK)
