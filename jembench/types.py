@@ -1,7 +1,7 @@
 """The contract: what a model can do, and how jembench says that something is wrong.
 
 K logits f(x) define ``log p(x, y) = f(x)[y] - log Z``, hence ``log p(x) = logsumexp_y f(x)[y] - log Z`` and
-``p(y|x) = softmax f(x)`` (Grathwohl et al., ICLR 2020, section 3). Three protocols by capability decide which
+``p(y|x) = softmax f(x)`` (Grathwohl et al., ICLR 2020, section 3). Four protocols by capability decide which
 measurements can run; a model that lacks one gets an empty cell with its reason, not a crash.
 
 All images are float tensors ``(B, C, H, W)`` in [0, 1]; normalisation lives inside the model.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
-Capability = Literal["classifier", "density", "sampler"]
+Capability = Literal["classifier", "density", "sampler", "features"]
 Start = Literal["fresh", "buffer"]
 Precision = Literal["fp32", "bf16"]
 
@@ -81,6 +81,20 @@ class Sampler(Protocol):
         ...
 
 
+@runtime_checkable
+class Featured(Protocol):
+    """A classifier whose logits are a linear layer on features: ``logits(x) = readout(penultimate(x))``."""
+
+    @property
+    def readout(self) -> Any:
+        """The ``torch.nn.Linear`` from F features to K logits; None if this object shows none."""
+        ...
+
+    def penultimate(self, x: Tensor) -> Tensor:
+        """What enters it: features ``(B, F)`` of images ``(B, C, H, W)`` in [0, 1]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """The examples of one chunk.
@@ -113,4 +127,6 @@ def capabilities(model: object) -> frozenset[Capability]:
         found.add("density")
     if callable(getattr(kind, "sample", None)):
         found.add("sampler")
+    if callable(getattr(kind, "penultimate", None)) and getattr(model, "readout", None) is not None:
+        found.add("features")
     return frozenset(found)

@@ -29,6 +29,7 @@ class Source:
         sha256: hash of its images and labels (:func:`jembench.identity.array_sha256`).
         base: name of the source its images are made from, if any; sets with the same base are not independent.
         about: one line of explanation.
+        near: of an OOD set, whether its images are close to those of the track, so that it is hard to tell.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Source:
     sha256: str
     base: str | None = None
     about: str = ""
+    near: bool = False
 
 
 @dataclass(frozen=True)
