@@ -146,12 +146,11 @@ def _examples(folder: Path) -> dict[str, Columns]:
 
 def _losses(one: _Side, other: _Side) -> Iterator[_Test]:
     """Accuracy, NLL and Brier of the test split."""
-    correct = [_correct(side) for side in (one, other)]
-    if correct[0] is not None and correct[1] is not None:
-        reference, found = correct
-        p = paired.two_sided(int((found & ~reference).sum()), int((reference & ~found).sum()))
-        estimate = paired.difference(found, reference)
-        yield _test(one, other, ["accuracy"], "test/accuracy", Kind("accuracy", "higher"), estimate, p, len(found))
+    before, after = _correct(one), _correct(other)
+    if before is not None and after is not None:
+        p = paired.two_sided(int((after & ~before).sum()), int((before & ~after).sum()))
+        estimate = paired.difference(after, before)
+        yield _test(one, other, ["accuracy"], "test/accuracy", Kind("accuracy", "higher"), estimate, p, len(after))
     for name, title in LOSSES.items():
         reference, found = (side.column("test", name) for side in (one, other))
         if reference is not None and found is not None:
@@ -185,15 +184,16 @@ def _aurocs(one: _Side, other: _Side, track: Track) -> Iterator[_Test]:
 
 def _auroc(one: _Side, other: _Side, name: str, sources: Sequence[Source], score: str) -> Iterator[_Test]:
     """One score on one set, or its mean over several; nothing if one side lacks it."""
-    positives = [side.column("test", score) for side in (one, other)]
-    negatives = [[side.column(source.name, score) for side in (one, other)] for source in sources]
-    if any(column is None for columns in (positives, *negatives) for column in columns):
+    reference, found = one.column("test", score), other.column("test", score)
+    if reference is None or found is None:
         return
-    reference, found = positives
-    assert reference is not None
-    assert found is not None
-    pairs = [(new, old, source.base) for (old, new), source in zip(negatives, sources, strict=True)]
-    estimate, p = paired_auroc.mean_auroc_difference(pairs, found, reference)  # type: ignore[arg-type]
+    pairs = []
+    for source in sources:
+        old, new = one.column(source.name, score), other.column(source.name, score)
+        if old is None or new is None:
+            return
+        pairs.append((new, old, source.base))
+    estimate, p = paired_auroc.mean_auroc_difference(pairs, found, reference)
     titles = {item.name: item.title for item in SCORES}
     words, kind = [name, titles.get(score, score)], Kind("auroc", "higher")
     yield _test(one, other, words, f"{name}/{score}/auroc", kind, estimate, p, len(found))
