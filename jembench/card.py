@@ -13,7 +13,7 @@ from jembench import baselines, report
 from jembench.history import HISTORY, History, read_history
 from jembench.recipes import Recipe, read_recipe
 from jembench.results import ResultDocument, read_result
-from jembench.scores import SCORES
+from jembench.scores import PAPER, SCORES
 from jembench.seeds import Seeds, combined, read_seeds
 from jembench.types import UserError
 
@@ -34,7 +34,7 @@ VALUES = {
     "accuracy": "accuracy",
     "nll": "NLL",
     "ece": "ECE",
-    **{f"auroc_{score.name}": f"AUROC {score.title}" for score in SCORES},
+    **{f"auroc_{score.name}": f"AUROC {score.title}" for score in PAPER},
     "log_px": "log p(x)",
 }
 

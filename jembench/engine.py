@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from jembench import data, executors, provenance, seeding, usercode, zoo
-from jembench.evaluators.contract import Need, RecordBatch, describe, gather
+from jembench.evaluators.contract import Need, RecordBatch, describe, scalars
 from jembench.identity import array_sha256, sha256
 from jembench.numerics import reproducible
 from jembench.plan import Job, Plan
@@ -117,9 +117,7 @@ class Bench:
         if self._images[0] != (job.model.track, job.source, job.data):
             images = data.load(job.model.track, job.source, origin=job.origin)
             if job.origin and array_sha256(images.images, images.labels) != job.data:
-                raise UserError(
-                    f"{job.origin}: the images of {job.source!r} have changed since they were planned for"
-                )
+                raise UserError(f"{job.origin}: the images of {job.source!r} have changed since they were planned for")
             self._images = ((job.model.track, job.source, job.data), images)
         if self._environment[0] != job.device:
             self._environment = (job.device, provenance.environment(job.device).model_dump(mode="json"))
@@ -287,8 +285,7 @@ def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
     found: dict[str, dict[str, NDArray[Any]]] = {source: {} for source in lengths}
     for evaluator in plan.evaluators:
         needed = batches(plan, store, evaluator.needs(plan.track))
-        scored = (RecordBatch(batch.measurement, batch.source, evaluator.scalars(batch)) for batch in needed)
-        for source, columns in gather(scored, *evaluator.columns).items():
+        for source, columns in scalars(evaluator, needed).items():
             found[source].update(columns)
     table: dict[str, NDArray[Any]] = {
         "source": np.array([source for source, n in lengths.items() for _ in range(n)], dtype=str),

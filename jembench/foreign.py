@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jembench import seeding, usercode
 from jembench.identity import array_sha256, identity
 from jembench.numerics import reproducible
@@ -45,14 +47,17 @@ def behind_contract(made: Any, name: str) -> Any:
 
     found = capabilities(made)
     if isinstance(made, nn.Module) and not found & {"classifier", "density"}:
-        return Softmax(made)
+        return Softmax(made, tapped=True)
     if found:
         return made
     raise UserError(f"model {name!r} is a {type(made).__name__}, neither a torch.nn.Module nor a model with logits(x)")
 
 
 def abilities(model: Any, track: Track) -> frozenset[Capability]:
-    """The capabilities of a model, less a density that has no gradient at the images (under ``no_grad``, say)."""
+    """The capabilities of a model that hold on four images.
+
+    Not a density that has no gradient there (under ``no_grad``, say), nor features whose readout is not the logits.
+    """
     from jembench.evaluators.input_gradient import InputGradient
 
     found = capabilities(model)
@@ -61,8 +66,29 @@ def abilities(model: Any, track: Track) -> frozenset[Capability]:
             with seeding.forked("abilities"):
                 InputGradient().columns(model, _batch(track), seeding.generator("abilities"))
         except UserError:
-            return found - {"density"}
+            found -= {"density"}
+    if "features" in found and not _read_out(model, _batch(track)):
+        found -= {"features"}
     return found
+
+
+def _read_out(model: Any, batch: Batch) -> bool:
+    """Whether the logits of a deterministic classifier are its readout of its features."""
+    import torch
+
+    from jembench.evaluators.features import Features
+    from jembench.evaluators.logits import Logits
+
+    if "classifier" not in capabilities(model) or getattr(model, "stochastic", False):
+        return False
+    with reproducible(), seeding.forked("abilities"), torch.no_grad():
+        try:
+            features = Features().columns(model, batch, seeding.generator("abilities"))["features"]
+            read = model.readout(torch.from_numpy(features).to(model.readout.weight.dtype)).float().cpu().numpy()
+        except (UserError, ValueError, RuntimeError):  # nothing enters that layer, or not features of its size
+            return False
+        logits = Logits().columns(model, batch, seeding.generator("abilities"))["logits"]
+    return read.shape == logits.shape and np.allclose(read, logits, rtol=1e-4, atol=1e-4)
 
 
 def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:

@@ -167,7 +167,7 @@ class _Rate:
 
 def _rows(recent: Sequence[Progress], epoch: Epoch | None) -> list[tuple[str, str]]:
     """What there is to know, as (of what, numbers): training signals are means over the recent iterations."""
-    from jembench.scores import SCORES
+    from jembench.scores import PAPER
 
     last = recent[-1]
     signals = [progress.signals for progress in recent]
@@ -190,7 +190,7 @@ def _rows(recent: Sequence[Progress], epoch: Epoch | None) -> list[tuple[str, st
             ("log p(x)", "+.2f", values.get("log_px", [])),
         )
         rows.append((f"validation at {epoch.iteration}", _numbers(*shown)))
-        rows.append(("AUROC", _numbers(*((s.title, ".3f", values.get(f"auroc_{s.name}", [])) for s in SCORES))))
+        rows.append(("AUROC", _numbers(*((s.title, ".3f", values.get(f"auroc_{s.name}", [])) for s in PAPER))))
     rollbacks = f"{last.rollbacks} rollback{'' if last.rollbacks == 1 else 's'}"
     sampling = f"  {last.sampling:.0%} of the time in SGLD" if last.sampling > 0 else ""
     rows.append(("run", rollbacks + sampling))

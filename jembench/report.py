@@ -24,6 +24,7 @@ BANDS = "‹low–high›: where 95 % of perfectly calibrated models fall, not a
 DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is near it"
 PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE"}
 PLAIN = {"ece15": "ECE-15", "ece20": "ECE-20", "adaptive_ece15": "adaptive", "classwise_ece15": "classwise"}
+MEANS = ("near", "far", "mean")  # over OOD sets
 OOD = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
 
 
@@ -152,9 +153,9 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
     rows: list[list[Cell]] = []
     for source in sets:
         sizes = " + ".join(str(size) for size in get(document, f"{source}/max_py/auroc").n.values())
-        labels = [source, "" if source == "mean" else sizes]
+        labels = [source, "" if source in MEANS else sizes]
         for place, score in enumerate(SCORES):
-            names = ["auroc"] if source == "mean" else list(OOD)
+            names = ["auroc"] if source in MEANS else list(OOD)
             found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in names]
             found += [""] * (len(OOD) - len(found))
             rows.append([labels[place] if place < len(labels) else "", score.title, *found])

@@ -231,7 +231,7 @@ def over_seeds(metric: Metric, runs: Sequence[Numbers]) -> Metric:
         low, high = low if low is None else max(low, 0.0), high if high is None else min(high, 1.0)
     if method != BAND and (low, high) != (None, None):
         method = f"{method}, {count} training seeds"
-    return replace(metric, value=fmean(values), low=low, high=high, method=method)
+    return replace(metric, value=fmean(values), low=low, high=high, method=method, p=None)  # p is of one training
 
 
 def student(freedom: int) -> float:

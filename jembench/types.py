@@ -1,7 +1,7 @@
 """The contract: what a model can do, and how jembench says that something is wrong.
 
 K logits f(x) define ``log p(x, y) = f(x)[y] - log Z``, hence ``log p(x) = logsumexp_y f(x)[y] - log Z`` and
-``p(y|x) = softmax f(x)`` (Grathwohl et al., ICLR 2020, section 3). Three protocols by capability decide which
+``p(y|x) = softmax f(x)`` (Grathwohl et al., ICLR 2020, section 3). Five protocols by capability decide which
 measurements can run; a model that lacks one gets an empty cell with its reason, not a crash.
 
 All images are float tensors ``(B, C, H, W)`` in [0, 1]; normalisation lives inside the model.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from jembench.sgld import SGLD
 
-Capability = Literal["classifier", "density", "sampler", "chain"]
+Capability = Literal["classifier", "density", "sampler", "chain", "features"]
 Start = Literal["fresh", "buffer"]
 Precision = Literal["fp32", "bf16"]
 
@@ -109,6 +109,20 @@ class Chained(Protocol):
         ...
 
 
+@runtime_checkable
+class Featured(Protocol):
+    """A classifier whose logits are a linear layer on features: ``logits(x) = readout(penultimate(x))``."""
+
+    @property
+    def readout(self) -> Any:
+        """The ``torch.nn.Linear`` from F features to K logits; None if this object shows none."""
+        ...
+
+    def penultimate(self, x: Tensor) -> Tensor:
+        """What enters it: features ``(B, F)`` of images ``(B, C, H, W)`` in [0, 1]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """The examples of one chunk.
@@ -143,4 +157,6 @@ def capabilities(model: object) -> frozenset[Capability]:
         found.add("sampler")
     if callable(getattr(kind, "advance", None)) and callable(getattr(kind, "persistent", None)):
         found.add("chain")
+    if callable(getattr(kind, "penultimate", None)) and getattr(model, "readout", None) is not None:
+        found.add("features")
     return frozenset(found)

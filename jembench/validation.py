@@ -24,7 +24,7 @@ from jembench.metrics.auroc import auroc
 from jembench.metrics.calibration import ece
 from jembench.metrics.classification import brier, confidence, nll, prediction
 from jembench.recipes import SelectionPart
-from jembench.scores import SCORES
+from jembench.scores import PAPER
 from jembench.types import capabilities
 
 BATCH = 500
@@ -68,10 +68,11 @@ class Validation:
             found["nll"] = float(nll(logits, labels).mean())
             found["brier"] = float(brier(logits, labels).mean())
             found["ece"] = ece(confidence(logits), correct)
-        for score in SCORES:
-            if score.column in inside:
+        for score in PAPER:
+            (read,) = score.reads
+            if read.column in inside:
                 found[f"auroc_{score.name}"] = auroc(
-                    score.compute(inside[score.column]), score.compute(outside[score.column])
+                    score.compute(inside[read.column]), score.compute(outside[read.column])
                 )
         if "log_density" in inside:
             found["log_px"] = float(inside["log_density"].mean())

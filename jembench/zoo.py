@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jembench import baselines, data, extractors, foreign, seeding, usercode
 from jembench.defences import Defence, Defended
 from jembench.identity import file_sha256, identity
-from jembench.models import KINDS
+from jembench.models import KINDS, able
 from jembench.numerics import check_device
 from jembench.recipes import Recipe, read_recipe
 from jembench.types import Capability, UserError, capabilities
@@ -95,7 +95,8 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
         reference = str(source)
     if weights is not None:
         name = f"{name}@{_slug(path.stem)}"
-    return ModelSpec(name, track, reference, str(path.resolve()), found, kind.capabilities, digest)
+    possible = able(recipe.model.kind, recipe.model.network)
+    return ModelSpec(name, track, reference, str(path.resolve()), found, possible, digest)
 
 
 def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpec:

@@ -63,6 +63,7 @@ TRACK = Track(
             "55ed141d87f67cccbcc291ec7b8e1404a1ad5f6e9d7323a7febe8a9803020ddc",
             "ood-base",
             "mean of two digits of different classes",
+            near=True,
         ),
         Source(
             "rotated",
@@ -71,6 +72,7 @@ TRACK = Track(
             "2d6ceb35b1e420457ae9536d699d2154efbea72289565f29112680e1a4430a62",
             "ood-base",
             "turned by 90 degrees",
+            near=True,
         ),
         Source(
             "flipped",
@@ -79,6 +81,7 @@ TRACK = Track(
             "27d2947835ac2fb217928afaaad52f64a493228864036813b7baee1458afc830",
             "ood-base",
             "mirrored left-right",
+            near=True,
         ),
         Source(
             "inverted",

@@ -67,6 +67,7 @@ TRACK = Track(
             360,
             "b3bbcf12a5356afd396a213fb2e65205549b16fd61b8c7e15e715d53c405e7ba",
             about="mean moved by 4 sigma",
+            near=True,
         ),
         Source(
             "scaled",
@@ -74,6 +75,7 @@ TRACK = Track(
             360,
             "bef5d80d7eda95bcaca02fcdf5f9fe4805aab11f0a3bf3e1fd12129851186d74",
             about="standard deviation times 1.15",
+            near=True,
         ),
         Source(CHAINS, "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED),
     ),

@@ -33,6 +33,7 @@ class Source:
         base: name of the source its images are made from, if any; sets with the same base are not independent.
         about: one line of explanation.
         origin: where a user's own set is read from (:mod:`jembench.data.user`); empty for those of the track.
+        near: of an OOD set, whether its images are close to those of the track, so that it is hard to tell.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     base: str | None = None
     about: str = ""
     origin: str = ""
+    near: bool = False
 
 
 @dataclass(frozen=True)

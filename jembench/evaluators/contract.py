@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,7 @@ class Metric:
         tolerance: how much worse it may be than a golden value before a gate fails.
         reason: why the value is missing, or what a reader must know of it.
         evaluator: name of the evaluator it is by; the engine fills it in.
+        p: of a difference, the two-sided p-value of there being none.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Metric:
     tolerance: float | None = None
     reason: str | None = None
     evaluator: str = ""
+    p: float | None = None
 
     @property
     def id(self) -> str:
@@ -158,11 +160,13 @@ class Kind:
     better: Direction
     tolerance: float | None = None
 
-    def of(self, estimate: Estimate, *, source: str, n: dict[str, int], variant: str = "") -> Metric:
-        """The metric of an estimate."""
+    def of(
+        self, estimate: Estimate, *, source: str, n: dict[str, int], variant: str = "", p: float | None = None
+    ) -> Metric:
+        """The metric of an estimate, with the p-value of a difference."""
         e = estimate
         return Metric(
-            self.name, source, variant, e.value, e.low, e.high, e.method, n, self.better, tolerance=self.tolerance
+            self.name, source, variant, e.value, e.low, e.high, e.method, n, self.better, tolerance=self.tolerance, p=p
         )
 
     def missing(self, reason: str, *, source: str, variant: str = "") -> Metric:
@@ -197,6 +201,23 @@ class Evaluator(Protocol):
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """The numbers. Records that a model could not give are absent, and their metrics say why."""
         ...
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """An evaluator with scalars that need the records of several measurements, or of another source."""
+
+    def joined(self, batches: Iterable[RecordBatch]) -> dict[str, dict[str, NDArray[Any]]]:
+        """Source -> column -> all per-example scalars, those of ``scalars`` among them, in the order of the records."""
+        ...
+
+
+def scalars(evaluator: Evaluator, batches: Iterable[RecordBatch]) -> dict[str, dict[str, NDArray[Any]]]:
+    """The per-example scalars of an evaluator that are published: source -> column -> array."""
+    if isinstance(evaluator, Joining):
+        return evaluator.joined(batches)
+    scored = (RecordBatch(batch.measurement, batch.source, evaluator.scalars(batch)) for batch in batches)
+    return gather(scored, *evaluator.columns)
 
 
 def gather(batches: Iterable[RecordBatch], *columns: str) -> dict[str, dict[str, NDArray[Any]]]:

@@ -4,22 +4,29 @@ For every OOD set and every score (:mod:`jembench.scores`, larger = more in-dist
 positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 95 % of the test images are accepted),
 ``aupr_in`` and ``aupr_out`` (average precision with the test split, or the OOD set, as positives).
 ``mean/<score>/auroc`` is the mean over the sets; its interval knows that they share the test split and that some
-share their base images.
+share their base images. ``near`` and ``far`` are means over the sets that a track calls near, and over the others.
+
+``auroc_gain`` is the difference of a score's AUROC to that of max p(y|x), which every classifier has, on the same
+images (:mod:`jembench.metrics.paired_auroc`), with its p-value.
+
+A score that needs a number of the training split (``typicality``) gets it from the records of that split alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.evaluators.code_length import CodeLength
 from jembench.evaluators.contract import Kind, Measurement, Metric, Need, RecordBatch, gather
 from jembench.evaluators.input_gradient import InputGradient
 from jembench.evaluators.logits import Logits
-from jembench.metrics import auroc, detection
-from jembench.scores import SCORES, Score
+from jembench.evaluators.refinement import Refinement
+from jembench.metrics import auroc, detection, paired_auroc
+from jembench.scores import BASELINE, SCORES, Score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +37,16 @@ Scored = dict[str, "dict[str, NDArray[Any]]"]
 
 AUROC = Kind("auroc", "higher", 0.005)
 KINDS = (AUROC, Kind("fpr95", "lower", 0.02), Kind("aupr_in", "higher", 0.01), Kind("aupr_out", "higher", 0.01))
+GAIN = Kind("auroc_gain", "higher")
+
+#: What a model lacks that gives no records of a measurement.
+LACKS = {
+    "logits": "logits",
+    "input_gradient": "differentiable log density",
+    "refinement": "differentiable log density",
+    "code_length": "images",
+}
+DIVERGED = "refinement"  # the measurement whose chains may leave the finite numbers
 
 
 @dataclass(frozen=True)
@@ -37,62 +54,133 @@ class Ood:
     """OOD detection by every score, against every OOD set of the track."""
 
     name: ClassVar[str] = "ood"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     columns: ClassVar[tuple[str, ...]] = tuple(score.name for score in SCORES)
 
     def needs(self, track: Track) -> tuple[Need, ...]:
-        """Logits and input gradients of the test split and of every OOD set."""
-        measurements: tuple[Measurement, ...] = (Logits(), InputGradient())
+        """All measurements of the test split and of every OOD set; log densities of the training split."""
+        measurements: tuple[Measurement, ...] = (Logits(), InputGradient(), CodeLength(), Refinement())
         sources = ("test", *(source.name for source in track.ood))
-        return tuple(Need(measurement, source) for source in sources for measurement in measurements)
+        wanted = tuple(Need(measurement, source) for source in sources for measurement in measurements)
+        return (Need(InputGradient(), "train"), *wanted)
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """One column for every score that the batch's measurement carries."""
+        """One column for every score that the batch's measurement carries alone."""
         return {
-            score.name: score.compute(batch.columns[score.column])
+            score.name: score.compute(*(batch.columns[read.column] for read in score.reads))
             for score in SCORES
-            if score.measurement == batch.measurement.name
+            if score.fit is None and {read.measurement for read in score.reads} == {batch.measurement.name}
         }
+
+    def joined(self, batches: Iterable[RecordBatch]) -> Scored:
+        """Every score of every source whose records it needs are there."""
+        found = _by_measurement(list(batches))
+        result: Scored = {source: {} for columns in found.values() for source in columns}
+        for score in SCORES:
+            fitted: tuple[float, ...] = ()
+            if score.fit is not None:
+                training = _columns(found, "train", score)
+                if training is None:
+                    continue
+                fitted = (score.fit(*training),)
+            for source, scores in result.items():
+                columns = _columns(found, source, score)
+                if columns is not None:
+                    scores[score.name] = score.compute(*columns, *fitted)
+        return result
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """Every set and score, then the means."""
-        scored = (RecordBatch(batch.measurement, batch.source, self.scalars(batch)) for batch in batches)
-        found = gather(scored, *(score.name for score in SCORES))
+        found = self.joined(batches)
         result = []
         for source in track.ood:
             for score in SCORES:
-                result += _detection(found, source.name, score)
-        return result + [_mean(found, track.ood, score) for score in SCORES]
+                result += detected(found, source.name, score.name, _problem(found, ("test", source.name), score))
+                if score != BASELINE:
+                    result.append(_gain(found, source.name, (source,), score))
+        for name, sources in groups(track).items():
+            for score in SCORES:
+                names = ("test", *(source.name for source in sources))
+                result.append(mean_auroc(found, name, sources, score.name, _problem(found, names, score)))
+                if score != BASELINE:
+                    result.append(_gain(found, name, sources, score))
+        return result
 
 
-def _detection(found: Scored, source: str, score: Score) -> list[Metric]:
-    """The four metrics of one set and one score."""
-    if reason := _problem(found, ("test", source), score):
-        return [kind.missing(reason, source=source, variant=score.name) for kind in KINDS]
-    positive, negative = found["test"][score.name], found[source][score.name]
+def groups(track: Track) -> dict[str, tuple[Source, ...]]:
+    """The OOD sets that a mean is over, by its name: those near, those far, if there are any, and all."""
+    near = tuple(source for source in track.ood if source.near)
+    far = tuple(source for source in track.ood if not source.near)
+    return {name: sources for name, sources in (("near", near), ("far", far), ("mean", track.ood)) if sources}
+
+
+def detected(found: Scored, source: str, variant: str, problem: str | None) -> list[Metric]:
+    """The four metrics of one set and one score, empty if there is a problem.
+
+    Args:
+        found: scores by source and name.
+        source: the OOD set.
+        variant: name of the score.
+        problem: why it cannot be judged.
+    """
+    if problem:
+        return [kind.missing(problem, source=source, variant=variant) for kind in KINDS]
+    positive, negative = found["test"][variant], found[source][variant]
     estimates = detection.detection_estimates(positive, negative)
     n = {"test": len(positive), source: len(negative)}
-    return [kind.of(estimates[kind.name], source=source, variant=score.name, n=n) for kind in KINDS]
+    return [kind.of(estimates[kind.name], source=source, variant=variant, n=n) for kind in KINDS]
 
 
-def _mean(found: Scored, sources: tuple[Source, ...], score: Score) -> Metric:
-    """Mean AUROC of one score over all OOD sets."""
+def mean_auroc(found: Scored, name: str, sources: Sequence[Source], variant: str, problem: str | None) -> Metric:
+    """Mean AUROC of one score over OOD sets, under the name of the mean; otherwise as :func:`detected`."""
+    if problem:
+        return AUROC.missing(problem, source=name, variant=variant)
+    pairs = [(found[source.name][variant], source.base) for source in sources]
+    estimate = auroc.mean_auroc_estimate(pairs, found["test"][variant])
+    return AUROC.of(estimate, source=name, variant=variant, n=_sizes(found, sources, variant))
+
+
+def _gain(found: Scored, name: str, sources: Sequence[Source], score: Score) -> Metric:
+    """Difference of a score's AUROC to that of the baseline, or of the means over several sets."""
     names = ("test", *(source.name for source in sources))
-    if reason := _problem(found, names, score):
-        return AUROC.missing(reason, source="mean", variant=score.name)
-    pairs = [(found[source.name][score.name], source.base) for source in sources]
-    estimate = auroc.mean_auroc_estimate(pairs, found["test"][score.name])
-    n = {name: len(found[name][score.name]) for name in names}
-    return AUROC.of(estimate, source="mean", variant=score.name, n=n)
+    if reason := _problem(found, names, score) or _problem(found, names, BASELINE):
+        return GAIN.missing(reason, source=name, variant=score.name)
+    sets = [(found[item.name][score.name], found[item.name][BASELINE.name], item.base) for item in sources]
+    estimate, p = paired_auroc.mean_auroc_difference(sets, found["test"][score.name], found["test"][BASELINE.name])
+    return GAIN.of(estimate, source=name, variant=score.name, n=_sizes(found, sources, score.name), p=p)
+
+
+def _sizes(found: Scored, sources: Sequence[Source], variant: str) -> dict[str, int]:
+    return {name: len(found[name][variant]) for name in ("test", *(source.name for source in sources))}
 
 
 def _problem(found: Scored, sources: Iterable[str], score: Score) -> str | None:
     """Why a score cannot be judged on these sources, if it cannot."""
+    measurement = score.reads[0].measurement
     for source in sources:
         values = found.get(source, {}).get(score.name)
         if values is None:
-            needs = {"logits": "logits", "input_gradient": "differentiable log density"}
-            return f"the model gives no {needs[score.measurement]}"
+            return f"the model gives no {LACKS[measurement]}"
         if bad := int(np.isnan(values).sum()):
-            return f"{score.title} is NaN on {bad} of {len(values)} images of {source}"
+            cause = ": its SGLD steps diverge" if measurement == DIVERGED else ""
+            return f"{score.title} is NaN on {bad} of {len(values)} images of {source}{cause}"
     return None
+
+
+def _by_measurement(batches: Sequence[RecordBatch]) -> dict[str, Scored]:
+    """Measurement -> source -> the columns that scores read."""
+    wanted: dict[str, list[str]] = {}
+    for score in SCORES:
+        for read in score.reads:
+            wanted.setdefault(read.measurement, []).append(read.column)
+    return {
+        name: gather((batch for batch in batches if batch.measurement.name == name), *dict.fromkeys(columns))
+        for name, columns in wanted.items()
+    }
+
+
+def _columns(found: dict[str, Scored], source: str, score: Score) -> list[NDArray[Any]] | None:
+    """What a score reads of a source; None if any of it is missing."""
+    columns = [found[read.measurement].get(source, {}).get(read.column) for read in score.reads]
+    present = [column for column in columns if column is not None]
+    return present if len(present) == len(columns) else None

@@ -114,6 +114,27 @@ def mean(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 1000,
     return Estimate(center, low, high, "bootstrap-t")
 
 
+def mean_test(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 9999) -> float:
+    """Two-sided p-value of a mean of 0, from the pivots of the studentised bootstrap: twice the smaller tail.
+
+    With t = mean / se, the share of t* at or beyond t counts the sample itself: p >= 2 / (replicates + 1). It is 1 for
+    values that are all 0, and where nothing is known of the error (one example, a constant sample).
+
+    Raises:
+        ValueError: as :func:`mean`.
+    """
+    x = finite_vector(values, "values")
+    if replicates < 1:
+        raise ValueError(f"replicates must be at least 1, got {replicates}")
+    if np.ptp(x) == 0:
+        return 1.0
+    center = float(x.mean())
+    t = center * math.sqrt(x.size) / float(x.std(ddof=1))
+    drawn = _pivots(x - center, replicates, rng)
+    tail = min(int((drawn >= t).sum()), int((drawn <= t).sum()))
+    return min(1.0, 2 * (tail + 1) / (replicates + 1))
+
+
 def _pivots(deviations: Floats, replicates: int, rng: np.random.Generator) -> Floats:
     """Pivots t* `(replicates,)` of resampled deviations from the mean; +-inf for a constant resample."""
     n = deviations.size

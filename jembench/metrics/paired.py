@@ -16,11 +16,16 @@ the distances dl_i, du_i from p_i to the ends of its Wilson interval and the cor
 
 where phi = (ad - bc) / sqrt((a+b)(c+d)(a+c)(b+d)) with a positive ad - bc lessened by n/2, at most to 0, and phi = 0
 where a margin is empty. Unlike Wald's interval it has a width also where no pair is discordant.
+
+Of many tests some are significant by luck. Holm (Scandinavian Journal of Statistics 1979) multiplies the i-th smallest
+of k p-values by k - i + 1, and lets none fall below one before it: those at most alpha then hold a false rejection
+with probability alpha at most, whatever their dependence.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
 
@@ -43,6 +48,34 @@ def sign_test(first: int, second: int) -> float:
         total += ways
         ways = ways * (n - k) // (k + 1)
     return total / (1 << n)
+
+
+def two_sided(first: int, second: int) -> float:
+    """Two-sided p-value of `first` and `second` wins, if both were equally good: twice the smaller tail, at most 1.
+
+    Raises:
+        ValueError: a count below 0.
+    """
+    return min(1.0, 2 * min(sign_test(first, second), sign_test(second, first)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order of `p_values`.
+
+    >>> holm([0.5, 0.01, 0.02])
+    [0.5, 0.03, 0.04]
+
+    Raises:
+        ValueError: a p-value out of [0, 1].
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError("p-values must lie in [0, 1]")
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
 
 
 def difference(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Estimate:

@@ -47,6 +47,8 @@ class Network:
         options: keys of ``[model]`` that it takes; all are required but those in ``optional``.
         optional: the ones with a default.
         stem: whether it shows its first layer, which proximal sampling needs.
+        features: whether it shows its last layer, a linear one (``readout``), and what enters it (``penultimate``).
+            Of a library's networks no table knows which do.
     """
 
     builder: str
@@ -54,6 +56,7 @@ class Network:
     options: tuple[str, ...]
     optional: tuple[str, ...] = ()
     stem: bool = False
+    features: bool = False
 
 
 KINDS = {
@@ -72,10 +75,18 @@ KINDS = {
 }
 
 NETWORKS = {
-    "small": Network("jembench.models.small:SmallNet", "classifier", ("width",), stem=True),
-    "wrn": Network("jembench.models.wrn:WideResNet", "classifier", ("depth", "width"), ("norm",), stem=True),
+    "small": Network("jembench.models.small:SmallNet", "classifier", ("width",), stem=True, features=True),
+    "wrn": Network(
+        "jembench.models.wrn:WideResNet", "classifier", ("depth", "width"), ("norm",), stem=True, features=True
+    ),
     "timm": Network("jembench.models.library:from_timm", "classifier", ("name",)),
     "torchvision": Network("jembench.models.library:from_torchvision", "classifier", ("name",)),
     "residual": Network("jembench.models.residual:ResidualEBM", "energy", ("width",)),
     "flow": Network("jembench.models.flow:Flow", "flow", ("width", "depth", "scales")),
 }
+
+
+def able(kind: str, network: str) -> frozenset[Capability]:
+    """What a model of a kind can do that is made of a network."""
+    features: frozenset[Capability] = frozenset({"features"})
+    return KINDS[kind].capabilities | (features if NETWORKS[network].features else frozenset())

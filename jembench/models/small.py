@@ -44,6 +44,16 @@ class SmallNet(nn.Module):
         logits: Tensor = self.head(self.features[2:](hidden))
         return logits
 
+    @property
+    def readout(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        return self.head
+
+    def penultimate(self, x: Tensor) -> Tensor:
+        """What enters it, ``(B, F)``, of normalised images."""
+        hidden: Tensor = self.features(x)
+        return hidden
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, K)`` of normalised images ``(B, C, H, W)``."""
         return self.trunk(self.stem(x))

@@ -8,12 +8,13 @@ section 3): cross-entropy leaves this second function free, which is what the ba
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from jembench.models import NETWORKS
+from jembench.models.readout import entering, last_linear
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
@@ -27,6 +28,8 @@ class Softmax(nn.Module):
         network: maps normalised images ``(B, C, H, W)`` to logits ``(B, K)``.
         mean: subtracted from the [0, 1] pixels, a number or one per channel.
         std: divides them afterwards, likewise.
+        tapped: whether the last linear layer of a network that shows no ``readout`` of its own is taken for it. Whoever
+            says so must check that it is (:func:`jembench.foreign.abilities`).
     """
 
     normalized = False
@@ -34,10 +37,16 @@ class Softmax(nn.Module):
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, *, mean: float | tuple[float, ...] = 0.0, std: float | tuple[float, ...] = 1.0
+        self,
+        network: nn.Module,
+        *,
+        mean: float | tuple[float, ...] = 0.0,
+        std: float | tuple[float, ...] = 1.0,
+        tapped: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
+        self.tapped = tapped
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
         if not bool((self.std > 0).all()):
@@ -46,6 +55,28 @@ class Softmax(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """f(x), shape ``(B, K)``, of images ``(B, C, H, W)`` in [0, 1]."""
         return full(self.network((x - self.mean) / self.std))
+
+    @property
+    def readout(self) -> nn.Linear | None:
+        """The linear layer that gives the logits, if the network shows it."""
+        shown = getattr(self.network, "readout", None)
+        if isinstance(shown, nn.Linear):
+            return shown
+        return last_linear(self.network) if self.tapped else None
+
+    def penultimate(self, x: Tensor) -> Tensor:
+        """What enters :attr:`readout`: features ``(B, F)`` of images ``(B, C, H, W)`` in [0, 1].
+
+        Raises:
+            ValueError: if nothing of this shape enters it.
+        """
+        network: Any = self.network
+        inputs = (x - self.mean) / self.std
+        if callable(getattr(type(network), "penultimate", None)):
+            return full(network.penultimate(inputs))
+        if self.readout is None:
+            raise ValueError("the network shows no linear layer that gives its logits")
+        return full(entering(self.readout, network, inputs))
 
     def log_density(self, x: Tensor) -> Tensor:
         """log p(x) + log Z = logsumexp f(x), shape ``(B,)``."""

@@ -67,6 +67,15 @@ class WideResNet(nn.Module):
         logits: Tensor = self.class_output(self.f.pooled(h))
         return logits
 
+    @property
+    def readout(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        return self.class_output
+
+    def penultimate(self, x: Tensor) -> Tensor:
+        """What enters it, ``(B, 64 k)``, of normalised images ``(B, C, H, W)``."""
+        return self.f.pooled(self.stem(x))
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, K)`` of normalised images ``(B, C, H, W)``."""
         return self.trunk(self.stem(x))

@@ -1,0 +1,28 @@
+"""Readout: the linear layer that ends a classifier, and what enters it, where a network does not show them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def last_linear(network: nn.Module) -> nn.Linear | None:
+    """The linear layer that was registered last, if there is one: in most classifiers it gives the logits."""
+    found = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    return found[-1] if found else None
+
+
+def entering(layer: nn.Module, network: nn.Module, x: Tensor) -> Tensor:
+    """What enters ``layer`` in a forward pass of ``network`` on ``x (B, …)``, at its last call, ``(B, F)``.
+
+    Raises:
+        ValueError: if it is not called, or on something of another shape.
+    """
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    try:
+        network(x)
+    finally:
+        handle.remove()
+    if not seen or seen[-1].ndim != 2 or len(seen[-1]) != len(x):
+        raise ValueError("no features (B, F) enter the network's last linear layer")
+    return seen[-1]
