@@ -1,0 +1,136 @@
+r"""Evaluator ``shifts``: accuracy and calibration where images get worse, under attack, and after a refinement.
+
+Every image of the test split is viewed (:mod:`jembench.evaluators.seen`): shifted by every kind and severity of the
+track, attacked by PGD at the track's headline eps, refined by ten SGLD steps on the model's own log p(x). Of each,
+``accuracy``, and for the raw logits and their temperature twin (T from the clean validation split, as a user of the model
+would have it) ``nll``, ``brier``, ``ece15`` with its band and the debiased ``squared_ece15``; ``overconfidence`` is the
+mean confidence less the accuracy, with the interval of a mean of paired differences.
+
+``severity-s`` are the means over kinds at severity s, without intervals: the kinds share their images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from jembench import seeding
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, joined
+from jembench.evaluators.logits import Logits
+from jembench.evaluators.seen import Attacked, Refined, Seen, Shifted
+from jembench.metrics import calibration, classification, debiased, intervals
+from jembench.metrics.estimate import Estimate
+from jembench.metrics.temperature import fit_temperature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from jembench.data.sets import Track
+
+VARIANTS = ("raw", "temperature")
+ACCURACY = Kind("accuracy", "higher", 0.02)
+KINDS = (
+    Kind("nll", "lower", 0.05),
+    Kind("brier", "lower", 0.02),
+    Kind("ece15", "lower", 0.02),
+    Kind("squared_ece15", "lower", 0.02),
+    Kind("overconfidence", "neither"),
+)
+NO_LOGITS = "the model gives no logits"
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """Calibration of viewed test images."""
+
+    name: ClassVar[str] = "shifts"
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def needs(self, track: Track) -> tuple[Need, ...]:
+        """Logits of the clean splits, and every view of the test split."""
+        views = tuple(Need(view, "test") for view in views_of(track).values())
+        return (Need(Logits(), "validation"), Need(Logits(), "test"), *views)
+
+    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+        """None: a view is not an image of the source."""
+        return {}
+
+    def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
+        """Every view, then the means over kinds at each severity."""
+        found = joined(batches)
+        validation = found.get((Logits(), "validation"))
+        fit = None if validation is None else fit_temperature(validation["logits"], validation["label"]).temperature
+        result = []
+        for name, view in views_of(track).items():
+            record = found.get((view, "test"), {})
+            lacks = "differentiable log density" if "density" in view.requires else "logits"
+            reason = f"the model gives no {lacks}" if "label" not in record else NO_LOGITS
+            if "logits" not in record or fit is None:
+                result += _missing(name, reason)
+            else:
+                result += _measured(name, record["logits"], record["label"], fit)
+        return [*result, *_means(result, track)]
+
+
+def views_of(track: Track) -> dict[str, Seen]:
+    """The views of the test split by name: ``blur-3``, ``attacked``, ``refined``."""
+    found = {
+        f"{grid.kind}-{severity}": Seen(Shifted(grid.kind, amount))
+        for grid in track.shifts
+        for severity, amount in enumerate(grid.amounts, start=1)
+    }
+    if track.threats:
+        threat = track.threats[0]
+        found["attacked"] = Seen(Attacked(threat.norm, threat.headline))
+    return {**found, "refined": Seen(Refined())}
+
+
+def _missing(name: str, reason: str) -> list[Metric]:
+    cells = [kind.missing(reason, source=name, variant=variant) for variant in VARIANTS for kind in KINDS]
+    return [ACCURACY.missing(reason, source=name), *cells]
+
+
+def _measured(name: str, logits: NDArray[np.floating], labels: NDArray[np.int64], fit: float) -> list[Metric]:
+    n = {"test": len(labels)}
+    correct = classification.prediction(logits) == labels
+    result = [ACCURACY.of(classification.accuracy(correct), source=name, n=n)]
+    for variant, divisor in zip(VARIANTS, (1.0, fit), strict=True):
+        f = logits.astype(np.float64) / divisor
+        confidence = classification.confidence(f)
+
+        def rng(what: str) -> np.random.Generator:
+            return seeding.rng("shifts", what)
+
+        estimates = {
+            "nll": intervals.mean(classification.nll(f, labels), rng=rng("nll")),
+            "brier": intervals.mean(classification.brier(f, labels), rng=rng("brier")),
+            "ece15": calibration.ece_estimate(confidence, correct, bins=15, rng=rng("ece15")),
+            "squared_ece15": debiased.debiased_squared_ece(confidence, correct, bins=15),
+            "overconfidence": intervals.mean(confidence - correct, rng=rng("overconfidence")),
+        }
+        result += [kind.of(estimates[kind.name], source=name, variant=variant, n=n) for kind in KINDS]
+    return result
+
+
+def _means(metrics: list[Metric], track: Track) -> list[Metric]:
+    """Means over the kinds of a severity, of what is not missing in any of them."""
+    by_id = {metric.id: metric for metric in metrics}
+    result = []
+    for severity in range(1, 1 + min((len(grid.amounts) for grid in track.shifts), default=0)):
+        for kind, variants in ((ACCURACY, ("",)), *((kind, VARIANTS) for kind in KINDS)):
+            for variant in variants:
+                tail = f"{variant}/{kind.name}" if variant else kind.name
+                parts = [by_id[f"{grid.kind}-{severity}/{tail}"] for grid in track.shifts]
+                values = [part.value for part in parts if part.value is not None]
+                source = f"severity-{severity}"
+                if len(values) < len(parts):
+                    reason = next(part.reason for part in parts if part.value is None)
+                    result.append(kind.missing(reason or NO_LOGITS, source=source, variant=variant))
+                else:
+                    mean = Estimate(float(np.mean(values)), None, None, "none")
+                    result.append(kind.of(mean, source=source, variant=variant, n=parts[0].n))
+    return result

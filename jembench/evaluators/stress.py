@@ -1,0 +1,209 @@
+r"""Evaluator ``stress``: does a score still tell test images from others when somebody, or the weather, is at work?
+
+For log p(x) and max p(y|x), which an adversary can climb (:mod:`jembench.evaluators.pushed`), within the ball of the track's
+first threat model at its headline eps, and on the first :data:`LIMIT` images of every set:
+
+- ``clean_auroc``: nobody interferes;
+- ``ood_pushed_auroc``: OOD images are optimised to score high;
+- ``test_pushed_auroc``: test images are optimised to score low;
+- ``both_pushed_auroc``: both.
+
+For the three scores of the paper:
+
+- ``refined_auroc``: test and OOD images alike are first refined by ten SGLD steps on the model's log p(x);
+- ``shift_auroc`` of ``blur-3`` and the like, the test split against itself at that severity: .5 where the score does not see
+  it. ``severity_trend`` is Kendall's tau-b between severity (0 is clean) and the mean score over the images, from -1 (the
+  score falls with every step) to 1.
+
+``mean`` is over all OOD sets, with an interval that knows what they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, joined
+from jembench.evaluators.input_gradient import InputGradient
+from jembench.evaluators.logits import Logits
+from jembench.evaluators.pushed import ATTACKED, Pushed
+from jembench.evaluators.seen import Refined, Seen
+from jembench.evaluators.shifts import views_of
+from jembench.metrics import auroc
+from jembench.metrics.estimate import Estimate
+from jembench.scores import PAPER, Score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from jembench.data.sets import Source, Track
+    from jembench.evaluators.contract import Measurement
+
+LIMIT = 180  # images of a set that are attacked
+
+CLEAN = Kind("clean_auroc", "higher", 0.01)
+OOD_PUSHED = Kind("ood_pushed_auroc", "higher", 0.02)
+TEST_PUSHED = Kind("test_pushed_auroc", "higher", 0.02)
+BOTH_PUSHED = Kind("both_pushed_auroc", "higher", 0.02)
+REFINED = Kind("refined_auroc", "higher", 0.02)
+SHIFT = Kind("shift_auroc", "higher", 0.02)
+TREND = Kind("severity_trend", "lower")
+
+PUSHES = ((CLEAN, False, False), (OOD_PUSHED, False, True), (TEST_PUSHED, True, False), (BOTH_PUSHED, True, True))
+
+Scores = "dict[str, NDArray[Any]]"  # of one score, by source
+
+
+@dataclass(frozen=True)
+class Stress:
+    """Detection under attack, after refinement and along shifts."""
+
+    name: ClassVar[str] = "stress"
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def needs(self, track: Track) -> tuple[Need, ...]:
+        """Clean, pushed and refined records of the test split and of every OOD set; shifts of the test split."""
+        found = []
+        for source in ("test", *(item.name for item in track.ood)):
+            found += [Need(Logits(), source), Need(InputGradient(), source), Need(Seen(Refined()), source)]
+            if track.threats:
+                pushes = (pushed(track, score, inwards=source != "test") for score in ATTACKED)
+                found += [Need(push, source, limit=LIMIT) for push in pushes]
+        return (*found, *(Need(view, "test") for view in _shifts(track).values()))
+
+    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+        """None: a view is not an image of the source."""
+        return {}
+
+    def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
+        """Attacks, then refinement, then shifts."""
+        found = joined(batches)
+        result: list[Metric] = []
+        for score in PAPER:
+            clean = {source: _clean(found, source, score) for source in ("test", *(item.name for item in track.ood))}
+            if score.name in ATTACKED and track.threats:
+                moved = {
+                    source: _values(found.get((pushed(track, score.name, inwards=source != "test"), source)), score)
+                    for source in clean
+                }
+                first = {source: None if values is None else values[:LIMIT] for source, values in clean.items()}
+                for kind, test, ood in PUSHES:
+                    positive = (moved if test else first)["test"]
+                    result += _detection(kind, positive, moved if ood else first, track, score)
+            refined = {source: _values(found.get((Seen(Refined()), source)), score) for source in clean}
+            result += _detection(REFINED, refined["test"], refined, track, score)
+            shifted = {name: _values(found.get((view, "test")), score) for name, view in _shifts(track).items()}
+            result += _along(shifted, clean["test"], track, score)
+        return result
+
+
+def pushed(track: Track, score: str, *, inwards: bool) -> Seen:
+    """The attack on a score at the track's first headline eps."""
+    threat = track.threats[0]
+    return Seen(Pushed(score, inwards, threat.norm, threat.headline))
+
+
+def _shifts(track: Track) -> dict[str, Seen]:
+    kinds = {grid.kind for grid in track.shifts}
+    return {name: view for name, view in views_of(track).items() if name.rpartition("-")[0] in kinds}
+
+
+def _values(record: Mapping[str, NDArray[Any]] | None, score: Score) -> NDArray[Any] | None:
+    """A score from one record; None where the model does not give what it reads."""
+    if record is None or any(read.column not in record for read in score.reads):
+        return None
+    return score.compute(*(record[read.column] for read in score.reads))
+
+
+def _clean(
+    found: Mapping[tuple[Measurement, str], Mapping[str, NDArray[Any]]], source: str, score: Score
+) -> NDArray[Any] | None:
+    measurement = Logits() if score.reads[0].measurement == Logits.name else InputGradient()
+    return _values(found.get((measurement, source)), score)
+
+
+def _detection(
+    kind: Kind,
+    positive: NDArray[Any] | None,
+    negatives: Mapping[str, NDArray[Any] | None],
+    track: Track,
+    score: Score,
+) -> list[Metric]:
+    """The AUROC of every OOD set, and their mean."""
+    result, whole = [], []
+    for item in track.ood:
+        negative = negatives[item.name]
+        if reason := _problem(score, positive, negative):
+            result.append(kind.missing(reason, source=item.name, variant=score.name))
+            continue
+        assert positive is not None
+        assert negative is not None
+        n = {"test": len(positive), item.name: len(negative)}
+        estimate = auroc.auroc_estimate(positive, negative)
+        result.append(kind.of(estimate, source=item.name, variant=score.name, n=n))
+        whole.append((item, negative))
+    return [*result, _mean(kind, positive, whole, track, score)]
+
+
+def _mean(
+    kind: Kind, positive: NDArray[Any] | None, whole: list[tuple[Source, NDArray[Any]]], track: Track, score: Score
+) -> Metric:
+    if positive is None or len(whole) < len(track.ood) or not whole:
+        return kind.missing(_problem(score, positive, None) or "", source="mean", variant=score.name)
+    estimate = auroc.mean_auroc_estimate([(negative, item.base) for item, negative in whole], positive)
+    n = {"test": len(positive), **{item.name: len(negative) for item, negative in whole}}
+    return kind.of(estimate, source="mean", variant=score.name, n=n)
+
+
+def _along(
+    shifted: Mapping[str, NDArray[Any] | None], clean: NDArray[Any] | None, track: Track, score: Score
+) -> list[Metric]:
+    """The AUROC of clean against shifted at every severity, and the trend of every kind."""
+    result = []
+    for grid in track.shifts:
+        names = [f"{grid.kind}-{severity}" for severity in range(1, len(grid.amounts) + 1)]
+        means = []
+        for name in names:
+            values = shifted[name]
+            if reason := _problem(score, clean, values):
+                result.append(SHIFT.missing(reason, source=name, variant=score.name))
+                continue
+            assert clean is not None
+            assert values is not None
+            means.append(float(np.mean(values)))
+            estimate = auroc.auroc_estimate(clean, values)
+            result.append(SHIFT.of(estimate, source=name, variant=score.name, n={"test": len(values)}))
+        if len(means) == len(names) and clean is not None:
+            trend = Estimate(trend_of([float(np.mean(clean)), *means]), None, None, "none")
+            result.append(TREND.of(trend, source=grid.kind, variant=score.name, n={"test": len(clean)}))
+        else:
+            reason = _problem(score, clean, None) or ""
+            result.append(TREND.missing(reason, source=grid.kind, variant=score.name))
+    return result
+
+
+def trend_of(values: list[float]) -> float:
+    """Kendall's tau-b of values against their position, 0 where all are equal.
+
+    >>> trend_of([3.0, 2.0, 1.0]), trend_of([1.0, 1.0, 1.0])
+    (-1.0, 0.0)
+    """
+    x = np.asarray(values)
+    above = np.sign(x[None, :] - x[:, None])[np.triu_indices(len(x), 1)]
+    pairs = np.sqrt(len(above) * np.abs(above).sum())
+    return float(above.sum() / pairs) if pairs else 0.0
+
+
+def _problem(score: Score, *parts: NDArray[Any] | None) -> str | None:
+    """Why the score cannot be judged on these parts, if it cannot."""
+    for values in parts:
+        if values is None:
+            lacks = "logits" if score.reads[0].measurement == Logits.name else "differentiable log density"
+            return f"the model gives no {lacks}"
+        if bad := int(np.isnan(values).sum()):
+            return f"{score.title} is NaN on {bad} of {len(values)} images"
+    return None
