@@ -2,9 +2,9 @@ r"""Evaluator ``shifts``: accuracy and calibration where images get worse, under
 
 Every image of the test split is viewed (:mod:`jembench.evaluators.seen`): shifted by every kind and severity of the
 track, attacked by PGD at the track's headline eps, refined by ten SGLD steps on the model's own log p(x). Of each,
-``accuracy``, and for the raw logits and their temperature twin (T from the clean validation split, as a user of the model
-would have it) ``nll``, ``brier``, ``ece15`` with its band and the debiased ``squared_ece15``; ``overconfidence`` is the
-mean confidence less the accuracy, with the interval of a mean of paired differences.
+``accuracy``, and for the raw logits and their temperature twin (T from the clean validation split, as a user of the
+model would have it) ``nll``, ``brier``, ``ece15`` with its band and the debiased ``squared_ece15``; ``overconfidence``
+is the mean confidence less the accuracy, with the interval of a mean of paired differences.
 
 ``severity-s`` are the means over kinds at severity s, without intervals: the kinds share their images.
 """

@@ -1,7 +1,7 @@
 r"""Evaluator ``stress``: does a score still tell test images from others when somebody, or the weather, is at work?
 
-For log p(x) and max p(y|x), which an adversary can climb (:mod:`jembench.evaluators.pushed`), within the ball of the track's
-first threat model at its headline eps, and on the first :data:`LIMIT` images of every set:
+For log p(x) and max p(y|x), which an adversary can climb (:mod:`jembench.evaluators.pushed`), within the ball of the
+track's first threat model at its headline eps, and on the first :data:`LIMIT` images of every set:
 
 - ``clean_auroc``: nobody interferes;
 - ``ood_pushed_auroc``: OOD images are optimised to score high;
@@ -11,9 +11,9 @@ first threat model at its headline eps, and on the first :data:`LIMIT` images of
 For the three scores of the paper:
 
 - ``refined_auroc``: test and OOD images alike are first refined by ten SGLD steps on the model's log p(x);
-- ``shift_auroc`` of ``blur-3`` and the like, the test split against itself at that severity: .5 where the score does not see
-  it. ``severity_trend`` is Kendall's tau-b between severity (0 is clean) and the mean score over the images, from -1 (the
-  score falls with every step) to 1.
+- ``shift_auroc`` of ``blur-3`` and the like, the test split against itself at that severity: .5 where the score does
+  not see it. ``severity_trend`` is Kendall's tau-b between severity (0 is clean) and the mean score over the images,
+  from -1 (the score falls with every step) to 1.
 
 ``mean`` is over all OOD sets, with an interval that knows what they share.
 """
