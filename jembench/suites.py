@@ -8,8 +8,8 @@ from jembench.types import unknown
 #: name -> (evaluators, one line of explanation)
 SUITES: dict[str, tuple[tuple[str, ...], str]] = {
     "accuracy": (("accuracy",), "top-1 accuracy on the test split"),
-    "calibration": (("calibration",), "NLL, Brier and calibration errors, raw and temperature-scaled"),
-    "ood": (("ood",), "AUROC, FPR95 and AUPR of every score against every OOD set"),
+    "calibration": (("calibration", "shifts"), "does p(y|x) mean what it says: clean, shifted, attacked, refined"),
+    "ood": (("ood", "stress"), "every score against every OOD set: clean, attacked, refined, along shifts"),
     "likelihood": (("likelihood",), "bits per dimension of the test split, for normalised densities"),
     "robustness": (("robustness",), "worst-case accuracy under white-box and black-box attacks; takes minutes"),
     "distance": (("distance",), "the nearest adversarial of every image: accuracy against distance (jem2020)"),

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 EVALUATORS = {
     "accuracy": "jembench.evaluators.accuracy:Accuracy",
     "calibration": "jembench.evaluators.calibration:Calibration",
+    "shifts": "jembench.evaluators.shifts:Shifts",
     "ood": "jembench.evaluators.ood:Ood",
+    "stress": "jembench.evaluators.stress:Stress",
     "likelihood": "jembench.evaluators.likelihood:Likelihood",
     "robustness": "jembench.evaluators.robustness:Robustness",
     "distance": "jembench.evaluators.distance:Distance",
