@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from jembench import data, executors, provenance, seeding, usercode, zoo
-from jembench.evaluators.contract import Need, RecordBatch, describe, gather
+from jembench.evaluators.contract import Need, RecordBatch, describe, gather, scored
 from jembench.identity import sha256
 from jembench.numerics import reproducible
 from jembench.plan import Job, Plan
@@ -282,8 +282,7 @@ def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
     found: dict[str, dict[str, NDArray[Any]]] = {source: {} for source in lengths}
     for evaluator in plan.evaluators:
         needed = batches(plan, store, evaluator.needs(plan.track))
-        scored = (RecordBatch(batch.measurement, batch.source, evaluator.scalars(batch)) for batch in needed)
-        for source, columns in gather(scored, *evaluator.columns).items():
+        for source, columns in gather(scored(evaluator, needed), *evaluator.columns).items():
             found[source].update(columns)
     table: dict[str, NDArray[Any]] = {
         "source": np.array([source for source, n in lengths.items() for _ in range(n)], dtype=str),

@@ -6,9 +6,9 @@ names the measurements it needs and turns their stored records into numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,6 +180,24 @@ class Evaluator(Protocol):
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """The numbers. Records that a model could not give are absent, and their metrics say why."""
         ...
+
+
+@runtime_checkable
+class Scored(Protocol):
+    """An evaluator some of whose scalars no batch alone can tell, such as those behind a map fitted on another source."""
+
+    def scored(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+        """The scalars of every batch, given all that the evaluator needs."""
+        ...
+
+
+def scored(evaluator: Evaluator, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+    """The scalars of an evaluator for every batch of its needs."""
+    if isinstance(evaluator, Scored):
+        yield from evaluator.scored(batches)
+    else:
+        for batch in batches:
+            yield RecordBatch(batch.measurement, batch.source, evaluator.scalars(batch))
 
 
 def gather(batches: Iterable[RecordBatch], *columns: str) -> dict[str, dict[str, NDArray[Any]]]:
