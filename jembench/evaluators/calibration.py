@@ -1,10 +1,10 @@
 r"""Evaluator ``calibration``: does p(y|x) mean what it says?
 
-Three rows: ``raw`` logits f(x); their ``temperature`` twin f(x) / T; and their ``vector`` twin, a weight and a bias for
-each class. Both maps are fitted on the validation split by maximum likelihood (Guo et al., ICML 2017), or where that has
-no optimum as :mod:`jembench.metrics.temperature` and :mod:`jembench.metrics.vector_scaling` say; how is the method of
-``validation/temperature`` and of ``validation/vector/fitted_nll``, the NLL that the vector reaches there. A vector may
-change predictions: ``test/vector/accuracy``. Each row has
+Three rows: ``raw`` logits f(x); their ``temperature`` twin f(x) / T; and their ``vector`` twin, a weight and a bias
+for each class. Both maps are fitted on the validation split by maximum likelihood (Guo et al., ICML 2017), or where
+that has no optimum as :mod:`jembench.metrics.temperature` and :mod:`jembench.metrics.vector_scaling` say; which it was
+is the method of ``validation/temperature`` and of ``validation/vector/fitted_nll``, the NLL that the vector reaches
+there. A vector may change predictions: ``test/vector/accuracy``. Each row has
 
 - ``nll`` and ``brier``, proper scores: means over examples with a confidence interval;
 - ``ece15``, ``ece20``: expected calibration error of the confidence with 15 and 20 equal-width bins, the last one
@@ -12,8 +12,8 @@ change predictions: ``test/vector/accuracy``. Each row has
   ``kde_ece`` without bins. All are biased upwards, so their range is not an interval of the truth but the band in which
   95 % of perfectly calibrated models would fall;
 - ``squared_ece15``: the debiased squared l2 calibration error with a confidence interval (arXiv 2408.08998);
-- ``brier_reliability15`` - ``brier_resolution15`` + ``brier_uncertainty`` + ``brier_within15`` = ``brier``, the terms of
-  :mod:`jembench.metrics.brier_decomposition` without their bias, the first with its band;
+- ``brier_reliability15`` - ``brier_resolution15`` + ``brier_uncertainty`` + ``brier_within15`` = ``brier``, the terms
+  of :mod:`jembench.metrics.brier_decomposition` without their bias, the first with its band;
 - ``aurc`` and ``eaurc``: area under the risk-coverage curve of the confidence, and its excess over the best order.
 
 Reliability diagrams are made from the examples: ``confidence``, ``prediction`` and ``label``, and those of the twins in
@@ -116,7 +116,7 @@ class Calibration:
         }
 
     def scored(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
-        """The scalars of every batch, with the confidences of its twins, whose maps need all of the validation split."""
+        """The scalars of every batch, with the confidences of its twins, whose maps need the whole validation split."""
         kept = list(batches)
         validation = gather(kept, "logits", "label").get("validation")
         maps = None if validation is None else _Maps.fitted(validation)

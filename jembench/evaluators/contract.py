@@ -184,7 +184,7 @@ class Evaluator(Protocol):
 
 @runtime_checkable
 class Scored(Protocol):
-    """An evaluator some of whose scalars no batch alone can tell, such as those behind a map fitted on another source."""
+    """An evaluator some of whose scalars no batch alone can tell, such as those of a map fitted on another source."""
 
     def scored(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         """The scalars of every batch, given all that the evaluator needs."""

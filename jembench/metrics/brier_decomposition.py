@@ -21,11 +21,11 @@ corrected terms are, with sample variances over the bins of two and more,
     reliability - (1/n) sum_j Var_j(y - p),                  uncertainty + Var(y) / n,
     resolution  - (1/n) sum_j Var_j(y) + Var(y) / n,         within + (1/n) sum_j [ Var_j(p) - 2 Cov_j(y, p) ].
 
-Each is unbiased given the counts. A bin of one example has no sample variance and gets that of a calibrated bin, p (1 - p):
-with 30 such bins in 360 examples of ten classes, a resolution of .756 came out as .778 on average if they were left as
-they are, and comes out as .757.
-The corrections cancel, so that the sum is the same. **Corrected reliability and resolution may be negative.** But for
-the bins of one example, the corrected reliability is the debiased squared ECE (`debiased`) of every class's probability.
+Each is unbiased given the counts. A bin of one example has no sample variance and gets that of a calibrated bin,
+p (1 - p): with 30 such bins in 360 examples of ten classes, a resolution of .756 came out as .778 on average if they
+were left as they are, and comes out as .757. The corrections cancel, so that the sum is the same. **Corrected
+reliability and resolution may be negative.** But for the bins of one example, the corrected reliability is the debiased
+squared ECE (`debiased`) of every class's probability.
 
 **Band.** As for the plain ECE, what is shown of the reliability is where it would lie under perfect calibration, from
 labels drawn from the predictions. The resolution has no interval: a normal one by its influence function covered .59 to
@@ -54,9 +54,9 @@ class Decomposition(NamedTuple):
 
 
 class _Cells(NamedTuple):
-    """Class and bin of each probability `(N, K)`, counted on, and sums over each cell `(K bins,)`: count, p, p^2."""
+    """Class and bin of each probability `(N, K)`, counted on, and sums over each cell `(K bins,)`: 1, p, p^2."""
 
-    index: Integers
+    cell: Integers
     size: Floats
     p: Floats
     squared: Floats
@@ -135,21 +135,17 @@ def decomposition_estimates(
 
 
 def _cells(p: Floats, bins: int) -> _Cells:
-    index = class_cells(p, bins)
-    count = p.shape[1] * bins
-    flat = index.ravel()
-    size = np.bincount(flat, minlength=count).astype(np.float64)
-    return _Cells(
-        index,
-        size,
-        np.bincount(flat, weights=p.ravel(), minlength=count),
-        np.bincount(flat, weights=np.square(p).ravel(), minlength=count),
-    )
+    cell, count = class_cells(p, bins), p.shape[1] * bins
+    return _Cells(cell, *(_totals(cell, values, count) for values in (np.ones_like(p), p, np.square(p))))
 
 
 def _sums(cells: _Cells, values: Floats) -> Floats:
     """Sums of `values` `(N, K)` over each cell."""
-    return np.bincount(cells.index.ravel(), weights=values.ravel(), minlength=cells.size.size)
+    return _totals(cells.cell, values, cells.size.size)
+
+
+def _totals(cell: Integers, values: Floats, count: int) -> Floats:
+    return np.bincount(cell.ravel(), weights=values.ravel(), minlength=count).astype(np.float64)
 
 
 def _draws(p: Floats, bins: int, replicates: int, rng: np.random.Generator) -> Floats:
@@ -165,7 +161,7 @@ def _draws(p: Floats, bins: int, replicates: int, rng: np.random.Generator) -> F
     least = float((cells.p - cells.squared)[alone].sum())
     chunks = []
     for y in drawn_labels(p, replicates, rng):
-        hit = cells.index[rows, y] + np.arange(len(y))[:, None] * count
+        hit = cells.cell[rows, y] + np.arange(len(y))[:, None] * count
         shape = (len(y), count)
         hits = np.bincount(hit.ravel(), minlength=y.shape[0] * count).reshape(shape)
         py = np.bincount(hit.ravel(), weights=p[rows, y].ravel(), minlength=y.shape[0] * count).reshape(shape)

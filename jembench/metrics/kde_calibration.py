@@ -1,7 +1,7 @@
 r"""Calibration error without bins: the accuracy at each confidence by kernel regression.
 
-With confidences c_i and y_i = 1 where the prediction is correct, the estimate of Popordanoska, Sayer & Blaschko (NeurIPS
-2022, equations 8 and 9) for the confidence of the predicted class is
+With confidences c_i and y_i = 1 where the prediction is correct, the estimate of Popordanoska, Sayer & Blaschko
+(NeurIPS 2022) for the confidence of the predicted class is
 
     ECE_kde = (1/n) sum_j | a_j - c_j |,     a_j = sum_{i != j} k(c_j; c_i) y_i / sum_{i != j} k(c_j; c_i),
 
@@ -47,7 +47,7 @@ def bandwidth(confidence: ArrayLike) -> float:
     """
     c = fractions(confidence, "confidence")
     spread = float(np.arcsin(np.sqrt(c)).std())
-    return max((2 * 1.06 * spread) ** 2 * c.size**-0.4, NARROWEST)
+    return max((2 * 1.06 * spread) ** 2 / math.pow(c.size, 0.4), NARROWEST)
 
 
 def kde_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
@@ -99,7 +99,7 @@ def _errors(c: Floats, outcomes: Floats | NDArray[np.float32]) -> Floats:
     total, start = np.zeros(outcomes.shape[1]), 0
     for weights in _weights(c):
         stop = start + len(weights)
-        accuracy = weights.astype(outcomes.dtype) @ outcomes
+        accuracy: Floats = np.matmul(weights.astype(outcomes.dtype), outcomes)
         total += np.abs(accuracy - c[start:stop, None]).sum(axis=0)
         start = stop
     return total / c.size

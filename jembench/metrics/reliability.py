@@ -1,9 +1,9 @@
 """Reliability diagram: accuracy against confidence in bins, each with Wilson's interval.
 
-Murphy & Winkler 1977; bins of equal width as in `calibration`, so that the gaps |accuracy - confidence|, weighted by the
-counts, add to the ECE. In a bin of n examples the interval is that of the share of correct ones (`intervals.wilson`): a
-bin whose interval holds its mean confidence is no evidence of miscalibration. It holds for each bin on its own: of 15
-bins of a calibrated model one lies outside as often as not.
+Murphy & Winkler 1977; bins of equal width as in `calibration`, so that the gaps |accuracy - confidence|, weighted by
+the counts, add to the ECE. In a bin of n examples the interval is that of the share of correct ones
+(`intervals.wilson`): a bin whose interval holds its mean confidence is no evidence of miscalibration. It holds for each
+bin on its own: of 15 bins of a calibrated model one lies outside as often as not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Bin(NamedTuple):
     Attributes:
         left: lower edge.
         right: upper edge.
-        count: number of examples, at least 1.
+        examples: number of examples, at least 1.
         confidence: their mean confidence.
         accuracy: share of correct ones.
         low: lower end of the interval of the accuracy.
@@ -33,7 +33,7 @@ class Bin(NamedTuple):
 
     left: float
     right: float
-    count: int
+    examples: int
     confidence: float
     accuracy: float
     low: float

@@ -10,17 +10,17 @@ an energy model that is log p(x), and p(y|x) must not hang on it: the mean of ea
 classifier has one fit. For logits whose rows have mean 0 this is Guo's.
 
 **Separable data** have no finite optimum: along some direction of (w, b) no example's label loses to any class, so the
-loss falls for ever. With 2K numbers and a small split that is the rule rather than the exception: a class that is never
-confused with another, or never seen, is enough. As in `temperature`, the targets of Platt (1999) stand in for the labels
-there, (n + 1) / (n + 2) on the label and the rest shared by the others, and the result says so: it is the doubt of one
-example, not the data, that stops the weights. They need no ridge: with every target above 0 the loss rises in every
-direction that changes a probability.
+loss falls for ever. With 2K numbers and a small split that is the rule rather than the exception: a class that is
+never confused with another, or never seen, is enough. As in `temperature`, the targets of Platt (1999) stand in for the
+labels there, (n + 1) / (n + 2) on the label and the rest shared by the others, and the result says so: it is the doubt
+of one example, not the data, that stops the weights. They are the ridge, and none other is needed: with every target
+above 0 the loss rises without bound in every direction that changes a probability.
 
-**Newton.** The loss is convex in (w, b). Columns are scaled to variance 1; the start is temperature scaling, so that the
-fit is never the worse of the two on its own split; steps are halved until the loss falls (Armijo). A direction without
-slope (a constant added to b; a logit that never varies) gets no step. The end is a step that moves no logit by 1e-9. On
-separable data there is none, as Newton's step of exp(-s) is 1. So a step along which no label loses to any class, to
-1e-6 of what others win, is the proof of separability that this module asks for.
+**Newton.** The loss is convex in (w, b). Columns are scaled to variance 1; the start is temperature scaling; steps are
+halved until the loss falls (Armijo), so that a fit by maximum likelihood is never the worse of the two on its own
+split. A direction without slope (a constant added to b; a logit that never varies) gets no step. The end is a step that
+moves no logit by 1e-9. On separable data there is none, as Newton's step of exp(-s) is 1. So a step along which no
+label loses to any class, to 1e-6 of what others win, is the proof of separability that this module asks for.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ROUNDING = 1e-15  # a smaller slope is none
 
 
 class Fit(NamedTuple):
-    """Weights `(K,)` and biases `(K,)` and how they were found: `maximum likelihood`, or `Platt targets` if separable."""
+    """Weights `(K,)`, biases `(K,)`, and how they were found: `maximum likelihood`, or `Platt targets` if separable."""
 
     weight: Floats
     bias: Floats
