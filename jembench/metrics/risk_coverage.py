@@ -21,8 +21,8 @@ error rate at coverage v, its influence function is e log(1/u) - int_u^1 e(v)/v 
 Then Wilson with AURC (1 - AURC) / V trials: method `influence-wilson`. With few errors V rests on the cheap ones that
 happened, and the upper end would be too low (.78 covered at five errors in 360): it is made with one more error of the
 average weight 1, that is for AURC + 1/n and V + 1/n^2, Laplace's rule for the next example. Measured with it: .945 to
-.977 at n = 360 and 2,000 and error rates from .002 to .89. Without any error, or with nothing but errors, one end is that
-of the scale: method `one-sided`. A single example says nothing of the error: `none`.
+.977 at n = 360 and 2,000 and error rates from .002 to .89. Without any error, or with nothing but errors, one end is
+that of the scale: method `one-sided`. A single example says nothing of the error: `none`.
 """
 
 from __future__ import annotations

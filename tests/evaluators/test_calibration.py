@@ -58,7 +58,7 @@ def test_temperature_undoes_overconfidence() -> None:
 
 
 def test_a_vector_mends_what_a_temperature_cannot() -> None:
-    """A class that is overrated by 2 nats, in both splits: only the vector is as good as the truth, and predicts anew."""
+    """A class overrated by 2 nats, in both splits: only the vector is as good as the truth, and predicts anew."""
     batches = []
     for seed, source in enumerate(("validation", "test")):
         logits, labels = simulated(4000, 1.0, seed)

@@ -1,5 +1,6 @@
 """What passes between measurement and evaluator: descriptions, ids, gathered records."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from jembench import data, zoo
 from jembench.batteries import evaluators
 from jembench.evaluators import EVALUATORS
-from jembench.evaluators.contract import Kind, Metric, RecordBatch, describe, gather
+from jembench.evaluators.contract import Kind, Metric, RecordBatch, describe, gather, scored
 from jembench.evaluators.logits import Logits
 from jembench.metrics.estimate import Estimate
 
@@ -101,3 +102,24 @@ def _all() -> list[Any]:
     """Every evaluator, those with attacks as a model meets them."""
     spec = zoo.resolve("softmax", track="digits")
     return [made for name in EVALUATORS for made in evaluators(name, spec, data.track("digits"))]
+
+
+def test_scalars_that_need_other_batches_are_asked_of_the_evaluator() -> None:
+    """`scored` gives each batch its scalars: alone, or for an evaluator with `scored` with all batches at hand."""
+
+    class Alone:
+        def scalars(self, batch: RecordBatch) -> dict[str, np.ndarray]:
+            return {"twice": 2 * batch.columns["x"]}
+
+    class Whole(Alone):
+        def scored(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+            kept = list(batches)
+            total = sum(batch.columns["x"].sum() for batch in kept)
+            for batch in kept:
+                yield RecordBatch(batch.measurement, batch.source, {"share": batch.columns["x"] / total})
+
+    batches = [RecordBatch(Logits(), "test", {"x": np.array(x)}) for x in ([1.0, 2.0], [5.0])]
+    found = [batch.columns for batch in scored(Alone(), batches)]  # type: ignore[arg-type]
+    assert [columns["twice"].tolist() for columns in found] == [[2, 4], [10]]
+    found = [batch.columns for batch in scored(Whole(), batches)]  # type: ignore[arg-type]
+    assert [columns["share"].tolist() for columns in found] == [[0.125, 0.25], [0.625]]

@@ -27,10 +27,7 @@ def total(terms: Decomposition) -> float:
 @given(st.integers(1, 60), st.integers(1, 6), st.integers(1, 20), st.integers(0, 10**6), st.booleans())
 def test_the_terms_add_to_scikit_learns_score(n: int, k: int, bins: int, seed: int, corrected: bool) -> None:
     p, y = drawn(n, k, seed, 2.0)
-    if k > 1:
-        expected = brier_score_loss(y, p, labels=list(range(k)), scale_by_half=False)
-    else:
-        expected = 0.0
+    expected = brier_score_loss(y, p, labels=list(range(k)), scale_by_half=False) if k > 1 else 0.0
     assert total(brier_decomposition(p, y, bins=bins, corrected=corrected)) == pytest.approx(expected, abs=1e-10)
 
 

@@ -200,7 +200,7 @@ def test_squared_ece_of_a_certain_model() -> None:
 def refusals(offset: float, slope: float, sets: int, n: int = 360, digits: int = 9) -> dict[str, list[bool]]:
     """Hits of AURC and E-AURC; a score s ~ N(0, 1) is right with odds e^(offset + slope s), and rounded, so tied.
 
-    The truth is the mean risk above each of a million quantiles of s; each value of a rounded s is passed in all orders.
+    The truth is the mean risk above each of a million quantiles of s; equal ones are in random order.
     """
     rng = np.random.default_rng(int(10 * offset) + n + digits)
     u = (np.arange(1_000_000) + 0.5) / 1_000_000

@@ -55,7 +55,7 @@ def test_a_known_error_is_found(over: float) -> None:
 
 
 def test_degenerate_predictions() -> None:
-    """One example: |y - c|. Ties: the others' accuracy. Certain and right: 0. Exactly 1 among others has an estimate."""
+    """One example: |y - c|. Ties: the others' accuracy. Certain and right: 0. A lone 1 has an estimate."""
     assert kde_ece([0.7], [0]) == pytest.approx(0.7)
     y = np.array([1, 1, 1, 0])
     assert kde_ece(np.full(4, 0.75), y) == pytest.approx((3 * (0.75 - 2 / 3) + 0.25) / 4)

@@ -59,13 +59,13 @@ def test_the_curve() -> None:
 
 
 def test_limits_for_many_examples() -> None:
-    """Errors in random order: r. Sorted last: r + (1 - r) log(1 - r). Confidence u = 1 - coverage, error rate v: 1/4."""
+    """Errors in random order: r. Sorted last: r + (1 - r) log(1 - r). Risk v / 2 at coverage v: 1/4."""
     rng, n = np.random.default_rng(0), 400_000
     y, c = rng.random(n) > 0.3, rng.random(n)
     assert aurc(c, y) == pytest.approx(0.3, abs=0.005)
     assert excess_aurc(y, y) == 0
     assert aurc(y, y) == pytest.approx(0.3 + 0.7 * np.log(0.7), abs=0.003)
-    assert aurc(c, rng.random(n) < c) == pytest.approx(0.25, abs=0.005)  # risk at coverage v is v/2
+    assert aurc(c, rng.random(n) < c) == pytest.approx(0.25, abs=0.005)
 
 
 def test_what_the_data_cannot_tell() -> None:
@@ -96,7 +96,7 @@ def test_all_confidences_equal() -> None:
 
 def test_bad_input() -> None:
     for bad in (([], []), ([0.5, np.nan], [1, 0]), ([0.5], [1, 0]), ([0.5, 0.6], [1, 2])):
-        with pytest.raises(ValueError, match="must|contains"):
+        with pytest.raises(ValueError, match=r"must|contains"):
             aurc(*bad)
     with pytest.raises(ValueError, match="level"):
         aurc_estimate([0.5], [1], level=1.0)

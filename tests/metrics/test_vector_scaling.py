@@ -90,7 +90,7 @@ def test_classes_have_no_order_and_scale_no_meaning() -> None:
 
 
 def test_separable_labels_have_finite_weights_and_a_later_error_a_finite_price() -> None:
-    """No error among 180: by likelihood the weights would grow for ever, as a class that is never seen lets its bias."""
+    """No error among 180 would let the weights grow for ever; a class that is never seen, its bias."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(180, 10)) * 3
     found = fit_vector(z, z.argmax(axis=1))
