@@ -19,8 +19,8 @@ at least 1e-6. It depends on the confidences alone, so that the band is of the s
 choice by likelihood, has an answer where confidences are tied.
 
 **Not a confidence interval.** A mean of absolute values is biased upwards like the plain ECE, also without bins, and is
-shown with the same band under perfect calibration (see `calibration`). Evaluating n^2 kernels, it costs about a second
-and 200 MB for 10,000 examples.
+shown with the same band under perfect calibration (see `calibration`). All n^2 kernels are evaluated: 3 s for 10,000
+examples on one core, 10 s with the band of 200 replicates, which is why they are not 1,000; .02 s for 360.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, check_level, flags, fractions
+from jembench.metrics.arrays import Booleans, Floats, check_level, flags, fractions
 from jembench.metrics.calibration import blocks
 from jembench.metrics.estimate import Estimate
 
@@ -62,7 +62,7 @@ def kde_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
     """
     c = fractions(confidence, "confidence")
     y = flags(correct, c.size, "correct")
-    return float(_errors(c, y[:, None].astype(np.float64))[0])
+    return _errors(c, y)[0]
 
 
 def kde_ece_estimate(
@@ -70,7 +70,7 @@ def kde_ece_estimate(
     correct: ArrayLike,
     *,
     rng: np.random.Generator,
-    replicates: int = 1000,
+    replicates: int = 200,
     level: float = 0.95,
 ) -> Estimate:
     """`kde_ece` with its band under perfect calibration.
@@ -89,20 +89,23 @@ def kde_ece_estimate(
     c = fractions(confidence, "confidence")
     y = flags(correct, c.size, "correct")
     drawn = rng.random((c.size, replicates), dtype=np.float32) < c[:, None]
-    errors = _errors(c, np.column_stack([y, drawn]).astype(np.float32))
-    low, high = np.quantile(errors[1:], [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(kde_ece(c, y), float(low), float(high), "consistency band")
+    value, errors = _errors(c, y, drawn)
+    low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high), "consistency band")
 
 
-def _errors(c: Floats, outcomes: Floats | NDArray[np.float32]) -> Floats:
-    """ECE_kde `(R,)` of confidences `(n,)` and R sets of outcomes `(n, R)`, multiplied in their precision."""
-    total, start = np.zeros(outcomes.shape[1]), 0
+def _errors(c: Floats, y: Booleans, drawn: Booleans | None = None) -> tuple[float, Floats]:
+    """ECE_kde of outcomes `(n,)`, and `(R,)` of R sets of outcomes `(n, R)`, these in single precision."""
+    outcomes = np.empty((c.size, 0), np.float32) if drawn is None else drawn.astype(np.float32)
+    value, errors, start = 0.0, np.zeros(outcomes.shape[1]), 0
     for weights in _weights(c):
-        stop = start + len(weights)
-        accuracy: Floats = np.matmul(weights.astype(outcomes.dtype), outcomes)
-        total += np.abs(accuracy - c[start:stop, None]).sum(axis=0)
-        start = stop
-    return total / c.size
+        rows = slice(start, start + len(weights))
+        value += float(np.abs(weights @ y - c[rows]).sum())
+        gaps = weights.astype(np.float32) @ outcomes
+        gaps -= c[rows, None].astype(np.float32)
+        errors += np.abs(gaps, out=gaps).sum(axis=0)
+        start = rows.stop
+    return value / c.size, errors / c.size
 
 
 def _weights(c: Floats) -> Iterator[Floats]:
