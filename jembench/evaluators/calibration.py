@@ -1,19 +1,28 @@
 r"""Evaluator ``calibration``: does p(y|x) mean what it says?
 
-Two rows: ``raw`` logits f(x), and their ``temperature`` twin f(x) / T with T fitted on the validation split by
-maximum likelihood (Guo et al., ICML 2017), or where that has no optimum as
-:mod:`jembench.metrics.temperature` says; the method is that of the metric ``validation/temperature``. Each has
+Three rows: ``raw`` logits f(x); their ``temperature`` twin f(x) / T; and their ``vector`` twin, a weight and a bias
+for each class. Both maps are fitted on the validation split by maximum likelihood (Guo et al., ICML 2017), or where
+that has no optimum as :mod:`jembench.metrics.temperature` and :mod:`jembench.metrics.vector_scaling` say; which it was
+is the method of ``validation/temperature`` and of ``validation/vector/fitted_nll``, the NLL that the vector reaches
+there. A vector may change predictions: ``test/vector/accuracy``. Each row has
 
 - ``nll`` and ``brier``, proper scores: means over examples with a confidence interval;
 - ``ece15``, ``ece20``: expected calibration error of the confidence with 15 and 20 equal-width bins, the last one
-  closed; ``adaptive_ece15`` with bins of equal mass; ``classwise_ece15``. A plain ECE is biased upwards, so its range
-  is not an interval of the truth but the band in which 95 % of perfectly calibrated models would fall;
-- ``squared_ece15``: the debiased squared l2 calibration error with a confidence interval (arXiv 2408.08998).
+  closed; ``mce15``, the largest gap of a bin; ``adaptive_ece15`` with bins of equal mass; ``classwise_ece15``;
+  ``kde_ece`` without bins. All are biased upwards, so their range is not an interval of the truth but the band in which
+  95 % of perfectly calibrated models would fall;
+- ``squared_ece15``: the debiased squared l2 calibration error with a confidence interval (arXiv 2408.08998);
+- ``brier_reliability15`` - ``brier_resolution15`` + ``brier_uncertainty`` + ``brier_within15`` = ``brier``, the terms
+  of :mod:`jembench.metrics.brier_decomposition` without their bias, the first with its band;
+- ``aurc`` and ``eaurc``: area under the risk-coverage curve of the confidence, and its excess over the best order.
+
+Reliability diagrams are made from the examples: ``confidence``, ``prediction`` and ``label``, and those of the twins in
+``temperature_confidence``, ``vector_confidence`` and ``vector_prediction`` (a temperature changes no prediction).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,16 +31,25 @@ import numpy as np
 from jembench import seeding
 from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, gather
 from jembench.evaluators.logits import Logits
-from jembench.metrics import calibration, classification, debiased, intervals
+from jembench.metrics import (
+    brier_decomposition,
+    calibration,
+    classification,
+    debiased,
+    intervals,
+    kde_calibration,
+    risk_coverage,
+    temperature,
+    vector_scaling,
+)
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.temperature import fit_temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jembench.data.sets import Track
 
-VARIANTS = ("raw", "temperature")
+VARIANTS = ("raw", "temperature", "vector")
 KINDS = (
     Kind("nll", "lower", 0.01),
     Kind("brier", "lower", 0.005),
@@ -40,20 +58,50 @@ KINDS = (
     Kind("adaptive_ece15", "lower", 0.005),
     Kind("classwise_ece15", "lower", 0.005),
     Kind("squared_ece15", "lower", 0.002),
+    Kind("mce15", "lower", 0.02),
+    Kind("kde_ece", "lower", 0.005),
+    Kind("brier_reliability15", "lower", 0.005),
+    Kind("brier_resolution15", "higher", 0.005),
+    Kind("brier_uncertainty", "neither"),
+    Kind("brier_within15", "neither"),
+    Kind("aurc", "lower", 0.002),
+    Kind("eaurc", "lower", 0.002),
 )
 TEMPERATURE = Kind("temperature", "neither")
+FITTED = Kind("fitted_nll", "neither")
+ACCURACY = Kind("accuracy", "higher", 0.005)
+SCALARS = ("label", "prediction", "confidence", "nll", "brier")
+TWINS = ("temperature_confidence", "vector_confidence", "vector_prediction")
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What the validation split teaches."""
+
+    temperature: temperature.Fit
+    vector: vector_scaling.Fit
+
+    @classmethod
+    def fitted(cls, validation: Mapping[str, NDArray[Any]]) -> _Maps:
+        logits, labels = validation["logits"], validation["label"]
+        return cls(temperature.fit_temperature(logits, labels), vector_scaling.fit_vector(logits, labels))
+
+    def apply(self, logits: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+        """Logits ``(N, K)`` of each variant."""
+        raw = logits.astype(np.float64)
+        return {"raw": raw, "temperature": raw / self.temperature.temperature, "vector": self.vector.apply(raw)}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibration of the test split, raw and temperature-scaled."""
+    """Calibration of the test split: raw, temperature-scaled and vector-scaled."""
 
     name: ClassVar[str] = "calibration"
-    version: ClassVar[int] = 1
-    columns: ClassVar[tuple[str, ...]] = ("label", "prediction", "confidence", "nll", "brier")
+    version: ClassVar[int] = 2
+    columns: ClassVar[tuple[str, ...]] = (*SCALARS, *TWINS)
 
     def needs(self, track: Track) -> tuple[Need, ...]:
-        """Logits of the validation split (for the temperature) and of the test split."""
+        """Logits of the validation split (for the maps) and of the test split."""
         return (Need(Logits(), "validation"), Need(Logits(), "test"))
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
@@ -67,22 +115,64 @@ class Calibration:
             "brier": classification.brier(logits, labels),
         }
 
+    def joined(self, batches: Iterable[RecordBatch]) -> dict[str, dict[str, NDArray[Any]]]:
+        """The scalars of every source, with the confidences of its twins, whose maps need the whole validation split."""
+        kept = list(batches)
+        validation = gather(kept, "logits", "label").get("validation")
+        maps = None if validation is None else _Maps.fitted(validation)
+        scored = (
+            RecordBatch(batch.measurement, batch.source, {**self.scalars(batch), **_twins(maps, batch)})
+            for batch in kept
+        )
+        return gather(scored, *self.columns)
+
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """``test/raw/…``, ``test/temperature/…`` and the temperature itself."""
+        """``test/raw/…``, ``test/temperature/…``, ``test/vector/…``, and what is known of the two maps."""
         found = gather(batches, "logits", "label")
         if "test" not in found or "validation" not in found:
-            reason = "the model gives no logits"
-            result = [kind.missing(reason, source="test", variant=variant) for variant in VARIANTS for kind in KINDS]
-            return [*result, TEMPERATURE.missing(reason, source="validation")]
-        validation, test = found["validation"], found["test"]
-        fit = fit_temperature(validation["logits"], validation["label"])
-        n = {"test": len(test["label"])}
+            return _missing("the model gives no logits")
+        validation, labels = found["validation"], found["test"]["label"]
+        maps = _Maps.fitted(validation)
+        scaled = maps.apply(found["test"]["logits"])
+        n = {"test": len(labels)}
         result = []
-        for variant, divisor in zip(VARIANTS, (1.0, fit.temperature), strict=True):
-            estimates = _estimates(test["logits"].astype(np.float64) / divisor, test["label"])
+        for variant in VARIANTS:
+            estimates = _estimates(scaled[variant], labels)
             result += [kind.of(estimates[kind.name], source="test", variant=variant, n=n) for kind in KINDS]
-        estimate = Estimate(fit.temperature, None, None, fit.method)
-        return [*result, TEMPERATURE.of(estimate, source="validation", n={"validation": len(validation["label"])})]
+        accuracy = classification.accuracy(classification.prediction(scaled["vector"]) == labels)
+        fitted = float(classification.nll(maps.vector.apply(validation["logits"]), validation["label"]).mean())
+        n_fit = {"validation": len(validation["label"])}
+        temperature_of = Estimate(maps.temperature.temperature, None, None, maps.temperature.method)
+        vector_of = Estimate(fitted, None, None, maps.vector.method)
+        return [
+            *result,
+            ACCURACY.of(accuracy, source="test", variant="vector", n=n),
+            TEMPERATURE.of(temperature_of, source="validation", n=n_fit),
+            FITTED.of(vector_of, source="validation", variant="vector", n=n_fit),
+        ]
+
+
+def _twins(maps: _Maps | None, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+    """The columns of the twins; none without a validation split."""
+    if maps is None:
+        return {}
+    scaled = maps.apply(batch.columns["logits"])
+    return {
+        "temperature_confidence": classification.confidence(scaled["temperature"]),
+        "vector_confidence": classification.confidence(scaled["vector"]),
+        "vector_prediction": classification.prediction(scaled["vector"]),
+    }
+
+
+def _missing(reason: str) -> list[Metric]:
+    """All metrics, without a value."""
+    result = [kind.missing(reason, source="test", variant=variant) for variant in VARIANTS for kind in KINDS]
+    return [
+        *result,
+        ACCURACY.missing(reason, source="test", variant="vector"),
+        TEMPERATURE.missing(reason, source="validation"),
+        FITTED.missing(reason, source="validation", variant="vector"),
+    ]
 
 
 def _estimates(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, Estimate]:
@@ -94,6 +184,7 @@ def _estimates(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[s
     def rng(name: str) -> np.random.Generator:
         return seeding.rng("calibration", name)
 
+    terms = brier_decomposition.decomposition_estimates(probabilities, labels, bins=15, rng=rng("decomposition"))
     return {
         "nll": intervals.mean(classification.nll(logits, labels), rng=rng("nll")),
         "brier": intervals.mean(classification.brier(logits, labels), rng=rng("brier")),
@@ -102,4 +193,12 @@ def _estimates(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[s
         "adaptive_ece15": calibration.adaptive_ece_estimate(confidence, correct, bins=15, rng=rng("adaptive")),
         "classwise_ece15": calibration.classwise_ece_estimate(probabilities, labels, bins=15, rng=rng("classwise")),
         "squared_ece15": debiased.debiased_squared_ece(confidence, correct, bins=15),
+        "mce15": calibration.mce_estimate(confidence, correct, bins=15, rng=rng("mce15")),
+        "kde_ece": kde_calibration.kde_ece_estimate(confidence, correct, rng=rng("kde_ece")),
+        "brier_reliability15": terms["reliability"],
+        "brier_resolution15": terms["resolution"],
+        "brier_uncertainty": terms["uncertainty"],
+        "brier_within15": terms["within"],
+        "aurc": risk_coverage.aurc_estimate(confidence, correct),
+        "eaurc": risk_coverage.excess_aurc_estimate(confidence, correct),
     }

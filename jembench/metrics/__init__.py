@@ -6,7 +6,12 @@ Every metric is a number with an interval (`estimate.Estimate`). Which interval,
 | --- | --- | --- |
 | accuracy | `classification` | Wilson |
 | NLL, Brier | `intervals` | studentised bootstrap |
-| ECE, adaptive, classwise | `calibration` | band under perfect calibration (no confidence interval) |
+| ECE, adaptive, classwise, MCE | `calibration` | band under perfect calibration (no confidence interval) |
+| kernel ECE | `kde_calibration` | band under perfect calibration |
+| Brier: reliability | `brier_decomposition` | band under perfect calibration |
+| Brier: resolution, uncertainty, within bins | `brier_decomposition` | none |
+| accuracy of a bin | `reliability` | Wilson |
+| AURC, E-AURC | `risk_coverage` | influence-function variance, Wilson inversion; one-sided without an error |
 | squared ECE, debiased | `debiased` | score inversion, non-negative |
 | AUROC, mean AUROC | `auroc` | DeLong variance, Wilson inversion; one-sided when separated |
 | AUPR | `aupr` | influence-function variance, Wilson inversion; one-sided when separated |

@@ -12,6 +12,8 @@ outcomes y_i in {0, 1} and a partition of the predictions into bins B_j,
   separated, they all go to the bin of their mean rank, so the order of the examples cannot matter.
 - `classwise_ece`: p is the probability of class k, y whether the label is k; the mean over k
   (Kull et al. 2019).
+- `mce`: the largest gap | mean_{B_j} y - mean_{B_j} p | of a bin of `ece`, not the mean (Naeini et al. 2015). Every bin
+  that holds an example counts, so on few examples it is the luck of the emptiest bin: its band says how much.
 
 **The band is not a confidence interval.** A mean of absolute values is biased upward: on a calibrated model
 the plain ECE is about sqrt(bins / n), never 0, and a bootstrap around it resamples the noise once more and
@@ -23,6 +25,7 @@ interval of a calibration error, see `debiased`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -40,7 +43,7 @@ from jembench.metrics.arrays import (
 )
 from jembench.metrics.estimate import Estimate
 
-Statistic = Literal["ece", "adaptive", "classwise"]
+Statistic = Literal["ece", "adaptive", "classwise", "mce"]
 BLOCK = 1 << 22  # elements drawn at a time by a band: bounds its memory
 
 
@@ -85,6 +88,14 @@ def classwise_ece(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15
     return float(np.mean(gaps))
 
 
+def mce(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15) -> float:
+    """Maximum calibration error, 0..1, over the bins of `ece` that hold an example; arguments and errors as `ece`."""
+    p = fractions(confidence, "confidence")
+    y = flags(correct, p.size, "correct")
+    index = width_bins(p, bins)
+    return float((np.abs(np.bincount(index, weights=y - p)) / np.maximum(np.bincount(index), 1)).max())
+
+
 def width_bins(p: Floats, bins: int) -> Integers:
     """Bin `(N,)` of each p in [0, 1]: equal width, closed on the left, the last one closed on both sides.
 
@@ -121,7 +132,7 @@ def consistency_band(
     """Central `level` of a statistic **under perfect calibration**; a band, not a confidence interval.
 
     Args:
-        statistic: `ece` or `adaptive`, of confidences `(N,)`; `classwise`, of probabilities `(N, K)`.
+        statistic: `ece`, `adaptive` or `mce`, of confidences `(N,)`; `classwise`, of probabilities `(N, K)`.
         probabilities: the predictions, from which the outcomes are drawn.
         rng: source of the draws.
         bins: number of bins.
@@ -137,12 +148,12 @@ def consistency_band(
     check_level(level)
     if statistic == "classwise":
         draws = _classwise_draws(probability_matrix(probabilities, "probabilities"), bins, replicates, rng)
-    elif statistic in ("ece", "adaptive"):
+    elif statistic in ("ece", "adaptive", "mce"):
         p = fractions(probabilities, "confidence")
-        index = width_bins(p, bins) if statistic == "ece" else mass_bins(p, bins)
-        draws = _draws(p, index, bins, replicates, rng)
+        index = mass_bins(p, bins) if statistic == "adaptive" else width_bins(p, bins)
+        draws = _draws(p, index, bins, replicates, rng, largest=statistic == "mce")
     else:
-        raise ValueError(f"statistic must be 'ece', 'adaptive' or 'classwise', got {statistic!r}")
+        raise ValueError(f"statistic must be 'ece', 'adaptive', 'classwise' or 'mce', got {statistic!r}")
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -192,41 +203,75 @@ def classwise_ece_estimate(
     return Estimate(value, *band, "consistency band")
 
 
+def mce_estimate(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    bins: int = 15,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> Estimate:
+    """`mce` with its band under perfect calibration; see `ece_estimate`."""
+    value = mce(confidence, correct, bins=bins)
+    band = consistency_band("mce", confidence, rng=rng, bins=bins, replicates=replicates, level=level)
+    return Estimate(value, *band, "consistency band")
+
+
+def class_cells(p: Floats, bins: int) -> Integers:
+    """Cell `(N, K)` of each probability `(N, K)`: its class times `bins` plus its bin of equal width.
+
+    Raises:
+        ValueError: bins < 1.
+    """
+    return np.stack([k * bins + width_bins(p[:, k], bins) for k in range(p.shape[1])], axis=1)
+
+
+def drawn_labels(p: Floats, replicates: int, rng: np.random.Generator) -> Iterator[Integers]:
+    """Labels y_i ~ Categorical(p_i) of probabilities `(N, K)`, in blocks `(size, N)` of `replicates` altogether."""
+    n, classes = p.shape
+    ladder = np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)
+    ladder[:, -1] = 1.0
+    rungs = (ladder + np.arange(n)[:, None]).ravel()  # one sorted array: row i lies in [i, i + 1]
+    for size in blocks(replicates, n):
+        where = np.searchsorted(rungs, rng.random((size, n)) + np.arange(n), side="right")
+        yield np.minimum(where - np.arange(n) * classes, classes - 1)  # u + i may round up to i + 1
+
+
+def blocks(replicates: int, n: int) -> list[int]:
+    """Sizes of the blocks of replicates that keep `size * n` below BLOCK."""
+    size = max(1, BLOCK // n)
+    return [min(size, replicates - start) for start in range(0, replicates, size)]
+
+
 def _gap(p: Floats, y: Floats, index: Integers, bins: int) -> float:
     """(1/n) sum_j |sum_{B_j} (y - p)|."""
     return float(np.abs(np.bincount(index, weights=y - p, minlength=bins)).sum() / p.size)
 
 
-def _draws(p: Floats, index: Integers, bins: int, replicates: int, rng: np.random.Generator) -> Floats:
-    """Gaps `(replicates,)` of outcomes y_i ~ Bernoulli(p_i)."""
+def _draws(
+    p: Floats, index: Integers, bins: int, replicates: int, rng: np.random.Generator, *, largest: bool = False
+) -> Floats:
+    """Gaps `(replicates,)` of outcomes y_i ~ Bernoulli(p_i): their sum over the bins, or the `largest` of a bin."""
     member = np.eye(bins, dtype=np.float32)[index]  # 0/1 sums stay exact in float32 up to 2**24 examples
     expected = np.bincount(index, weights=p, minlength=bins)
+    size = np.maximum(np.bincount(index, minlength=bins), 1)
     chunks = []
-    for size in _blocks(replicates, p.size):
-        y = (rng.random((size, p.size)) < p).astype(np.float32)
-        chunks.append(np.abs(y @ member - expected).sum(axis=1) / p.size)
+    for block in blocks(replicates, p.size):
+        y = (rng.random((block, p.size)) < p).astype(np.float32)
+        gaps = np.abs(y @ member - expected)
+        chunks.append((gaps / size).max(axis=1) if largest else gaps.sum(axis=1) / p.size)
     return np.concatenate(chunks)
 
 
 def _classwise_draws(p: Floats, bins: int, replicates: int, rng: np.random.Generator) -> Floats:
     """Mean gaps over classes `(replicates,)` of labels y_i ~ Categorical(p_i)."""
     n, classes = p.shape
-    cells = np.stack([k * bins + width_bins(p[:, k], bins) for k in range(classes)], axis=1)  # (N, K)
+    cells = class_cells(p, bins)
     expected = np.bincount(cells.ravel(), weights=p.ravel(), minlength=classes * bins)
-    ladder = np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)
-    ladder[:, -1] = 1.0
-    rungs = (ladder + np.arange(n)[:, None]).ravel()  # one sorted array: row i lies in [i, i + 1]
     chunks = []
-    for size in _blocks(replicates, n):
-        where = np.searchsorted(rungs, rng.random((size, n)) + np.arange(n), side="right")
-        where = np.minimum(where, np.arange(1, n + 1) * classes - 1)  # u + i may round up to i + 1
-        hit = cells.ravel()[where] + np.arange(size)[:, None] * classes * bins
-        counts = np.bincount(hit.ravel(), minlength=size * classes * bins).reshape(size, classes * bins)
+    for y in drawn_labels(p, replicates, rng):
+        hit = cells[np.arange(n), y] + np.arange(len(y))[:, None] * classes * bins
+        counts = np.bincount(hit.ravel(), minlength=len(y) * classes * bins).reshape(len(y), classes * bins)
         chunks.append(np.abs(counts - expected).sum(axis=1) / (n * classes))
     return np.concatenate(chunks)
-
-
-def _blocks(replicates: int, n: int) -> list[int]:
-    """Sizes of the blocks of replicates that keep `size * n` below BLOCK."""
-    size = max(1, BLOCK // n)
-    return [min(size, replicates - start) for start in range(0, replicates, size)]

@@ -1,5 +1,6 @@
 """What passes between measurement and evaluator: descriptions, ids, gathered records."""
 
+from collections.abc import Iterable
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from jembench import data, zoo
 from jembench.batteries import evaluators
 from jembench.evaluators import EVALUATORS
-from jembench.evaluators.contract import Kind, Metric, RecordBatch, describe, gather
+from jembench.evaluators.contract import Kind, Metric, RecordBatch, describe, gather, scalars
 from jembench.evaluators.logits import Logits
 from jembench.metrics.estimate import Estimate
 
@@ -101,3 +102,22 @@ def _all() -> list[Any]:
     """Every evaluator, those with attacks as a model meets them."""
     spec = zoo.resolve("softmax", track="digits")
     return [made for name in EVALUATORS for made in evaluators(name, spec, data.track("digits"))]
+
+
+def test_scalars_that_need_other_batches_are_asked_of_the_evaluator() -> None:
+    """`scalars` takes each batch alone, or for an evaluator with `joined` all batches at hand."""
+
+    class Alone:
+        columns = ("twice",)
+
+        def scalars(self, batch: RecordBatch) -> dict[str, np.ndarray]:
+            return {"twice": 2 * batch.columns["x"]}
+
+    class Whole(Alone):
+        def joined(self, batches: Iterable[RecordBatch]) -> dict[str, dict[str, np.ndarray]]:
+            x = np.concatenate([batch.columns["x"] for batch in batches])
+            return {"test": {"share": x / x.sum()}}
+
+    batches = [RecordBatch(Logits(), "test", {"x": np.array(x)}) for x in ([1.0, 2.0], [5.0])]
+    assert scalars(Alone(), batches)["test"]["twice"].tolist() == [2, 4, 10]  # type: ignore[arg-type]
+    assert scalars(Whole(), batches)["test"]["share"].tolist() == [0.125, 0.25, 0.625]  # type: ignore[arg-type]

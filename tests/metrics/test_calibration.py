@@ -18,6 +18,8 @@ from jembench.metrics.calibration import (
     ece,
     ece_estimate,
     mass_bins,
+    mce,
+    mce_estimate,
     width_bins,
 )
 
@@ -71,6 +73,36 @@ def test_the_last_bin_is_closed_unlike_torchmetrics() -> None:
     reference = binary_calibration_error(torch.from_numpy(p), torch.from_numpy(y), n_bins=15, norm="l1")
     assert float(reference) == pytest.approx(0.525)
     assert ece([1.0] * 4, [1, 1, 0, 0]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("bins", [10, 15, 20])
+def test_mce_is_torchmetrics_below_one(bins: int) -> None:
+    """Parity where the definitions agree, as for the ECE."""
+    p, y, _ = probabilities(500, 10, SEED)
+    p = np.clip(p, 0, 1 - 1e-5)
+    reference = multiclass_calibration_error(
+        torch.from_numpy(p), torch.from_numpy(y), num_classes=10, n_bins=bins, norm="max"
+    )
+    assert mce(p.max(axis=1), p.argmax(axis=1) == y, bins=bins) == pytest.approx(float(reference), abs=1e-6)
+
+
+def test_mce_at_one_differs_as_the_ece_does() -> None:
+    """Torchmetrics judges the 1.0 alone and finds a gap of 1; here it shares the closed last bin with .95."""
+    p, y = np.array([1.0, 0.95]), np.array([0, 1])
+    assert mce(p, y) == pytest.approx(0.475)
+    reference = binary_calibration_error(torch.from_numpy(p), torch.from_numpy(y), n_bins=15, norm="max")
+    assert float(reference) == pytest.approx(1.0)
+
+
+@given(PAIRS, st.integers(1, 25))
+def test_mce_is_its_definition_and_at_least_the_ece(pairs: list[tuple[float, bool]], bins: int) -> None:
+    """The largest gap of a bin that holds an example, ties, edges and 1.0 included; with one bin, the ECE."""
+    p, y = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs], dtype=float)
+    index = width_bins(p, bins)
+    slow = max(abs(y[index == j].mean() - p[index == j].mean()) for j in set(index))
+    assert mce(p, y, bins=bins) == pytest.approx(slow, abs=1e-12)
+    assert ece(p, y, bins=bins) - 1e-12 <= mce(p, y, bins=bins) <= 1
+    assert mce(p, y, bins=1) == pytest.approx(ece(p, y, bins=1), abs=1e-12)
 
 
 def test_an_open_last_bin_would_be_caught() -> None:
@@ -146,7 +178,7 @@ def test_classwise_is_the_mean_over_classes_and_ignores_their_names() -> None:
     assert classwise_ece(p[:, np.argsort(names)], names[y]) == pytest.approx(classwise_ece(p, y))
 
 
-@pytest.mark.parametrize("kind", ["ece", "adaptive", "classwise"])
+@pytest.mark.parametrize("kind", ["ece", "adaptive", "classwise", "mce"])
 def test_the_band_holds_a_calibrated_model(kind: str) -> None:
     """Labels drawn from the predictions: 95 % of the values lie in the band (92-98 % of 300 sets)."""
     rng = np.random.default_rng(SEED)
@@ -155,10 +187,12 @@ def test_the_band_holds_a_calibrated_model(kind: str) -> None:
     statistics: dict[str, tuple[np.ndarray, Callable[[np.ndarray], float]]] = {
         "ece": (top, lambda y: ece(top, p.argmax(axis=1) == y)),
         "adaptive": (top, lambda y: adaptive_ece(top, p.argmax(axis=1) == y)),
+        "mce": (top, lambda y: mce(top, p.argmax(axis=1) == y, bins=4)),
         "classwise": (p, lambda y: classwise_ece(p, y)),
     }
     argument, statistic = statistics[kind]
-    low, high = consistency_band(kind, argument, rng=rng, replicates=4000)  # type: ignore[arg-type]
+    bins = 4 if kind == "mce" else 15  # with more, a bin of one example decides: two values and no 95 % of them
+    low, high = consistency_band(kind, argument, rng=rng, bins=bins, replicates=4000)  # type: ignore[arg-type]
     ladder = p.cumsum(axis=1)
     draws = [statistic((rng.random((150, 1)) > ladder).sum(axis=1).clip(max=3)) for _ in range(1000)]
     assert 0.92 <= np.mean([low <= d <= high for d in draws]) <= 0.98
@@ -191,11 +225,13 @@ def test_estimates_are_values_with_bands() -> None:
         (
             ece_estimate(top, hit, rng=np.random.default_rng(0)),
             adaptive_ece_estimate(top, hit, rng=np.random.default_rng(0)),
+            mce_estimate(top, hit, rng=np.random.default_rng(0), bins=3),
             classwise_ece_estimate(wrong, y, rng=np.random.default_rng(0)),
         ),
         (
             ece_estimate(top, hit, rng=np.random.default_rng(0)),
             adaptive_ece_estimate(top, hit, rng=np.random.default_rng(0)),
+            mce_estimate(top, hit, rng=np.random.default_rng(0), bins=3),
             classwise_ece_estimate(wrong, y, rng=np.random.default_rng(0)),
         ),
         strict=True,
@@ -212,5 +248,7 @@ def test_degenerate_predictions_have_a_band() -> None:
     assert consistency_band("classwise", np.eye(3), rng=rng) == (0.0, 0.0)
     assert consistency_band("ece", [1.0, 1.0], rng=rng) == (0.0, 0.0)
     assert consistency_band("adaptive", [0.7], rng=rng) == pytest.approx((0.3, 0.7))
+    assert consistency_band("mce", [0.7], rng=rng) == pytest.approx((0.3, 0.7))
+    assert consistency_band("mce", [1.0, 0.0], rng=rng) == (0.0, 0.0)
     with pytest.raises(ValueError, match="statistic"):
         consistency_band("nothing", [0.7], rng=rng)  # type: ignore[arg-type]

@@ -21,7 +21,8 @@ from jembench.metrics.classification import accuracy, brier, nll
 from jembench.metrics.debiased import debiased_squared_ece
 from jembench.metrics.detection import bootstrap_detection, detection_estimates
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import mean
+from jembench.metrics.intervals import mean, wilson_rate
+from jembench.metrics.risk_coverage import _influence, aurc, aurc_estimate, excess_aurc_estimate
 
 LEVELS = [0.5, 0.75, 0.9, 0.97, 0.99]
 SIZES = [(360, 360), (360, 90)]
@@ -194,6 +195,62 @@ def test_squared_ece(confidence: str, truth: str) -> None:
 def test_squared_ece_of_a_certain_model() -> None:
     """Confidence 1 - 1e-6, accuracy .995: one set in six shows no error at all, and must not claim to know."""
     check(squared_ece("certain", "almost right", 1000), upper=1.0)
+
+
+def refusals(offset: float, slope: float, sets: int, n: int = 360, digits: int = 9) -> dict[str, list[bool]]:
+    """Hits of AURC and E-AURC; a score s ~ N(0, 1) is right with odds e^(offset + slope s), and rounded, so tied.
+
+    The truth is the mean risk above each of a million quantiles of s; equal ones are in random order.
+    """
+    rng = np.random.default_rng(int(10 * offset) + n + digits)
+    u = (np.arange(1_000_000) + 0.5) / 1_000_000
+    score = np.round(norm.isf(u), digits)  # falling
+    wrong = 1 / (1 + np.exp(offset + slope * score))
+    risk, rate = float((np.cumsum(wrong) / np.arange(1, u.size + 1)).mean()), float(wrong.mean())
+    truth = {"aurc": risk, "eaurc": risk - rate - (1 - rate) * np.log1p(-rate)}
+    hits: dict[str, list[bool]] = {name: [] for name in truth}
+    for _ in range(sets):
+        s = np.round(rng.normal(size=n), digits)
+        correct = rng.random(n) > 1 / (1 + np.exp(offset + slope * s))
+        hits["aurc"].append(holds(aurc_estimate(s, correct), truth["aurc"]))
+        hits["eaurc"].append(holds(excess_aurc_estimate(s, correct), truth["eaurc"]))
+    return hits
+
+
+@pytest.mark.parametrize(("offset", "slope"), [(-2.5, 1), (1, 1), (1, 0), (3, 1.5), (3, 0), (4, 2), (5, 0), (6, 2)])
+def test_aurc(offset: float, slope: float) -> None:
+    """From accuracy .11 to .986, confidences that tell and that do not; at offset 4 and more the edge 0 is near."""
+    for found in refusals(offset, slope, 1000).values():
+        check(found, upper=1.0 if offset >= 4 else 0.98)
+
+
+def test_aurc_of_tied_confidences() -> None:
+    """Whole numbers: about seven different values."""
+    for found in refusals(2, 1, 1000, digits=0).values():
+        check(found)
+
+
+def test_aurc_without_the_one_more_error_would_be_caught() -> None:
+    """Planted bug: Wilson with the plain influence variance, about five errors in 360, covers far below the bar."""
+    rng, theirs, u = np.random.default_rng(0), [], (np.arange(1_000_000) + 0.5) / 1_000_000
+    truth = float((np.cumsum(1 / (1 + np.exp(6 + 2 * norm.isf(u)))) / np.arange(1, u.size + 1)).mean())
+    for _ in range(300):
+        s = rng.normal(size=360)
+        correct = rng.random(360) > 1 / (1 + np.exp(6 + 2 * s))
+        if not correct.all():
+            value, influence = aurc(s, correct), _influence(s, correct)
+            low, high = wilson_rate(value, value * (1 - value) * 360 / float(influence.var(ddof=1)))
+            theirs.append(low <= truth <= high)
+    assert np.mean(theirs) < 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [360, 2000])
+@pytest.mark.parametrize(("offset", "slope"), [(-2.5, 1), (1, 1), (3, 1.5), (4, 2), (5, 0), (6, 2), (8, 2)])
+def test_aurc_at_length(offset: float, slope: float, n: int) -> None:
+    """4,000 sets, and a larger one."""
+    for found in refusals(offset, slope, 4000, n).values():
+        check(found, upper=1.0 if offset >= 5 else 0.985)
 
 
 @pytest.mark.slow

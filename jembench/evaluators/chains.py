@@ -1,0 +1,169 @@
+r"""Evaluator ``chains``: what SGLD chains do, from their start to twenty times their length in training.
+
+On fresh chains of :mod:`jembench.evaluators.trajectory`, K steps being those of the training:
+
+- at ``0K``, ``1K``, ``5K`` and ``20K``: the Frechet distance of the samples to the training split (``fd``, with its
+  interval at this n), ``recall``, ``coverage`` and ``inception_score`` beside it, since a distance alone rewards a few
+  good images, and the mean ``log_density`` in nats, up to the model's constant;
+- ``runaway``: the distance at 20 K over that at 1 K. Above :data:`STAYS` the chains leave the data: the model is a
+  sampler only near the length that it was trained for;
+- ``effective_share``: independent draws per chain and K steps behind log p(x) between 1 K and 20 K
+  (:mod:`jembench.metrics.chains`);
+- ``class_changes``: the share of chains in which the model sees another class at 20 K than at 1 K: mixing between
+  classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from jembench import seeding
+from jembench.data.sets import CHAINS
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, by_need
+from jembench.evaluators.embedded import Embedded
+from jembench.evaluators.generation import RELATIVE, Looker
+from jembench.evaluators.trajectory import MARKS, Trajectory, times
+from jembench.metrics import classification, frechet, intervals
+from jembench.metrics.chains import effective_size
+from jembench.metrics.estimate import Estimate
+from jembench.metrics.inception_score import inception_score_estimate
+from jembench.metrics.manifold import density_coverage, precision_recall
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from jembench.data.sets import Track
+
+LIMIT = 360  # chains
+STAYS = 1.5
+
+KINDS = (
+    Kind("distance", "lower"),
+    Kind("recall", "higher"),
+    Kind("coverage", "higher"),
+    Kind("inception_score", "higher"),
+    Kind("log_density", "neither"),
+)
+RUNAWAY = Kind("runaway", "lower")
+SHARE = Kind("effective_share", "higher")
+CHANGES = Kind("class_changes", "neither")
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Long chains.
+
+    Attributes:
+        extractor: who looks.
+    """
+
+    extractor: Looker
+
+    name: ClassVar[str] = "chains"
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def needs(self, track: Track) -> tuple[Need, ...]:
+        """The chains, and the extractor's view of their marks and of the training split."""
+        return (ran(), *self._looked().values(), Need(Embedded(), "train", model=self.extractor.name))
+
+    def _looked(self) -> dict[int, Need]:
+        return {
+            mark: Need(Embedded(f"image_{mark}"), CHAINS, limit=LIMIT, given=(ran(),), model=self.extractor.name)
+            for mark in MARKS
+        }
+
+    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+        """None."""
+        return {}
+
+    def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
+        """Every mark, then what is of the whole chain."""
+        found = by_need(batches)
+        record = found.get(ran())
+        who = self.extractor.name
+        called = [self.extractor.called(kind) for kind in KINDS]
+        if record is None:
+            reason = "the model has no chains"
+            marks = [kind.missing(reason, source=f"{mark}K", variant=who) for mark in MARKS for kind in called]
+            return [*marks, *(kind.missing(reason, source="chain") for kind in (RUNAWAY, SHARE, CHANGES))]
+        real = found[Need(Embedded(), "train", model=who)]["features"].astype(np.float64)
+        result = []
+        for mark, need in self._looked().items():
+            result += self._at(mark, found[need], record, real)
+        return [*result, *self._whole(record, result)]
+
+    def _at(
+        self,
+        mark: int,
+        looked: Mapping[str, NDArray[Any]],
+        record: Mapping[str, NDArray[Any]],
+        real: NDArray[np.float64],
+    ) -> list[Metric]:
+        where = {"source": f"{mark}K", "variant": self.extractor.name}
+        x = looked["features"].astype(np.float64)
+        if bad := int((~np.isfinite(x).all(axis=1)).sum()):
+            reason = f"{bad} of {len(x)} chains are not finite after {mark} K steps"
+            return [self.extractor.called(kind).missing(reason, **where) for kind in KINDS]
+        rng = seeding.rng("chains", mark)
+        steps = int(record["steps"][0])
+        density = record["log_density"][:, times(steps).index(mark * steps)].astype(np.float64)
+        probabilities = classification.softmax(looked["class_logits"].astype(np.float64))
+        makers: dict[str, Any] = {
+            "distance": lambda: frechet.frechet_estimate(x, real),
+            "recall": lambda: precision_recall(x, real).recall,
+            "coverage": lambda: density_coverage(x, real, rng=rng).coverage,
+            "inception_score": lambda: inception_score_estimate(probabilities),
+            "log_density": lambda: intervals.mean(density, rng=rng),
+        }
+        made = []
+        for kind in KINDS:
+            called = self.extractor.called(kind)
+            n = {"chains": len(x)} | ({"train": len(real)} if kind.name in ("distance", "recall", "coverage") else {})
+            try:
+                estimate: Estimate = makers[kind.name]()
+            except ValueError as error:
+                made.append(called.missing(str(error), **where))
+                continue
+            metric = called.of(estimate, n=n, **where)
+            made.append(replace(metric, tolerance=RELATIVE * estimate.value) if _gated(kind, mark) else metric)
+        return made
+
+    def _whole(self, record: Mapping[str, NDArray[Any]], marks: list[Metric]) -> list[Metric]:
+        """Runaway, effective share and changes of class."""
+        n = {"chains": len(record["index"])}
+        by_id = {metric.id: metric.value for metric in marks}
+        who, distance = self.extractor.name, self.extractor.distance
+        first, last = (by_id[f"{mark}K/{who}/{distance}"] for mark in (1, MARKS[-1]))
+        if first is None or last is None or first == 0:
+            runaway = RUNAWAY.missing("the distance at 1 K or 20 K is missing", source="chain")
+        else:
+            runaway = RUNAWAY.of(Estimate(last / first, None, None, "none"), source="chain", n=n)
+        steps = int(record["steps"][0])
+        looked = times(steps)
+        columns = [looked.index(j * steps) for j in range(1, MARKS[-1] + 1)]
+        trace = record["log_density"][:, columns].astype(np.float64)
+        try:
+            share = effective_size(trace) / trace.size
+            effective = SHARE.of(Estimate(share, None, None, "none"), source="chain", n=n)
+        except ValueError as error:
+            effective = SHARE.missing(str(error), source="chain")
+        seen = record["seen"][:, columns]
+        if (seen < 0).any():
+            return [runaway, effective, CHANGES.missing("the model gives no logits", source="chain")]
+        changed = classification.accuracy(seen[:, 0] != seen[:, -1])
+        return [runaway, effective, CHANGES.of(changed, source="chain", n=n)]
+
+
+def ran() -> Need:
+    """The chains."""
+    return Need(Trajectory(), CHAINS, limit=LIMIT)
+
+
+def _gated(kind: Kind, mark: int) -> bool:
+    """Whether a gate looks at it: not at long chains, whose ends differ from one machine type to another."""
+    return kind.name == "distance" and mark <= 1

@@ -1,0 +1,333 @@
+r"""Evaluator ``generation``: how good, how varied and how new are the images that a model makes?
+
+Every figure says where the samples come from (:mod:`jembench.evaluators.samples`: ``fresh``, ``buffer``,
+``conditional``), which extractor looked at them and how many there are, and stands beside four references of the same
+track: ``uniform`` noise, ``class-gaussians``, and the real ``test`` images, which no model has seen. The distribution
+    to be matched is that of the training split. Nothing is left out of the samples, unless ``keep_top`` asks for it.
+
+- ``inception_score`` (:mod:`jembench.metrics.inception_score`), of the extractor's classes;
+- ``fd`` (with the Inception network ``fid``): Frechet distance at this n, ``fd_at_test_n`` at as many samples as there
+  are test images, so that it may be held against theirs, ``fd_infinity`` extrapolated, and ``fd_n100`` and the like,
+  the curve (:mod:`jembench.metrics.frechet`);
+- ``kd`` (``kid``): kernel distance (:mod:`jembench.metrics.kernel_distance`);
+- ``precision``, ``recall``, ``density``, ``coverage`` (:mod:`jembench.metrics.manifold`);
+- ``class_imbalance``: total variation from equal classes, with the band of chance
+  (:mod:`jembench.metrics.class_balance`);
+- ``conditional_accuracy``: the share of samples in which the extractor, an independent classifier, sees the class that
+  was asked for. A model of nothing but prototypes has 1.00;
+- ``nearer``: probability that a sample is nearer to a training image than a test image is, 1/2 without copying, and
+  ``copies``, samples nearer than every test image (:mod:`jembench.metrics.memorisation`).
+
+Pairwise figures are of the first :data:`PAIRWISE` of each set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from jembench import seeding
+from jembench.data.sets import CHAINS
+from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, by_need
+from jembench.evaluators.embedded import Embedded
+from jembench.evaluators.samples import Samples
+from jembench.metrics import classification, frechet
+from jembench.metrics.class_balance import class_balance
+from jembench.metrics.estimate import Estimate
+from jembench.metrics.inception_score import inception_score_estimate
+from jembench.metrics.kernel_distance import kernel_distance_estimate
+from jembench.metrics.manifold import density_coverage, precision_recall
+from jembench.metrics.memorisation import memorisation
+from jembench.metrics.neighbours import nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from jembench.data.sets import Track
+
+PAIRWISE = 10_000
+SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)  # of the curve, as far as there are samples
+REFERENCES = ("uniform", "class-gaussians")
+RELATIVE = 0.1  # of a distance: the tolerance of a gate, since its scale is that of the features
+
+KINDS = (
+    Kind("inception_score", "higher", 0.3),
+    Kind("distance", "lower"),
+    Kind("distance_at_test_n", "lower"),
+    Kind("distance_infinity", "lower"),
+    Kind("kernel", "lower"),
+    Kind("precision", "higher", 0.05),
+    Kind("recall", "higher", 0.05),
+    Kind("density", "higher", 0.1),
+    Kind("coverage", "higher", 0.05),
+    Kind("class_imbalance", "lower", 0.05),
+    Kind("nearer", "neither"),
+    Kind("copies", "neither"),
+)
+CONDITIONAL = Kind("conditional_accuracy", "higher", 0.05)
+
+
+@dataclass(frozen=True)
+class Looker:
+    """A feature extractor: its name, the hash of its weights, and what its distances are called in files.
+
+    Attributes:
+        name: of :data:`jembench.extractors.EXTRACTORS`.
+        fingerprint: of it.
+        distance: ``fd``, or ``fid`` of the Inception network.
+        kernel: ``kd`` or ``kid``.
+    """
+
+    name: str
+    fingerprint: str
+    distance: str = "fd"
+    kernel: str = "kd"
+
+    def called(self, kind: Kind) -> Kind:
+        """The kind under its own name."""
+        words = kind.name.replace("distance", self.distance) if kind.name.startswith("distance") else kind.name
+        return replace(kind, name=self.kernel if words == "kernel" else words)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an extractor made of a set of images: features ``(N, F)``, probabilities ``(N, C)``, asked classes ``(N,)``."""
+
+    features: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    asked: NDArray[np.int64]
+    total: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Sample quality.
+
+    Attributes:
+        extractor: who looks.
+        steps: of the fresh and conditional chains; the training's by default.
+        temperature: of these chains; the training's by default.
+        keep_top: share of the samples that is kept, those of which the model is most confident; 1 is no filter.
+    """
+
+    extractor: Looker
+    steps: int | None = None
+    temperature: float | None = None
+    keep_top: float = 1.0
+
+    name: ClassVar[str] = "generation"
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("fresh_class", "buffer_class", "conditional_class", "conditional_asked")
+
+    def samples(self) -> dict[str, Samples]:
+        """What is sampled from the model, by name."""
+        chain: dict[str, Any] = {"steps": self.steps, "temperature": self.temperature}
+        return {
+            "fresh": Samples(**chain),
+            "buffer": Samples(start="buffer"),
+            "conditional": Samples(conditional=True, **chain),
+        }
+
+    def drawn(self) -> dict[str, Need]:
+        """The samples of every row, of the model and of the reference samplers."""
+        own = {name: Need(samples, CHAINS) for name, samples in self.samples().items()}
+        return {**own, **{name: Need(Samples(), CHAINS, model=name) for name in REFERENCES}}
+
+    def looked(self) -> dict[str, Need]:
+        """What the extractor sees in every row, the real images too."""
+        who = self.extractor.name
+        real = {source: Need(Embedded(), source, model=who) for source in ("train", "test")}
+        made = {name: Need(Embedded("image"), CHAINS, given=(need,), model=who) for name, need in self.drawn().items()}
+        return {**real, **made}
+
+    def needs(self, track: Track) -> tuple[Need, ...]:
+        """Samples, and the extractor's view of them and of the real images."""
+        return (*self.drawn().values(), *self.looked().values())
+
+    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+        """The class that the extractor sees in each sample, and the one asked for."""
+        for name in self.samples():
+            if batch.need == self.looked()[name]:
+                return {f"{name}_class": batch.columns["class_logits"].argmax(1).astype(np.int64)}
+            if batch.need == self.drawn()[name] and name == "conditional":
+                return {"conditional_asked": batch.columns["asked"].astype(np.int64)}
+        return {}
+
+    def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
+        """Every row, the model's first."""
+        found = by_need(batches)
+        train = self._of(found, "train")
+        test = self._of(found, "test")
+        result = []
+        for name in (*self.samples(), *REFERENCES, "test"):
+            reason = self._problem(found, name)
+            seen = None if reason else self._of(found, name)
+            if seen is None or train is None or test is None:
+                result += self._missing(name, reason or "the extractor gives no features")
+            else:
+                result += _Row(self, name, seen, train, test).metrics()
+        return result
+
+    def _missing(self, name: str, reason: str) -> list[Metric]:
+        kinds = (*KINDS, CONDITIONAL) if name in self.samples() else KINDS
+        return [self.extractor.called(kind).missing(reason, source=name, variant=self.extractor.name) for kind in kinds]
+
+    def _problem(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> str | None:
+        """Why a row has no numbers, if it has none."""
+        if name == "test":
+            return None
+        need = self.drawn()[name]
+        record = found.get(need)
+        if record is None:
+            return {
+                "buffer": "the model has no persistent chains",
+                "conditional": "the model does not sample classes",
+            }.get(name, "the model does not sample")
+        there = np.ones(len(record["image"]), bool) if name != "buffer" else record["asked"] >= 0
+        if bad := int((~np.isfinite(record["image"][there]).all(axis=1)).sum()):
+            return f"{bad} of {int(there.sum())} samples are not finite: the chains diverge"
+        return None
+
+    def _of(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> Seen | None:
+        """The features of a row, those of samples that are there and kept."""
+        record = found.get(self.looked()[name])
+        if record is None:
+            return None
+        rows = np.isfinite(record["features"]).all(axis=1)
+        asked = np.full(len(rows), -1)
+        if name in self.drawn():
+            drawn = found[self.drawn()[name]]
+            asked = drawn["asked"]
+            if name in self.samples() and self.keep_top < 1:
+                rows &= _top(drawn["confidence"], rows, self.keep_top)
+        return Seen(
+            record["features"][rows].astype(np.float64),
+            classification.softmax(record["class_logits"][rows].astype(np.float64)),
+            asked[rows].astype(np.int64),
+            len(rows),
+        )
+
+
+def _top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """The share of the rows that are there with the highest confidence; the earlier of equal ones."""
+    kept = np.zeros(len(there), dtype=bool)
+    rows = np.flatnonzero(there)
+    order = rows[np.argsort(-np.nan_to_num(confidence[rows], nan=-1.0), kind="stable")]
+    kept[order[: max(1, round(share * len(order)))]] = True
+    return kept
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The metrics of one set of samples."""
+
+    of: Generation
+    name: str
+    seen: Seen
+    train: Seen
+    test: Seen
+
+    def metrics(self) -> list[Metric]:
+        """All of them; a figure that cannot be computed says why."""
+        looker = self.of.extractor
+        made = []
+        estimates = self._estimates()
+        for kind in KINDS:
+            found = estimates[kind.name]
+            called = looker.called(kind)
+            if isinstance(found, str):
+                made.append(called.missing(found, source=self.name, variant=looker.name))
+                continue
+            estimate, n = found
+            metric = called.of(estimate, source=self.name, variant=looker.name, n=n)
+            if kind.name.startswith(("distance", "kernel")):
+                metric = replace(metric, tolerance=RELATIVE * abs(estimate.value))
+            made.append(metric)
+        return [*made, *self._conditional(), *self._curve()]
+
+    def _estimates(self) -> dict[str, tuple[Estimate, dict[str, int]] | str]:
+        x, y = self.seen.features, self.train.features
+        few, real = x[:PAIRWISE], y[:PAIRWISE]
+        n = {self._words: len(x), "train": len(y)}
+        pairs = {self._words: len(few), "train": len(real)}
+
+        def attempt(make: Any, sizes: dict[str, int]) -> tuple[Estimate, dict[str, int]] | str:
+            try:
+                return make(), sizes
+            except ValueError as error:  # fewer samples than the figure needs
+                return str(error)
+
+        rng = seeding.rng("generation", self.name)
+        labels = self.seen.probabilities.argmax(1)
+        equal = min(len(x), len(self.test.features))
+        first = attempt(lambda: precision_recall(few, real), pairs)
+        second = attempt(lambda: density_coverage(few, real, rng=rng), pairs)
+        found: dict[str, Any] = {
+            "inception_score": attempt(
+                lambda: inception_score_estimate(self.seen.probabilities), {self._words: len(x)}
+            ),
+            "distance": attempt(lambda: frechet.frechet_estimate(x, y), n),
+            "distance_at_test_n": attempt(
+                lambda: Estimate(float(frechet.frechet_curve(x, y, [equal], rng=rng)[0]), None, None, "none"),
+                {self._words: equal, "train": len(y)},
+            ),
+            "distance_infinity": attempt(lambda: frechet.frechet_infinity(x, y, rng=rng), n),
+            "kernel": attempt(lambda: kernel_distance_estimate(few, real), pairs),
+            "class_imbalance": attempt(
+                lambda: class_balance(labels, self.seen.probabilities.shape[1], rng=rng).total_variation,
+                {self._words: len(x)},
+            ),
+        }
+        for pair, names in ((first, ("precision", "recall")), (second, ("density", "coverage"))):
+            for place, name in enumerate(names):
+                found[name] = pair if isinstance(pair, str) else (pair[0][place], pair[1])
+        return found | self._memorised(few, real)
+
+    def _memorised(self, few: NDArray[np.float64], real: NDArray[np.float64]) -> dict[str, Any]:
+        if self.name == "test":
+            reason = "the test images are what others are compared with"
+            return {"nearer": reason, "copies": reason}
+        held = self.test.features[:PAIRWISE]
+        own, theirs = (nearest(part, real, 1)[1][:, 0] for part in (few, held))
+        found = memorisation(own, theirs)
+        n = {self._words: len(few), "test": len(held), "train": len(real)}
+        copies = Estimate(float(found.copies), None, None, f"exact, p = {found.copies_p_value:.2g}")
+        return {"nearer": (found.nearer, n), "copies": (copies, n)}
+
+    @property
+    def _words(self) -> str:
+        """What the samples are called where n is said; a filter is never hidden."""
+        kept = self.of.keep_top if self.name in self.of.samples() else 1.0
+        return self.name if kept == 1 else f"{self.name}, top {100 * kept:g} %"
+
+    def _conditional(self) -> list[Metric]:
+        if self.name not in self.of.samples():
+            return []
+        where = {"source": self.name, "variant": self.of.extractor.name}
+        if (self.seen.asked < 0).any():
+            return [CONDITIONAL.missing("no class was asked for", **where)]
+        if self.seen.probabilities.shape[1] <= self.seen.asked.max():
+            return [CONDITIONAL.missing("the extractor does not know the track's classes", **where)]
+        right = self.seen.probabilities.argmax(1) == self.seen.asked
+        return [CONDITIONAL.of(classification.accuracy(right), n={self._words: len(right)}, **where)]
+
+    def _curve(self) -> list[Metric]:
+        """The distance against n, of random subsets."""
+        x, y = self.seen.features, self.train.features
+        sizes = [size for size in SIZES if size <= len(x)]
+        if not sizes:
+            return []
+        looker = self.of.extractor
+        values = frechet.frechet_curve(x, y, sizes, rng=seeding.rng("generation", "curve", self.name))
+        return [
+            Kind(f"{looker.distance}_n{size}", "lower").of(
+                Estimate(float(value), None, None, "none"),
+                source=self.name,
+                variant=looker.name,
+                n={self._words: size, "train": len(y)},
+            )
+            for size, value in zip(sizes, values, strict=True)
+        ]
