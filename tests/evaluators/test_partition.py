@@ -1,4 +1,4 @@
-"""The measurement ``annealed``: both directions against truth, exact and resampled starts, cost, streams, what is kept."""
+"""The measurement ``annealed``: both directions against truth, exact and resampled starts, cost, streams."""
 
 import math
 
@@ -82,8 +82,8 @@ def test_both_directions_bracket_a_known_constant(slope: float) -> None:
 
 
 def test_the_oracle_is_right_within_half_a_nat() -> None:
-    """log Z = 0 from exact samples, with a fifth of the default temperatures and some of its chains: twice the bar."""
-    up, down = measure(jembench.load("oracle", track="gauss"), 64, track="gauss", check=True, most=1000)
+    """log Z = 0 from exact samples, with half of the default temperatures."""
+    up, down = measure(jembench.load("oracle", track="gauss"), 128, track="gauss", check=True, most=2000)
     found = bounds(up, down, 64, Cube.of_levels(65536))
     assert down["exact"].all()
     assert abs(found.value) <= 0.5
@@ -153,7 +153,7 @@ def test_what_reverse_needs_is_kept() -> None:
     assert (up["betas"][:, 0] == 0).all()
     assert (up["betas"][:, -1] == 1).all()
     assert (up["betas"] == up["betas"][0]).all()
-    assert (0 < up["acceptance"]).all()
+    assert (up["acceptance"] > 0).all()
     assert (up["acceptance"] <= 1).all()
 
 
