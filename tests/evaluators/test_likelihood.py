@@ -70,10 +70,15 @@ def energies(values: list[float]) -> list[RecordBatch]:
 
 def metrics(batches: list[RecordBatch]) -> dict[str, Metric]:
     found = Likelihood().metrics(batches, TRACK)
-    names = ["test/bits_per_dim", "chains/log_z_forward", "chains/log_z_reverse", "chains/log_z"]
-    assert [metric.id for metric in found] == names
-    assert {metric.better for metric in found[1:]} == {"neither"}
-    return {metric.name: metric for metric in found}
+    assert [metric.id for metric in found] == [
+        "test/bits_per_dim",
+        "chains/log_z_forward",
+        "chains/log_z_reverse",
+        "chains/log_z",
+        "chains/forward/effective_size",
+        "chains/reverse/effective_size",
+    ]
+    return {metric.variant or metric.name: metric for metric in found}
 
 
 def bits(batches: list[RecordBatch]) -> Metric:
@@ -201,7 +206,7 @@ def test_log_z_moves_energies_to_a_density() -> None:
 def test_the_base_is_the_volume_of_the_cube_of_dequantised_images() -> None:
     for track in ("digits", "gauss"):
         levels = data.track(track).levels
-        *_, log_z = Likelihood().metrics([*energies([0.0]), *chains([0.0] * 2, [0.0] * 2)], data.track(track))
+        *_, log_z, _, _ = Likelihood().metrics([*energies([0.0]), *chains([0.0] * 2, [0.0] * 2)], data.track(track))
         assert log_z.value == pytest.approx(Cube.of_levels(levels).log_volume(D), rel=1e-9)
 
 
@@ -233,6 +238,11 @@ def test_a_wide_bracket_and_a_crossed_one_give_a_reason_instead_of_a_number() ->
     assert narrow["bits_per_dim"].value is not None
 
 
+def test_effective_sizes_are_of_their_own_direction() -> None:
+    found = metrics([*energies([1.0]), *chains([0.0] * 5, [0.0, 0.0, -1e3, -1e3, -1e3])])
+    assert (found["forward"].value, found["reverse"].value) == (5, 2)
+
+
 def test_weights_that_are_no_numbers_are_named() -> None:
     for bad, reason in (
         ([0.0, math.nan, math.inf], "2 of 3 forward log weights are NaN or infinite"),
@@ -252,7 +262,7 @@ def test_a_normalised_density_is_annealed_where_truth_is_known_only() -> None:
         assert [each.check for each in annealed if isinstance(each, Annealed)] == [check] * 2
 
 
-def test_energies_of_a_linear_density_cost_what_they_must() -> None:
+def test_a_linear_energy_is_right_through_all_measurements() -> None:
     """exp(c sum x) on the cube has a closed form, through all four measurements."""
 
     class Linear:
