@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jembench import seeding
-from jembench.evaluators.dequantised import Dequantised
+from jembench.evaluators.dequantised import Dequantised, Unnormalised
 from jembench.types import Batch
 
 LEVELS = 5
@@ -113,3 +113,20 @@ def test_a_density_that_is_no_number_is_recorded() -> None:
     columns = measure(Told(lambda x: torch.tensor([0.0, math.nan, -math.inf])), batch(3))
     np.testing.assert_array_equal(columns["log_density"], [0, np.nan, -np.inf])
     assert not Dequantised.finite
+
+
+def test_of_an_unnormalised_density_the_same_mean_is_recorded() -> None:
+    """With the same stream it is the same number, and a normalised density costs nothing."""
+    given = batch(7)
+    normalised = measure(Told(flat), given)
+    model = Told(flat, normalized=False)
+    columns = Unnormalised().columns(model, given, seeding.generator("u"))
+    np.testing.assert_array_equal(columns["log_unnormalised"], normalised["log_density"])
+    assert columns["forwards"].tolist() == [10] * 7
+    assert columns["gradients"].tolist() == [0] * 7
+    told = Told(flat)
+    nothing = Unnormalised().columns(told, given, seeding.generator("u"))
+    assert not told.seen
+    assert np.isnan(nothing["log_unnormalised"]).all()
+    assert nothing["log_unnormalised"].dtype == np.float32
+    assert not nothing["forwards"].any()
