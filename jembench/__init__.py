@@ -16,9 +16,9 @@ from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-    from jembench.api import Defence, Options, evaluate, load, wrap
+    from jembench.api import Defence, Options, Sampling, evaluate, load, wrap
 
-__all__ = ["Defence", "Options", "UserError", "__version__", "evaluate", "load", "wrap"]
+__all__ = ["Defence", "Options", "Sampling", "UserError", "__version__", "evaluate", "load", "wrap"]
 
 
 def __getattr__(name: str) -> object:

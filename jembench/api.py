@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from jembench.engine import Outcome
 from jembench.evaluators.contract import Metric
 from jembench.plan import Plan, plan
 from jembench.results import EXAMPLES
+from jembench.sampling import Sampling
 from jembench.store import Store
 from jembench.types import UserError, unknown
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from jembench.models.softmax import Softmax
 
-__all__ = ["Defence", "Options", "Result", "evaluate", "load", "wrap"]
+__all__ = ["Defence", "Options", "Result", "Sampling", "evaluate", "load", "wrap"]
 
 OUTPUT = Path("jembench-runs")
 
@@ -114,6 +115,8 @@ def evaluate(
     defence: Defence | None = None,
     options: Options | None = None,
     ood: Mapping[str, str] | None = None,
+    sampling: Sampling | None = None,
+    detectors: Sequence[str] = (),
 ) -> Result:
     """Measure a model; what was measured before is not measured again.
 
@@ -130,6 +133,8 @@ def evaluate(
         workers: processes that compute chunks; a model object needs 1.
         defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
         options: of the attacks of suites ``robustness`` and ``distance``.
+        sampling: of the images that suites ``generation`` and ``hybrid`` look at.
+        detectors: post-hoc detectors of suite ``ood``, by name (:mod:`jembench.evaluators.detector`).
         ood: further OOD sets, name -> folder of pictures, ``.npz`` file or another origin (:mod:`jembench.data.user`).
 
     Raises:
@@ -145,6 +150,16 @@ def evaluate(
         spec = zoo.in_memory(model, track=track, name=name or type(model).__name__)
     if defence is not None:
         spec = zoo.defended(spec, defence)
-    made = plan(spec, suite, track=description, options=options, seed=seed, limit=limit, device=device)
+    made = plan(
+        spec,
+        suite,
+        track=description,
+        options=options,
+        sampling=sampling,
+        detectors=detectors,
+        seed=seed,
+        limit=limit,
+        device=device,
+    )
     (outcome,) = engine.run([made], store, workers=workers)
     return Result(outcome, made)

@@ -20,11 +20,15 @@ from jembench.attacks.threat import TITLES, Goal, check_eps
 from jembench.data.sets import Grid
 from jembench.evaluators import evaluator
 from jembench.evaluators.battery import DECISION, Battery, Surrogate
+from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.distance import Distance
 from jembench.evaluators.robustness import Robustness
+from jembench.sampling import Sampling, chains, generation
 from jembench.types import Precision, UserError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jembench.data.sets import Track
     from jembench.evaluators.contract import Evaluator
     from jembench.zoo import ModelSpec
@@ -97,24 +101,54 @@ class Options:
         return (Grid(grid.norm, tuple(sorted(set(self.eps))), headline),)
 
 
-def evaluators(suite: str, spec: ModelSpec, track: Track, options: Options | None = None) -> tuple[Evaluator, ...]:
+def evaluators(
+    suite: str,
+    spec: ModelSpec,
+    track: Track,
+    options: Options | None = None,
+    *,
+    sampling: Sampling | None = None,
+    detectors: Sequence[str] = (),
+) -> tuple[Evaluator, ...]:
     """The evaluators of a suite, those with attacks in the battery that the model meets.
 
+    Args:
+        suite: its name.
+        spec: the model.
+        track: on what.
+        options: of attacks.
+        sampling: of generated images.
+        detectors: post-hoc detectors, by name, in suites with OOD detection.
+
     Raises:
-        UserError: for an unknown suite, norm, attack or goal, an eps out of its range, or options without attacks.
+        UserError: for an unknown suite, norm, attack, goal, extractor or detector, an eps out of its range, or options
+            of something that the suite does not do.
     """
     made: list[Evaluator] = []
-    for name in suites.suite(suite):
+    names = suites.suite(suite)
+    if sampling not in (None, Sampling()) and "generation" not in names:
+        raise UserError(
+            f"suite {suite!r} generates no images: extractor, chain steps, temperature, keep-top are of others"
+        )
+    if detectors and "ood" not in names:
+        raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
+    for name in names:
         if name == "robustness":
             made.append(Robustness(battery(spec, track, options or Options())))
         elif name == "distance":
             made.append(distances(spec, track, options or Options()))
+        elif name == "generation":
+            made.append(generation(spec, track, sampling or Sampling()))
+        elif name == "chains":
+            made.append(chains(track, sampling or Sampling()))
         elif options not in (None, Options()):
             raise UserError(
                 f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others"
             )
         else:
             made.append(evaluator(name))
+    if detectors:
+        made.append(Detectors(tuple(dict.fromkeys(detectors))))
     return tuple(made)
 
 

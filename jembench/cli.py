@@ -110,6 +110,25 @@ def run(
     precision: Annotated[
         Precision, typer.Option("--precision", help="While crafting adversarials; they are verified in fp32.")
     ] = "fp32",
+    detector: Annotated[
+        list[str] | None,
+        typer.Option("--detector", help="A post-hoc OOD detector: see `jembench list detectors`; repeat."),
+    ] = None,
+    extractor: Annotated[
+        str | None, typer.Option("--extractor", help="Who looks at generated images: see `jembench list extractors`.")
+    ] = None,
+    inception_weights: Annotated[
+        Path | None, typer.Option("--inception-weights", help="The weights of inception-v3, if offline.")
+    ] = None,
+    chain_steps: Annotated[
+        int | None, typer.Option("--chain-steps", help="Of fresh chains, not the training's.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Of fresh chains, not the training's: s^2 / (2 a).")
+    ] = None,
+    keep_top: Annotated[
+        float, typer.Option("--keep-top", help="Share of the samples kept, by confidence; shown with every figure.")
+    ] = 1.0,
     ood: Annotated[
         list[str] | None,
         typer.Option("--ood", help="A further OOD set, name=PATH: a folder of pictures, .npz, .npy; repeat."),
@@ -124,6 +143,7 @@ def run(
     from jembench.batteries import Options
     from jembench.data import user
     from jembench.plan import plan
+    from jembench.sampling import Sampling
     from jembench.store import Store
 
     started = time.perf_counter()
@@ -144,8 +164,25 @@ def run(
         losses=_words(loss),
         precision=precision,
     )
+    sampling = Sampling(
+        extractor=extractor,
+        weights=inception_weights,
+        steps=chain_steps,
+        temperature=temperature,
+        keep_top=keep_top,
+    )
     plans = [
-        plan(spec, name, track=description, options=options, seed=seed, limit=limit, device=device)
+        plan(
+            spec,
+            name,
+            track=description,
+            options=options,
+            sampling=sampling,
+            detectors=detector or (),
+            seed=seed,
+            limit=limit,
+            device=device,
+        )
         for name in suites
         for spec in specs
     ]

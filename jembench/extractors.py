@@ -24,17 +24,21 @@ class Extractor:
         about: one line about it.
         tracks: the tracks it is for; empty for all.
         distance: what a Fréchet distance of its features is called, in files.
+        kernel: what a kernel distance is.
     """
 
     about: str
     tracks: tuple[str, ...] = ()
     distance: str = "fd"
+    kernel: str = "kd"
 
 
 EXTRACTORS = {
     "digits-ref": Extractor("a small classifier of digits that is evaluated nowhere: 64 features", ("digits",)),
     "pixels": Extractor("the pixels themselves, with the classes of the oracle", ("gauss",)),
-    "inception-v3": Extractor("the Inception network of 2015: 2,048 features; the only one of FID", distance="fid"),
+    "inception-v3": Extractor(
+        "the Inception network of 2015: 2,048 features; the only one of FID", distance="fid", kernel="kid"
+    ),
 }
 
 

@@ -6,8 +6,10 @@ of all that its records depend on, so equal keys mean equal records, whoever com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from jembench import store, zoo
@@ -16,6 +18,7 @@ from jembench.data.sets import Track
 from jembench.evaluators.contract import Evaluator, Measurement, Need, describe
 from jembench.extractors import EXTRACTORS
 from jembench.identity import canonical, identity
+from jembench.sampling import Sampling
 from jembench.types import UserError
 from jembench.zoo import ModelSpec
 
@@ -129,6 +132,8 @@ def plan(
     *,
     track: Track,
     options: Options | None = None,
+    sampling: Sampling | None = None,
+    detectors: Sequence[str] = (),
     seed: int = 0,
     limit: int | None = None,
     device: str = "cpu",
@@ -140,6 +145,8 @@ def plan(
         suite: name of the suite.
         track: on what.
         options: of the suite's attacks.
+        sampling: of the images that it generates.
+        detectors: post-hoc detectors that it judges too.
         seed: of all randomness.
         limit: use the first ``limit`` examples of every source, in its fixed shuffled order.
         device: a torch device.
@@ -151,9 +158,9 @@ def plan(
         raise UserError(f"seed must be a whole number, not {seed!r}")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise UserError(f"limit must be a whole number of at least 1, not {limit!r}")
-    made = evaluators(suite, model, track, options)
+    made = evaluators(suite, model, track, options, sampling=sampling, detectors=detectors)
     needs = tuple(dict.fromkeys(need for item in made for need in item.needs(track)))
-    planner = _Planner(model, track, seed, limit, device)
+    planner = _Planner(model, track, seed, limit, device, weights=None if sampling is None else sampling.weights)
     for need in needs:
         planner.chunks(need)
     every = tuple(planner.wanted)
@@ -174,7 +181,10 @@ def plan(
 class _Planner:
     """Turns needs into chunks, those that they build on first."""
 
-    def __init__(self, model: ModelSpec, track: Track, seed: int, limit: int | None, device: str) -> None:
+    def __init__(
+        self, model: ModelSpec, track: Track, seed: int, limit: int | None, device: str, *, weights: Path | None
+    ) -> None:
+        self._weights = weights
         self._model, self._track, self._seed, self._limit, self._device = model, track, seed, limit, device
         self._others: dict[str, ModelSpec] = {"": model}
         self.wanted: dict[Need, tuple[Job, ...]] = {}  # also those that the model cannot give, without chunks
@@ -211,6 +221,8 @@ class _Planner:
 
     def _spec(self, name: str) -> ModelSpec:
         if name not in self._others:
-            make = zoo.extractor if name in EXTRACTORS else zoo.resolve
-            self._others[name] = make(name, track=self._track.name)
+            if name in EXTRACTORS:
+                self._others[name] = zoo.extractor(name, track=self._track.name, weights=self._weights)
+            else:
+                self._others[name] = zoo.resolve(name, track=self._track.name)
         return self._others[name]

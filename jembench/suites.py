@@ -10,6 +10,8 @@ SUITES: dict[str, tuple[tuple[str, ...], str]] = {
     "accuracy": (("accuracy",), "top-1 accuracy on the test split"),
     "calibration": (("calibration", "shifts"), "does p(y|x) mean what it says: clean, shifted, attacked, refined"),
     "ood": (("ood", "stress"), "every score against every OOD set: clean, attacked, refined, along shifts"),
+    "generation": (("generation", "chains"), "sample quality: IS, FD, KD, precision, coverage; long chains"),
+    "hybrid": (("accuracy", "generation"), "accuracy, IS and FD in one row: the paper's table 1"),
     "likelihood": (("likelihood",), "bits per dimension of the test split, for normalised densities"),
     "robustness": (("robustness",), "worst-case accuracy under white-box and black-box attacks; takes minutes"),
     "distance": (("distance",), "the nearest adversarial of every image: accuracy against distance (jem2020)"),

@@ -83,6 +83,7 @@ TRACK = Track(
         Grid("linf", (0.005, 0.01, 0.02), 0.01),
         Grid("l2", (0.03, 0.06, 0.1), 0.06),
     ),
+    extractor="pixels",
     # noise lessens the separation of the classes; brightness moves along w_0, which no class uses
     shifts=(
         Severities("noise", (0.02, 0.04, 0.06, 0.08, 0.1)),

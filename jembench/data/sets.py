@@ -89,6 +89,7 @@ class Track:
         sources: all image sets.
         threats: what its adversaries may do.
         shifts: what happens to the test images in the tables.
+        extractor: name of the feature extractor of sample quality (:mod:`jembench.extractors`).
         held_out: what happens to the validation images for estimators to be fitted on: of no kind in ``shifts``.
     """
 
@@ -103,6 +104,7 @@ class Track:
     threats: tuple[Grid, ...] = ()
     shifts: tuple[Severities, ...] = ()
     held_out: tuple[Severities, ...] = ()
+    extractor: str = "inception-v3"
 
     @property
     def id(self) -> str:

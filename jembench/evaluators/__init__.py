@@ -14,6 +14,8 @@ EVALUATORS = {
     "shifts": "jembench.evaluators.shifts:Shifts",
     "ood": "jembench.evaluators.ood:Ood",
     "stress": "jembench.evaluators.stress:Stress",
+    "generation": "jembench.evaluators.generation:Generation",
+    "chains": "jembench.evaluators.chains:Chains",
     "likelihood": "jembench.evaluators.likelihood:Likelihood",
     "robustness": "jembench.evaluators.robustness:Robustness",
     "distance": "jembench.evaluators.distance:Distance",

@@ -116,7 +116,7 @@ class Calibration:
         }
 
     def joined(self, batches: Iterable[RecordBatch]) -> dict[str, dict[str, NDArray[Any]]]:
-        """The scalars of every source, with the confidences of its twins, whose maps need the whole validation split."""
+        """The scalars of every source, and those of its twins, whose maps need the whole validation split."""
         kept = list(batches)
         validation = gather(kept, "logits", "label").get("validation")
         maps = None if validation is None else _Maps.fitted(validation)

@@ -104,7 +104,7 @@ class Chains:
         record: Mapping[str, NDArray[Any]],
         real: NDArray[np.float64],
     ) -> list[Metric]:
-        where = {"source": f"{mark}K", "variant": self.extractor.name}
+        where: dict[str, Any] = {"source": f"{mark}K", "variant": self.extractor.name}
         x = looked["features"].astype(np.float64)
         if bad := int((~np.isfinite(x).all(axis=1)).sum()):
             reason = f"{bad} of {len(x)} chains are not finite after {mark} K steps"

@@ -93,8 +93,8 @@ class Looker:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What an extractor made of a set of images: features ``(N, F)``, probabilities ``(N, C)``, asked classes ``(N,)``."""
+class Look:
+    """What an extractor made of images: features ``(N, F)``, probabilities ``(N, C)``, the asked classes ``(N,)``."""
 
     features: NDArray[np.float64]
     probabilities: NDArray[np.float64]
@@ -191,7 +191,7 @@ class Generation:
             return f"{bad} of {int(there.sum())} samples are not finite: the chains diverge"
         return None
 
-    def _of(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> Seen | None:
+    def _of(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> Look | None:
         """The features of a row, those of samples that are there and kept."""
         record = found.get(self.looked()[name])
         if record is None:
@@ -203,7 +203,7 @@ class Generation:
             asked = drawn["asked"]
             if name in self.samples() and self.keep_top < 1:
                 rows &= _top(drawn["confidence"], rows, self.keep_top)
-        return Seen(
+        return Look(
             record["features"][rows].astype(np.float64),
             classification.softmax(record["class_logits"][rows].astype(np.float64)),
             asked[rows].astype(np.int64),
@@ -226,9 +226,9 @@ class _Row:
 
     of: Generation
     name: str
-    seen: Seen
-    train: Seen
-    test: Seen
+    seen: Look
+    train: Look
+    test: Look
 
     def metrics(self) -> list[Metric]:
         """All of them; a figure that cannot be computed says why."""
@@ -263,8 +263,8 @@ class _Row:
         rng = seeding.rng("generation", self.name)
         labels = self.seen.probabilities.argmax(1)
         equal = min(len(x), len(self.test.features))
-        first = attempt(lambda: precision_recall(few, real), pairs)
-        second = attempt(lambda: density_coverage(few, real, rng=rng), pairs)
+        first: Any = attempt(lambda: precision_recall(few, real), pairs)
+        second: Any = attempt(lambda: density_coverage(few, real, rng=rng), pairs)
         found: dict[str, Any] = {
             "inception_score": attempt(
                 lambda: inception_score_estimate(self.seen.probabilities), {self._words: len(x)}
@@ -306,7 +306,7 @@ class _Row:
     def _conditional(self) -> list[Metric]:
         if self.name not in self.of.samples():
             return []
-        where = {"source": self.name, "variant": self.of.extractor.name}
+        where: dict[str, Any] = {"source": self.name, "variant": self.of.extractor.name}
         if (self.seen.asked < 0).any():
             return [CONDITIONAL.missing("no class was asked for", **where)]
         if self.seen.probabilities.shape[1] <= self.seen.asked.max():

@@ -45,7 +45,8 @@ def effective_size(traces: ArrayLike) -> float:
         if pair < 0:
             break
         total += (1 - (lag + 1) / t) * rho[lag] + (1 - (lag + 2) / t) * rho[lag + 1]
-    return min(m * t / (1 + 2 * max(total, 0.0)), float(m * t))
+    size: float = min(m * t / (1 + 2 * max(total, 0.0)), m * t)
+    return size
 
 
 def mixing_time(traces: ArrayLike) -> float:
