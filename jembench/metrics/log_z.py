@@ -19,7 +19,8 @@ log(mean) - log(2 / (1 - level)) takes its place, which always exists and is usu
 heavy-tailed weights covers too seldom; the bracket does not use it.
 
 **Bracket.** [low end of L, high end of U]: each fails in (1 - level) / 2 of all cases, so it holds log Z at `level`.
-Its value is the mean of L and U.
+Its value is the mean of L and U. Where U lies below L by chance it is widened to hold both: starts that were resampled
+are not independent, and the interval of U knows nothing of that.
 """
 
 from __future__ import annotations
@@ -54,15 +55,15 @@ class Bracket:
 
     @property
     def low(self) -> float:
-        """Low end of L, and not above the value."""
+        """Low end of L, or U if that is lower."""
         assert self.forward.low is not None  # Markov's always exists
-        return min(self.forward.low, self.value)
+        return min(self.forward.low, self.reverse.value)
 
     @property
     def high(self) -> float:
-        """High end of U, and not below the value."""
+        """High end of U, or L if that is higher."""
         assert self.reverse.high is not None
-        return max(self.reverse.high, self.value)
+        return max(self.reverse.high, self.forward.value)
 
     @property
     def crossed(self) -> bool:

@@ -86,6 +86,8 @@ def test_the_bracket_holds_log_z(sd: float) -> None:
     held = np.mean([each.low <= -7 <= each.high for each in found])
     assert held >= 0.93
     assert all(each.low <= each.value <= each.high for each in found)
+    assert all(each.low <= min(each.forward.value, each.reverse.value) for each in found)
+    assert all(each.high >= max(each.forward.value, each.reverse.value) for each in found)
     assert np.mean([each.crossed for each in found]) <= 0.01
 
 
