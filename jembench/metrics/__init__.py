@@ -16,6 +16,15 @@ Every metric is a number with an interval (`estimate.Estimate`). Which interval,
 | AUROC, mean AUROC | `auroc` | DeLong variance, Wilson inversion; one-sided when separated |
 | AUPR | `aupr` | influence-function variance, Wilson inversion; one-sided when separated |
 | FPR at TPR | `fpr` | Wilson and order statistics, combined by MOVER |
+| Frechet distance at n | `frechet` | infinitesimal jackknife, of the mean at this n |
+| Frechet distance at infinitely many samples | `frechet` | second-order extrapolation, score inversion, non-negative |
+| inception score | `inception_score` | delete-one jackknife on the log scale, bias removed |
+| kernel distance | `kernel_distance` | variance of the U-statistic, score inversion, non-negative |
+| precision, recall | `manifold` | Wilson, given the other set's balls |
+| density | `manifold` | studentised bootstrap, given the reference |
+| coverage | `manifold` | jackknife over the samples, Wilson inversion, given the reference |
+| nearer to training than test images | `memorisation` | DeLong variance, Wilson inversion |
+| total variation of class shares | `class_balance` | band under the expected shares (no confidence interval) |
 
 Scores are larger for in-distribution examples, everywhere. Fractions are 0..1, NLL is in nats.
 """

@@ -1,0 +1,127 @@
+r"""Precision and recall, density and coverage of samples, by balls that reach to the k-th neighbour.
+
+With reals x_1..x_N, samples y_1..y_M and B(x_i) the closed ball around x_i up to its k-th nearest other real, B(y_j)
+likewise,
+
+    precision = (1/M) #{ j : y_j in some B(x_i) },      recall = (1/N) #{ i : x_i in some B(y_j) }
+
+(Kynkaanniemi et al., NeurIPS 2019, arXiv 1904.06991; k = 3), and
+
+    density = (1/kM) sum_ij [ y_j in B(x_i) ],          coverage = (1/N) #{ i : some y_j in B(x_i) }
+
+(Naeem et al., ICML 2020, arXiv 2002.09797; k = 5). Density has mean 1 for samples of the reals' law and may exceed it.
+An outlier has a wide ball, which precision and recall trust. All depend on k, N and M.
+
+**Intervals are conditional**: they hold the value over new examples of one set, given the other one and its balls.
+
+- precision, density: means over the samples given the reals. Wilson; studentised bootstrap. `... given reference`.
+- recall: a mean over the reals given the samples. Wilson, `wilson given samples`.
+- coverage: the balls are the reals', so that it is no mean of independent values over them; over new samples of the
+  same number, given the reals, it is a function of M independent y_j. Leaving y_j out empties the e_j balls it is
+  alone in, and the jackknife J = (M - 1)/M sum_j (e_j - e)^2 / N^2 is at least Var coverage on average (Efron & Stein
+  1981). Wilson's interval with coverage (1 - coverage) / J trials, and at least M: `jackknife given reference`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jembench.metrics.arrays import Booleans, Floats
+from jembench.metrics.estimate import Estimate
+from jembench.metrics.intervals import mean, normal_quantile, wilson, wilson_rate
+from jembench.metrics.neighbours import BLOCK, inside, pair, radii
+
+
+class PrecisionRecall(NamedTuple):
+    """Shares of samples near the reals, and of reals near the samples."""
+
+    precision: Estimate
+    recall: Estimate
+
+
+class DensityCoverage(NamedTuple):
+    """How many balls of reals hold a sample, relative to k; share of balls that hold any."""
+
+    density: Estimate
+    coverage: Estimate
+
+
+def precision_recall(
+    features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95, block: int = BLOCK
+) -> PrecisionRecall:
+    """Precision and recall, 0..1, of features `(M, D)` of the samples against those `(N, D)` of the reals.
+
+    Raises:
+        ValueError: not finite matrices of one D, k < 1, k or fewer examples, or level out of (0, 1).
+    """
+    normal_quantile(level)
+    y, x = _sets(features, reference, k, both=True)
+    precise, recalled = _in_any(y, x, k, block), _in_any(x, y, k, block)
+    return PrecisionRecall(
+        Estimate(float(precise.mean()), *wilson(int(precise.sum()), len(y), level=level), "wilson given reference"),
+        Estimate(float(recalled.mean()), *wilson(int(recalled.sum()), len(x), level=level), "wilson given samples"),
+    )
+
+
+def density_coverage(
+    features: ArrayLike,
+    reference: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    k: int = 5,
+    level: float = 0.95,
+    block: int = BLOCK,
+) -> DensityCoverage:
+    """Density >= 0 and coverage 0..1 of features `(M, D)` of the samples against those `(N, D)` of the reals.
+
+    Args:
+        features: of the samples.
+        reference: of the reals.
+        rng: source of the resamples for the density.
+        k: neighbours up to which a ball reaches.
+        level: intended coverage.
+        block: distances held at a time.
+
+    Raises:
+        ValueError: as `precision_recall`; of samples one is enough.
+    """
+    normal_quantile(level)
+    y, x = _sets(features, reference, k, both=False)
+    balls, held, last = np.zeros(len(y)), np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)
+    for start, found in inside(y, x, radii(x, k, block=block), block=block):
+        balls[start : start + len(found)] = found.sum(axis=1)
+        held += found.sum(axis=0)
+        last = np.where(found.any(axis=0), start + found.argmax(axis=0), last)  # the one sample, where it is alone
+    density = mean(balls / k, rng=rng, level=level)
+    alone = np.bincount(last[held == 1], minlength=len(y)).astype(np.float64)
+    method = density.method if density.method == "none" else f"{density.method} given reference"
+    return DensityCoverage(
+        Estimate(density.value, density.low, density.high, method), _coverage(held > 0, alone, level)
+    )
+
+
+def _coverage(covered: Booleans, alone: Floats, level: float) -> Estimate:
+    """Coverage from the balls `(N,)` that hold a sample, and the number `(M,)` of them that each is alone in."""
+    value, samples = float(covered.mean()), alone.size
+    jackknife = (samples - 1) / samples * float(np.square(alone - alone.mean()).sum()) / covered.size**2
+    trials = max(float(samples), value * (1 - value) / jackknife if jackknife > 0 else 0.0)
+    return Estimate(value, *wilson_rate(value, trials, level=level), "jackknife given reference")
+
+
+def _in_any(queries: Floats, points: Floats, k: int, block: int) -> Booleans:
+    """Which queries `(m,)` lie in the ball of some point."""
+    parts = [found.any(axis=1) for _, found in inside(queries, points, radii(points, k, block=block), block=block)]
+    return np.concatenate(parts)
+
+
+def _sets(features: ArrayLike, reference: ArrayLike, k: int, *, both: bool) -> tuple[Floats, Floats]:
+    y, x = pair(features, reference, "features", "reference")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    for name, each in (("features", y), ("reference", x)) if both else (("reference", x),):
+        if len(each) <= k:
+            raise ValueError(f"{name} need at least {k + 1} examples for neighbour {k}, got {len(each)}")
+    return y, x
