@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jembench.evaluators.contract import Metric
 from jembench.results import ResultDocument
 from jembench.robustness_tables import distance, robustness
-from jembench.scores import SCORES
+from jembench.scores import BASELINE, SCORES
 from jembench.suites import suite
 from jembench.tables import Cell, Table, get
 
@@ -25,7 +25,7 @@ DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is nea
 PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE"}
 PLAIN = {"ece15": "ECE-15", "ece20": "ECE-20", "adaptive_ece15": "adaptive", "classwise_ece15": "classwise"}
 MEANS = ("near", "far", "mean")  # over OOD sets
-OOD = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
+OOD = {"auroc": "AUROC", "auroc_gain": "gain", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
 
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -145,7 +145,7 @@ def _by_variant(documents: Sequence[ResultDocument], title: str, columns: dict[s
 
 def _ood(documents: Sequence[ResultDocument]) -> list[Table]:
     sets = list(dict.fromkeys(metric.source for metric in documents[0].metrics if metric.name == "auroc"))
-    return [_ood_of_one(documents[0], sets) if len(documents) == 1 else _ood_of_many(documents, sets)]
+    return [_ood_of_one(documents[0], sets)] if len(documents) == 1 else _ood_of_many(documents, sets)
 
 
 def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
@@ -155,27 +155,36 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
         sizes = " + ".join(str(size) for size in get(document, f"{source}/max_py/auroc").n.values())
         labels = [source, "" if source in MEANS else sizes]
         for place, score in enumerate(SCORES):
-            names = ["auroc"] if source in MEANS else list(OOD)
-            found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in names]
+            names = ["auroc", "auroc_gain"] if source in MEANS else list(OOD)
+            found: list[Cell] = [
+                "" if (name, score) == ("auroc_gain", BASELINE) else get(document, f"{source}/{score.name}/{name}")
+                for name in names
+            ]
             found += [""] * (len(OOD) - len(found))
             rows.append([labels[place] if place < len(labels) else "", score.title, *found])
     header = ["OOD set, n", "score", *OOD.values()]
     title = f"OOD detection · {document.model.name} · {document.track}"
-    return Table(title, header, rows, [INTERVALS])
+    return Table(title, header, rows, [INTERVALS, f"gain: AUROC less that of {BASELINE.title} on the same images"])
 
 
-def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
-    """AUROC of every model, score and set."""
-    rows: list[list[Cell]] = [
-        [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in sets)]
-        for document in documents
-        for score in SCORES
-    ]
+def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[Table]:
+    """AUROC of every model, score and set; then its means."""
     notes = [
         "AUROC with its 95 % interval (in a terminal: ± half its width)",
-        "FPR95 and AUPR: one model at a time, or --format json",
+        "FPR95, AUPR and gain: one model at a time, or --format json",
     ]
-    return Table(f"OOD detection · {documents[0].track}", ["model", "score", *sets], rows, notes, wide=True)
+    tables = []
+    means = [source for source in sets if source in MEANS]
+    apart = [source for source in sets if source not in ("near", "far")]
+    for title, columns in (("OOD detection", apart), ("OOD detection, means over sets", means)):
+        rows: list[list[Cell]] = [
+            [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in columns)]
+            for document in documents
+            for score in SCORES
+        ]
+        header = ["model", "score", *columns]
+        tables.append(Table(f"{title} · {documents[0].track}", header, rows, notes, wide=True))
+    return tables
 
 
 def _likelihood(documents: Sequence[ResultDocument]) -> list[Table]:
