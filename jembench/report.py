@@ -25,7 +25,7 @@ DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is nea
 PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE"}
 PLAIN = {"ece15": "ECE-15", "ece20": "ECE-20", "adaptive_ece15": "adaptive", "classwise_ece15": "classwise"}
 MEANS = ("near", "far", "mean")  # over OOD sets
-OOD = {"auroc": "AUROC", "auroc_gain": "gain", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
+OOD = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
 
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -145,7 +145,11 @@ def _by_variant(documents: Sequence[ResultDocument], title: str, columns: dict[s
 
 def _ood(documents: Sequence[ResultDocument]) -> list[Table]:
     sets = list(dict.fromkeys(metric.source for metric in documents[0].metrics if metric.name == "auroc"))
-    return [_ood_of_one(documents[0], sets)] if len(documents) == 1 else _ood_of_many(documents, sets)
+    return (
+        [_ood_of_one(documents[0], sets), _gains(documents[0], sets)]
+        if len(documents) == 1
+        else _ood_of_many(documents, sets)
+    )
 
 
 def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
@@ -155,16 +159,27 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
         sizes = " + ".join(str(size) for size in get(document, f"{source}/max_py/auroc").n.values())
         labels = [source, "" if source in MEANS else sizes]
         for place, score in enumerate(SCORES):
-            names = ["auroc", "auroc_gain"] if source in MEANS else list(OOD)
-            found: list[Cell] = [
-                "" if (name, score) == ("auroc_gain", BASELINE) else get(document, f"{source}/{score.name}/{name}")
-                for name in names
-            ]
+            names = ["auroc"] if source in MEANS else list(OOD)
+            found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in names]
             found += [""] * (len(OOD) - len(found))
             rows.append([labels[place] if place < len(labels) else "", score.title, *found])
     header = ["OOD set, n", "score", *OOD.values()]
     title = f"OOD detection · {document.model.name} · {document.track}"
-    return Table(title, header, rows, [INTERVALS, f"gain: AUROC less that of {BASELINE.title} on the same images"])
+    return Table(title, header, rows, [INTERVALS])
+
+
+def _gains(document: ResultDocument, sets: list[str]) -> Table:
+    """By how much every score's AUROC is above that of the baseline, and the p-value."""
+    rows: list[list[Cell]] = []
+    for source in sets:
+        others = [score for score in SCORES if score != BASELINE]
+        for place, score in enumerate(others):
+            gain = get(document, f"{source}/{score.name}/auroc_gain")
+            p = "" if gain.p is None else f"{gain.p:.3f}" if gain.p >= 0.001 else "<0.001"
+            rows.append(["" if place else source, score.title, gain, p])
+    notes = [f"gain: AUROC less that of {BASELINE.title}, paired on the same images; p: two-sided, of one test alone"]
+    title = f"OOD detection, gain over {BASELINE.title} · {document.model.name} · {document.track}"
+    return Table(title, ["OOD set", "score", "gain", "p"], rows, notes)
 
 
 def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[Table]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from jembench import baselines, data, recipes, zoo
 from jembench.identity import canonical
-from jembench.models import KINDS, NETWORKS
+from jembench.models import KINDS, NETWORKS, able
 from jembench.recipes import ModelPart, Recipe, read_recipe
 from jembench.types import UserError, capabilities
 

@@ -173,7 +173,7 @@ def test_typicality_is_fitted_on_the_training_split_alone() -> None:
 def test_chains_that_diverge_are_named() -> None:
     batches = [refined(name, [1, np.inf]) for name in ("test", *SETS)]
     found = by_id(Ood().metrics(batches, TRACK))
-    reason = "refine L2 is NaN on 1 of 2 images of test: its SGLD steps diverge"
+    reason = "SGLD L2 is NaN on 1 of 2 images of test: its SGLD steps diverge"
     assert found["mean/refine_distance/auroc"].reason == reason
 
 

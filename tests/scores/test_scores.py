@@ -28,9 +28,8 @@ from jembench.scores.typicality import training_mean, typicality
 from jembench.types import Batch
 
 LOGITS = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 6)), elements=st.floats(-1e3, 1e3))
-MEASUREMENTS = {
-    made.name: made for made in (Logits(), InputGradient(), CodeLength(), Refinement(size=1e-4, noise=1e-4))
-}
+GENTLE = Refinement(size=1e-4, noise=1e-4)  # the oracle is too curved for the step of the paper
+MEASUREMENTS = {made.name: made for made in (Logits(), InputGradient(), CodeLength(), GENTLE)}
 
 
 def scored(model, images):
