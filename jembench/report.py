@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jembench.evaluators.contract import Metric
 from jembench.results import ResultDocument
 from jembench.robustness_tables import distance, robustness
-from jembench.scores import SCORES
+from jembench.scores import BASELINE, SCORES
 from jembench.suites import suite
 from jembench.tables import Cell, Table, get
 
@@ -145,7 +145,11 @@ def _by_variant(documents: Sequence[ResultDocument], title: str, columns: dict[s
 
 def _ood(documents: Sequence[ResultDocument]) -> list[Table]:
     sets = list(dict.fromkeys(metric.source for metric in documents[0].metrics if metric.name == "auroc"))
-    return [_ood_of_one(documents[0], sets) if len(documents) == 1 else _ood_of_many(documents, sets)]
+    return (
+        [_ood_of_one(documents[0], sets), _gains(documents[0], sets)]
+        if len(documents) == 1
+        else _ood_of_many(documents, sets)
+    )
 
 
 def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
@@ -164,18 +168,38 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
     return Table(title, header, rows, [INTERVALS])
 
 
-def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> Table:
-    """AUROC of every model, score and set."""
-    rows: list[list[Cell]] = [
-        [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in sets)]
-        for document in documents
-        for score in SCORES
-    ]
+def _gains(document: ResultDocument, sets: list[str]) -> Table:
+    """By how much every score's AUROC is above that of the baseline, and the p-value."""
+    rows: list[list[Cell]] = []
+    for source in sets:
+        others = [score for score in SCORES if score != BASELINE]
+        for place, score in enumerate(others):
+            gain = get(document, f"{source}/{score.name}/auroc_gain")
+            p = "" if gain.p is None else f"{gain.p:.3f}" if gain.p >= 0.001 else "<0.001"
+            rows.append(["" if place else source, score.title, gain, p])
+    notes = [f"gain: AUROC less that of {BASELINE.title}, paired on the same images; p: two-sided, of one test alone"]
+    title = f"OOD detection, gain over {BASELINE.title} · {document.model.name} · {document.track}"
+    return Table(title, ["OOD set", "score", "gain", "p"], rows, notes)
+
+
+def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[Table]:
+    """AUROC of every model, score and set; then its means."""
     notes = [
         "AUROC with its 95 % interval (in a terminal: ± half its width)",
-        "FPR95 and AUPR: one model at a time, or --format json",
+        "FPR95, AUPR and gain: one model at a time, or --format json",
     ]
-    return Table(f"OOD detection · {documents[0].track}", ["model", "score", *sets], rows, notes, wide=True)
+    tables = []
+    means = [source for source in sets if source in MEANS]
+    apart = [source for source in sets if source not in ("near", "far")]
+    for title, columns in (("OOD detection", apart), ("OOD detection, means over sets", means)):
+        rows: list[list[Cell]] = [
+            [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in columns)]
+            for document in documents
+            for score in SCORES
+        ]
+        header = ["model", "score", *columns]
+        tables.append(Table(f"{title} · {documents[0].track}", header, rows, notes, wide=True))
+    return tables
 
 
 def _likelihood(documents: Sequence[ResultDocument]) -> list[Table]:

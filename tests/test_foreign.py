@@ -206,7 +206,7 @@ def test_a_fingerprint_sees_a_users_source_and_is_the_same_in_every_process(writ
     assert run.stdout.strip() == spec.fingerprint
     same_outputs = write(linear() + "# a comment\n")
     assert zoo.resolve(f"{same_outputs}:build", track="digits").fingerprint != spec.fingerprint
-    assert spec.capabilities == {"classifier", "density"}
+    assert spec.capabilities == {"classifier", "density", "features"}  # it ends in a linear layer
 
 
 RANDOM = """
@@ -293,7 +293,57 @@ def test_a_module_without_logits_of_its_own_is_wrapped(kind):
     assert isinstance(model, Softmax)
     x = torch.rand((3, 1, 8, 8))
     assert torch.equal(model.logits(x), made(x))
-    assert zoo.in_memory(made, track="digits", name="m").capabilities == {"classifier", "density"}
+    assert zoo.in_memory(made, track="digits", name="m").capabilities == {"classifier", "density", "features"}
+
+
+class Doubled(nn.Module):
+    """Its last linear layer does not give the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = module()
+
+    def forward(self, x):
+        return 2 * self.network(x)
+
+
+class Tokens(nn.Module):
+    """Its last linear layer sees tokens, whose mean is the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(8, 10)
+
+    def forward(self, x):
+        return self.last(x[:, 0]).mean(1)
+
+
+class Unused(nn.Module):
+    """Its last linear layer is for training only."""
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.other = module(), nn.Linear(3, 10)
+
+    def forward(self, x):
+        return self.network(x)
+
+
+class Convolution(nn.Module):
+    """It has no linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = nn.Conv2d(1, 10, 8)
+
+    def forward(self, x):
+        return self.network(x).flatten(1)
+
+
+@pytest.mark.parametrize("kind", [Doubled, Tokens, Unused, Convolution])
+def test_features_are_claimed_only_where_their_readout_is_the_logits(kind):
+    """Otherwise a detector would score another network than the one that is evaluated."""
+    assert zoo.in_memory(kind(), track="digits", name="m").capabilities == {"classifier", "density"}
 
 
 def test_a_submodule_called_logits_is_no_capability():

@@ -81,7 +81,7 @@ def test_two_settings_of_a_measurement_have_two_keys_and_two_streams() -> None:
 
 def test_no_two_jobs_of_a_plan_share_a_key_or_a_stream() -> None:
     made = plan(MODEL, "all", track=TRACK)
-    assert len({job.key for job in made.jobs}) == len({job.stream for job in made.jobs}) == len(made.jobs) == 15
+    assert len({job.key for job in made.jobs}) == len({job.stream for job in made.jobs}) == len(made.jobs) == 33
 
 
 def test_a_stream_does_not_depend_on_the_model() -> None:
@@ -171,5 +171,5 @@ def test_what_a_model_cannot_do_is_not_planned_but_stays_in_the_protocol() -> No
     """Its empty cells stand in the same ranking."""
     classifier = replace(MODEL, capabilities=frozenset({"classifier"}))
     made = plan(classifier, "ood", track=TRACK)
-    assert {job.measurement.name for job in made.jobs} == {"logits"}
+    assert {job.measurement.name for job in made.jobs} == {"logits", "code_length"}
     assert made.protocol_hash == plan(MODEL, "ood", track=TRACK).protocol_hash

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from jembench import baselines, data, recipes, zoo
 from jembench.identity import canonical
-from jembench.models import KINDS, NETWORKS
+from jembench.models import KINDS, NETWORKS, able
 from jembench.recipes import ModelPart, Recipe, read_recipe
 from jembench.types import UserError, capabilities
 
@@ -128,7 +128,7 @@ def test_the_shipped_recipes_parse_and_build(path):
     recipe = read_recipe(path)
     track = data.track(recipe.track)
     assert track.name == path.parent.parent.name
-    assert capabilities(zoo.build(recipe, track)) == KINDS[recipe.model.kind].capabilities
+    assert capabilities(zoo.build(recipe, track)) == able(recipe.model.kind, recipe.model.network)
     assert recipe.contrastive == KINDS[recipe.model.kind].chains
 
 

@@ -18,7 +18,7 @@ def refine_distance(distance: Floats) -> Floats:
 
 SCORE = Score(
     "refine_distance",
-    "refine: distance",
+    "SGLD L2",
     "minus the L2 distance that SGLD moves the image",
     (Column("refinement", "distance"),),
     refine_distance,

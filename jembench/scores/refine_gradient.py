@@ -20,7 +20,7 @@ def refine_gradient(before: Floats, after: Floats) -> Floats:
 
 SCORE = Score(
     "refine_gradient",
-    "refine: gradient",
+    "SGLD grad",
     "|d log p(x) / dx| after SGLD less before, L2",
     (Column("refinement", "gradient_norm_before"), Column("refinement", "gradient_norm_after")),
     refine_gradient,

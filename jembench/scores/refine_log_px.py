@@ -20,7 +20,7 @@ def refine_log_px(before: Floats, after: Floats) -> Floats:
 
 SCORE = Score(
     "refine_log_px",
-    "refine: log p",
+    "SGLD log p",
     "log p(x) before SGLD less after",
     (Column("refinement", "log_density_before"), Column("refinement", "log_density_after")),
     refine_log_px,

@@ -7,11 +7,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from jembench import data
 from jembench.api import Result
 from jembench.data import gauss
+from jembench.evaluators.code_length import CodeLength
 from jembench.evaluators.contract import Metric, RecordBatch
 from jembench.evaluators.input_gradient import InputGradient
 from jembench.evaluators.logits import Logits
-from jembench.evaluators.ood import KINDS, Ood
-from jembench.scores import SCORES
+from jembench.evaluators.ood import KINDS, Ood, groups
+from jembench.evaluators.refinement import Refinement
+from jembench.scores import BASELINE, SCORES
 
 TRACK = data.track("gauss")
 SETS = [source.name for source in TRACK.ood]
@@ -27,6 +29,17 @@ def logits(source: str, confidence: list[float]) -> RecordBatch:
     f = np.zeros((len(confidence), 10), dtype=np.float32)
     f[:, 3] = confidence
     return RecordBatch(Logits(), source, {"logits": f, "label": np.zeros(len(confidence), dtype=np.int64)})
+
+
+def codes(source: str, bits: list[int]) -> RecordBatch:
+    return RecordBatch(CodeLength(), source, {"code_length": np.array(bits)})
+
+
+def refined(source: str, moved: list[float]) -> RecordBatch:
+    """Records of chains that moved so far, and gained as much."""
+    zero, way = np.zeros(len(moved), dtype=np.float32), np.array(moved, dtype=np.float32)
+    names = ("log_density_before", "log_density_after", "gradient_norm_before", "gradient_norm_after", "distance")
+    return RecordBatch(Refinement(), source, dict(zip(names, (zero, way, zero, way, way), strict=True)))
 
 
 def by_id(found: list[Metric]) -> dict[str, Metric]:
@@ -90,13 +103,15 @@ def test_a_score_that_is_no_number_is_an_empty_cell_with_the_reason() -> None:
     """NaN on the test split empties every set, on an OOD set that set and the mean; other scores are measured."""
     nan = float("nan")
     for test, shifted, empty, source in (
-        ([5.0, nan, 7.0], [1.0, 2.0], {"shifted", "scaled", "mean"}, "test"),
-        ([5.0, 6.0, 7.0], [nan, nan], {"shifted", "mean"}, "shifted"),
+        ([5.0, nan, 7.0], [1.0, 2.0], {"shifted", "scaled", "near", "mean"}, "test"),
+        ([5.0, 6.0, 7.0], [nan, nan], {"shifted", "near", "mean"}, "shifted"),
     ):
         batches = densities("test", test) + densities("shifted", shifted) + densities("scaled", [1, 2])
         batches += [logits("test", [3, 4, 5]), logits("shifted", [1, 2]), logits("scaled", [0, 6])]
         found = by_id(Ood().metrics(batches, TRACK))
         for metric in found.values():
+            if metric.variant not in ("log_px", "mass", "max_py"):
+                continue
             missing = metric.variant != "max_py" and metric.source in empty
             assert (metric.value is None) == missing, metric.id
             assert (metric.reason is not None) == missing, metric.id
@@ -114,7 +129,10 @@ def test_an_infinite_score_is_ranked() -> None:
 
 def test_every_set_and_score_has_every_metric_even_without_records() -> None:
     ids = {f"{name}/{score.name}/{kind.name}" for name in SETS for score in SCORES for kind in KINDS}
-    ids |= {f"mean/{score.name}/auroc" for score in SCORES}
+    ids |= {f"{name}/{score.name}/auroc" for name in ("near", "mean") for score in SCORES}  # no set of gauss is far
+    ids |= {
+        f"{name}/{score.name}/auroc_gain" for name in (*SETS, "near", "mean") for score in SCORES if score != BASELINE
+    }
     assert set(by_id(Ood().metrics([], TRACK))) == ids
 
 
@@ -127,14 +145,74 @@ def test_chunk_boundaries_do_not_matter() -> None:
 
 
 def test_its_scalars_are_the_scores_of_the_batchs_measurement() -> None:
-    """Together the two measurements give exactly the published columns."""
+    """Together the measurements give exactly the published columns; those of several are joined."""
     first, (second,) = Ood().scalars(logits("test", [3, 4])), densities("test", [5, 6])
-    assert set(first) == {"max_py"}
+    assert set(first) == {"max_py", "entropy", "max_logit"}
     np.testing.assert_allclose(first["max_py"], [np.exp(3) / (np.exp(3) + 9), np.exp(4) / (np.exp(4) + 9)])
     scalars = Ood().scalars(second)
-    assert {*first, *scalars} == set(Ood.columns)
+    assert set(scalars) == {"log_px", "mass"}
     np.testing.assert_array_equal(scalars["log_px"], [5, 6])
     np.testing.assert_array_equal(scalars["mass"], [-5, -4])
+    batches = [logits("test", [3, 4]), second, codes("test", [8, 16]), refined("test", [1, 2])]
+    joined = Ood().joined([*batches, *densities("train", [5, 7])])
+    assert set(joined["test"]) == set(Ood.columns)
+    np.testing.assert_array_equal(joined["test"]["typicality"], [-1, 0])
+    np.testing.assert_allclose(joined["test"]["complexity"], [5 + 8 * np.log(2), 6 + 16 * np.log(2)])
+    assert "typicality" in joined["train"]
+    assert "typicality" not in Ood().joined(batches)["test"]  # without the training split there is none
+
+
+def test_typicality_is_fitted_on_the_training_split_alone() -> None:
+    """Planted: a mean that also saw the test split would make the test images typical."""
+    batches = densities("train", [0, 2]) + densities("test", [10, 12]) + densities("shifted", [0, 2])
+    found = Ood().joined(batches)
+    np.testing.assert_array_equal(found["test"]["typicality"], [-9, -11])
+    np.testing.assert_array_equal(found["shifted"]["typicality"], [-1, -1])
+
+
+def test_chains_that_diverge_are_named() -> None:
+    batches = [refined(name, [1, np.inf]) for name in ("test", *SETS)]
+    found = by_id(Ood().metrics(batches, TRACK))
+    reason = "SGLD L2 is NaN on 1 of 2 images of test: its SGLD steps diverge"
+    assert found["mean/refine_distance/auroc"].reason == reason
+
+
+def test_near_and_far_sets_have_means_of_their_own() -> None:
+    track = data.track("digits")
+    assert {name: [source.name for source in sources] for name, sources in groups(track).items()} == {
+        "near": ["interp", "rotated", "flipped"],
+        "far": ["textures", "inverted", "noise"],
+        "mean": ["textures", "interp", "rotated", "flipped", "inverted", "noise"],
+    }
+    rng = np.random.default_rng(0)
+    batches = [item for i, s in enumerate(track.ood) for item in densities(s.name, rng.normal(-i, 1, 20).tolist())]
+    found = by_id(Ood().metrics([*batches, *densities("test", rng.normal(0, 1, 30).tolist())], track))
+    value = {key: metric.value for key, metric in found.items()}
+    for name, sources in groups(track).items():
+        parts = [value[f"{source.name}/log_px/auroc"] for source in sources]
+        assert value[f"{name}/log_px/auroc"] == pytest.approx(np.mean(parts))  # type: ignore[arg-type]
+
+
+def test_a_gain_is_the_difference_of_two_aurocs_with_its_test() -> None:
+    """Nothing to gain for a score that ranks as the baseline does; its p-value travels with it."""
+    rng = np.random.default_rng(0)
+    batches = []
+    for name, shift in (("test", 1.0), ("shifted", 0.0), ("scaled", 0.5)):
+        confidence = rng.normal(shift, 1, 60)
+        batches += [
+            logits(name, confidence.tolist()),
+            *densities(name, (confidence + rng.normal(2 * shift, 1, 60)).tolist()),
+        ]
+    found = by_id(Ood().metrics(batches, TRACK))
+    for name in (*SETS, "mean"):
+        gain, score, base = (found[f"{name}/{part}"] for part in ("log_px/auroc_gain", "log_px/auroc", "max_py/auroc"))
+        assert gain.value == pytest.approx(score.value - base.value)  # type: ignore[operator]
+        assert gain.n == score.n
+        assert gain.p is not None
+        assert gain.low is not None
+        assert (gain.p < 0.05) == (gain.low > 0)
+    assert f"shifted/{BASELINE.name}/auroc_gain" not in found
+    assert all(metric.p is None for metric in found.values() if metric.name != "auroc_gain")
 
 
 @pytest.mark.parametrize("name", [name for name in gauss.TRUTH if name.endswith("/auroc")])
