@@ -47,6 +47,7 @@ TRUTH: dict[str, float] = {
     "scaled/log_px/auroc": 0.8643,
     "scaled/max_py/auroc": 0.5349,
     "scaled/mass/auroc": 0.8620,
+    "chains/log_z": 0.0,
 }
 
 TRACK = Track(
