@@ -19,6 +19,7 @@ from jembench.version import __version__
 if TYPE_CHECKING:
     from jembench.engine import Outcome
     from jembench.rebuild import Setup
+    from jembench.tables import Table
     from jembench.zoo import ModelSpec
 
 app = typer.Typer(
@@ -208,11 +209,16 @@ def run(
 
 @app.command("list")
 def list_(
-    what: Annotated[Literal["models", "tracks", "suites", "scores", "attacks"], typer.Argument(help="What to list.")],
+    what: Annotated[
+        Literal["models", "tracks", "suites", "scores", "detectors", "attacks", "extractors"],
+        typer.Argument(help="What to list."),
+    ],
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models of this track only.")] = None,
 ) -> None:
     """List what there is."""
     from jembench import attacks, baselines, data, suites
+    from jembench.evaluators.detector import METHODS
+    from jembench.extractors import EXTRACTORS
     from jembench.scores import SCORES
 
     if what == "models":
@@ -226,6 +232,10 @@ def list_(
         rows = [(name, data.track(name).about) for name in data.TRACKS]
     elif what == "suites":
         rows = [(name, about) for name, (_, about) in suites.SUITES.items()]
+    elif what == "detectors":
+        rows = [(name, method.about) for name, method in METHODS.items()]
+    elif what == "extractors":
+        rows = [(name, known.about) for name, known in EXTRACTORS.items()]
     elif what == "attacks":
         rows = [(name, attacks.about(name)) for name in attacks.known()]
     else:
@@ -233,6 +243,22 @@ def list_(
     width = max(len(name) for name, _ in rows)
     for name, about in rows:
         typer.echo(f"{name:{width}}  {about}")
+
+
+@app.command()
+def compare(
+    results: Annotated[list[Path], typer.Argument(help="Result folders of one track; the first is the reference.")],
+    format: Annotated[Literal["table", "markdown"], typer.Option("--format", "-f", help="Of the tables.")] = "table",
+) -> None:
+    """Paired differences between results on the same images: which model is better, and how sure that is."""
+    from jembench import compare as comparison
+    from jembench import report
+
+    tables = comparison.compare(results)
+    if format == "markdown":
+        typer.echo(report.markdown_of(tables))
+    else:
+        _show(tables)
 
 
 @app.command()
@@ -578,10 +604,16 @@ def _print(outcomes: list[Outcome], format: Format) -> None:
     if format == "markdown":
         typer.echo(report.markdown(documents))
         return
+    _show(report.tables(documents))
+
+
+def _show(tables: list[Table]) -> None:
     from rich.console import Console
 
+    from jembench import report
+
     ruler = Console(width=1000)
-    for table in report.tables(documents):
+    for table in tables:
         drawn = report.rich(table)
         needed = ruler.measure(drawn).maximum  # a narrow terminal wraps lines, it does not lose digits
         console = Console(width=max(needed, Console().width if sys.stdout.isatty() else 100))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from jembench.evaluators.contract import Metric
 from jembench.results import ResultDocument
 from jembench.robustness_tables import distance, robustness
-from jembench.scores import BASELINE, SCORES
-from jembench.suites import suite
+from jembench.sample_tables import chains, generation, hybrid
+from jembench.scores import BASELINE, PAPER, SCORES
+from jembench.shift_tables import shifts, stress
 from jembench.tables import Cell, Table, get
 
 if TYPE_CHECKING:
@@ -22,15 +23,31 @@ PLATT = "Platt targets"
 INTERVALS = "low–high: 95 % interval; n: test + OOD images"
 BANDS = "‹low–high›: where 95 % of perfectly calibrated models fall, not an interval of the truth"
 DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is near it"
-PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE"}
-PLAIN = {"ece15": "ECE-15", "ece20": "ECE-20", "adaptive_ece15": "adaptive", "classwise_ece15": "classwise"}
+PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE", "aurc": "AURC"}
+PLAIN = {
+    "ece15": "ECE-15",
+    "ece20": "ECE-20",
+    "adaptive_ece15": "adaptive",
+    "classwise_ece15": "classwise",
+    "kde_ece": "kernel",
+    "mce15": "largest",
+}
+PARTS = {
+    "brier": "Brier",
+    "brier_reliability15": "reliability",
+    "brier_resolution15": "resolution",
+    "brier_uncertainty": "uncertainty",
+    "brier_within15": "within bins",
+}
 MEANS = ("near", "far", "mean")  # over OOD sets
 OOD = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
 
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     """The tables of every evaluator of ``documents``, results of one suite and track; several models are rows."""
-    made = [table for name in suite(documents[0].suite) for table in LAYOUTS[name](documents)]
+    evaluators = [item["name"] for item in documents[0].protocol.evaluators]
+    both = ["hybrid"] if {"accuracy", "generation"} <= set(evaluators) else []
+    made = [table for name in [*both, *evaluators] for table in LAYOUTS[name](documents)]
     return [replace(table, notes=[*table.notes, *_reasons(table, documents)]) for table in made]
 
 
@@ -53,10 +70,15 @@ def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[
         documents: results of one suite and track.
         best: whether a cell is to be set in bold, given its column.
     """
+    return markdown_of(tables(documents), best=best)
+
+
+def markdown_of(found: Sequence[Table], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
+    """GitHub markdown of tables; otherwise as :func:`markdown`."""
     from tabulate import tabulate
 
     blocks = []
-    for table in tables(documents):
+    for table in found:
         rows = []
         for row in table.rows:
             columns = [[other[place] for other in table.rows] for place in range(len(row))]
@@ -131,14 +153,19 @@ def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
                 f"{document.model.name} makes no error there, so doubt sets its T, not data: see the module temperature"
             )
     proper = _by_variant(documents, "calibration", PROPER, notes)
-    return [proper, _by_variant(documents, "calibration errors", PLAIN, [BANDS])]
+    parts = ["Brier = reliability - resolution + uncertainty + within bins; 15 bins of the confidence"]
+    return [
+        proper,
+        _by_variant(documents, "calibration errors", PLAIN, [BANDS]),
+        _by_variant(documents, "the parts of the Brier score", PARTS, parts),
+    ]
 
 
 def _by_variant(documents: Sequence[ResultDocument], title: str, columns: dict[str, str], notes: list[str]) -> Table:
     rows: list[list[Cell]] = []
     for document in documents:
         fitted = _value(get(document, "validation/temperature"))
-        for variant, label in (("raw", "raw"), ("temperature", f"T = {fitted}")):
+        for variant, label in (("raw", "raw"), ("temperature", f"T = {fitted}"), ("vector", "vector")):
             rows.append([document.model.name, label, *(get(document, f"test/{variant}/{name}") for name in columns)])
     return Table(f"{title} · {documents[0].track}", ["model", "logits", *columns.values()], rows, notes)
 
@@ -188,27 +215,50 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[T
         "AUROC with its 95 % interval (in a terminal: ± half its width)",
         "FPR95, AUPR and gain: one model at a time, or --format json",
     ]
-    tables = []
-    means = [source for source in sets if source in MEANS]
     apart = [source for source in sets if source not in ("near", "far")]
-    for title, columns in (("OOD detection", apart), ("OOD detection, means over sets", means)):
-        rows: list[list[Cell]] = [
-            [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in columns)]
-            for document in documents
-            for score in SCORES
-        ]
-        header = ["model", "score", *columns]
-        tables.append(Table(f"{title} · {documents[0].track}", header, rows, notes, wide=True))
-    return tables
+    rows: list[list[Cell]] = [
+        [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in apart)]
+        for document in documents
+        for score in PAPER
+    ]
+    first = Table(f"OOD detection · {documents[0].track}", ["model", "score", *apart], rows, notes, wide=True)
+    means = [source for source in sets if source in MEANS]
+    rows = [
+        [document.model.name, source, *(get(document, f"{source}/{score.name}/auroc") for score in SCORES)]
+        for document in documents
+        for source in means
+    ]
+    title = f"OOD detection, mean AUROC by score · {documents[0].track}"
+    header = ["model", "sets", *(score.title for score in SCORES)]
+    return [first, Table(title, header, rows, notes[:1], wide=True)]
 
 
 def _likelihood(documents: Sequence[ResultDocument]) -> list[Table]:
     rows: list[list[Cell]] = []
     for document in documents:
         found = get(document, "test/bits_per_dim")
-        rows.append([document.model.name, found, str(found.n.get("test", 0))])
+        bounds = [get(document, f"chains/log_z_{direction}") for direction in ("forward", "reverse")]
+        shown = [bound if bound.value is not None else "" for bound in bounds]
+        rows.append([document.model.name, found, *shown, str(found.n.get("test", 0))])
     notes = ["low–high: 95 % interval; of dequantised images, an upper bound of their code length"]
-    return [Table(f"likelihood · {documents[0].track}", ["model", "bits/dim", "n"], rows, notes)]
+    if any(isinstance(cell, Metric) and cell.value is not None for row in rows for cell in row[2:4]):
+        notes.append(
+            "log Z: annealed forwards (a lower bound) and back (an upper bound), in nats; empty where it is known"
+        )
+    return [Table(f"likelihood · {documents[0].track}", ["model", "bits/dim", "log Z ≥", "log Z ≤", "n"], rows, notes)]
+
+
+def _detectors(documents: Sequence[ResultDocument]) -> list[Table]:
+    """AUROC of every detector and set."""
+    found = [metric for metric in documents[0].metrics if metric.evaluator == "detectors" and metric.name == "auroc"]
+    sets, names = (list(dict.fromkeys(getattr(metric, what) for metric in found)) for what in ("source", "variant"))
+    rows: list[list[Cell]] = [
+        [document.model.name, name, *(get(document, f"{source}/{name}/auroc") for source in sets)]
+        for document in documents
+        for name in names
+    ]
+    notes = ["AUROC with its 95 % interval; fitted on the training split alone, by pytorch-ood"]
+    return [Table(f"post-hoc detectors · {documents[0].track}", ["model", "detector", *sets], rows, notes, wide=True)]
 
 
 def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
@@ -225,7 +275,13 @@ def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
 LAYOUTS: dict[str, Callable[[Sequence[ResultDocument]], list[Table]]] = {
     "accuracy": _accuracy,
     "calibration": _calibration,
+    "shifts": shifts,
     "ood": _ood,
+    "stress": stress,
+    "detectors": _detectors,
+    "generation": generation,
+    "chains": chains,
+    "hybrid": hybrid,
     "likelihood": _likelihood,
     "robustness": robustness,
     "distance": distance,

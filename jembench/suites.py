@@ -12,7 +12,10 @@ SUITES: dict[str, tuple[tuple[str, ...], str]] = {
     "ood": (("ood", "stress"), "every score against every OOD set: clean, attacked, refined, along shifts"),
     "generation": (("generation", "chains"), "sample quality: IS, FD, KD, precision, coverage; long chains"),
     "hybrid": (("accuracy", "generation"), "accuracy, IS and FD in one row: the paper's table 1"),
-    "likelihood": (("likelihood",), "bits per dimension of the test split, with log Z by annealing where it is unknown"),
+    "likelihood": (
+        ("likelihood",),
+        "bits per dimension of the test split, with log Z by annealing where it is unknown",
+    ),
     "robustness": (("robustness",), "worst-case accuracy under white-box and black-box attacks; takes minutes"),
     "distance": (("distance",), "the nearest adversarial of every image: accuracy against distance (jem2020)"),
     "all": (

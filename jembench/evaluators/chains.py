@@ -5,7 +5,7 @@ On fresh chains of :mod:`jembench.evaluators.trajectory`, K steps being those of
 - at ``0K``, ``1K``, ``5K`` and ``20K``: the Frechet distance of the samples to the training split (``fd``, with its
   interval at this n), ``recall``, ``coverage`` and ``inception_score`` beside it, since a distance alone rewards a few
   good images, and the mean ``log_density`` in nats, up to the model's constant;
-- ``runaway``: the distance at 20 K over that at 1 K. Above :data:`STAYS` the chains leave the data: the model is a
+- ``runaway``: the distance at 20 K over that at 1 K. Above 1.5 the chains leave the data: the model is a
   sampler only near the length that it was trained for;
 - ``effective_share``: independent draws per chain and K steps behind log p(x) between 1 K and 20 K
   (:mod:`jembench.metrics.chains`);
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 LIMIT = 360  # chains
-STAYS = 1.5
 
 KINDS = (
     Kind("distance", "lower"),

@@ -49,12 +49,14 @@ class _Method(NamedTuple):
     """A detector of pytorch-ood.
 
     Attributes:
+        about: one line about it.
         make: it, from the package's module ``detector``, the model, and its readout.
         reads: what it is a function of; ``maps`` are features as ``(B, F, 1, 1)``.
         fitted: whether it learns from the training split.
         least: training images that it needs at least.
     """
 
+    about: str
     make: Callable[[Any, Any, Any], Any]
     reads: Reads = "features"
     fitted: bool = True
@@ -75,21 +77,74 @@ def _bias(readout: Any) -> Any:
 
 
 METHODS: dict[str, _Method] = {
-    "mahalanobis": _Method(lambda ood, model, last: ood.Mahalanobis(None)),
-    "rmd": _Method(lambda ood, model, last: ood.RMD(None)),
-    "knn": _Method(lambda ood, model, last: ood.KNN(None, k=NEIGHBOURS), least=NEIGHBOURS),
-    "vim": _Method(lambda ood, model, last: ood.ViM(None, min(last.in_features // 2, 512), last.weight, _bias(last))),
-    "react": _Method(lambda ood, model, last: ood.ReAct(None, _head(last), percentile=0.9), "maps"),
-    "dice": _Method(lambda ood, model, last: ood.DICE(None, last.weight, _bias(last), p=0.9)),
-    "ash": _Method(lambda ood, model, last: ood.ASH(None, _head(last), "ash-s", 0.65), "maps", fitted=False),
-    "scale": _Method(lambda ood, model, last: ood.SCALE(None, _head(last), 0.65), "maps", fitted=False),
-    "she": _Method(lambda ood, model, last: ood.SHE(None, last)),
-    "nnguide": _Method(lambda ood, model, last: ood.NNGuide(None, last, k=10), least=10),
-    "fdbd": _Method(lambda ood, model, last: ood.fDBD(None, last)),
-    "gradnorm": _Method(lambda ood, model, last: ood.GradNorm(last, lambda name: name == "weight"), fitted=False),
-    "kl_matching": _Method(lambda ood, model, last: ood.KLMatching(None), "logits"),
-    "gen": _Method(lambda ood, model, last: ood.GEN(None), "logits", fitted=False),
-    "odin": _Method(lambda ood, model, last: ood.ODIN(model.logits, eps=0.0014, temperature=1000.0), "images", False),
+    "mahalanobis": _Method(
+        "distance to the nearest class mean (Lee et al. 2018)", lambda ood, model, last: ood.Mahalanobis(None)
+    ),
+    "rmd": _Method("that, relative to one mean of all (Ren et al. 2021)", lambda ood, model, last: ood.RMD(None)),
+    "knn": _Method(
+        "distance to the 50th training neighbour (Sun et al. 2022)",
+        lambda ood, model, last: ood.KNN(None, k=NEIGHBOURS),
+        least=NEIGHBOURS,
+    ),
+    "vim": _Method(
+        "residual against the principal space, and energy (Wang et al. 2022)",
+        lambda ood, model, last: ood.ViM(None, min(last.in_features // 2, 512), last.weight, _bias(last)),
+    ),
+    "react": _Method(
+        "energy of clipped features (Sun et al. 2021)",
+        lambda ood, model, last: ood.ReAct(None, _head(last), percentile=0.9),
+        "maps",
+    ),
+    "dice": _Method(
+        "energy of sparse weights (Sun & Li 2022)",
+        lambda ood, model, last: ood.DICE(None, last.weight, _bias(last), p=0.9),
+    ),
+    "ash": _Method(
+        "energy of pruned and scaled features (Djurisic et al. 2023)",
+        lambda ood, model, last: ood.ASH(None, _head(last), "ash-s", 0.65),
+        "maps",
+        fitted=False,
+    ),
+    "scale": _Method(
+        "energy of scaled features (Xu et al. 2024)",
+        lambda ood, model, last: ood.SCALE(None, _head(last), 0.65),
+        "maps",
+        fitted=False,
+    ),
+    "she": _Method(
+        "inner product with the class's stored pattern (Zhang et al. 2023)",
+        lambda ood, model, last: ood.SHE(None, last),
+    ),
+    "nnguide": _Method(
+        "energy guided by neighbours (Park et al. 2023)",
+        lambda ood, model, last: ood.NNGuide(None, last, k=10),
+        least=10,
+    ),
+    "fdbd": _Method(
+        "distance to the decision boundaries (Liu & Qin 2024)", lambda ood, model, last: ood.fDBD(None, last)
+    ),
+    "gradnorm": _Method(
+        "gradient norm of the last layer (Huang et al. 2021)",
+        lambda ood, model, last: ood.GradNorm(last, lambda name: name == "weight"),
+        fitted=False,
+    ),
+    "kl_matching": _Method(
+        "divergence from class-typical posteriors (Hendrycks et al. 2022)",
+        lambda ood, model, last: ood.KLMatching(None),
+        "logits",
+    ),
+    "gen": _Method(
+        "generalised entropy of the posteriors (Liu et al. 2023)",
+        lambda ood, model, last: ood.GEN(None),
+        "logits",
+        fitted=False,
+    ),
+    "odin": _Method(
+        "perturbed and tempered confidence (Liang et al. 2018)",
+        lambda ood, model, last: ood.ODIN(model.logits, eps=0.0014, temperature=1000.0),
+        "images",
+        False,
+    ),
 }
 
 

@@ -1,0 +1,150 @@
+"""Tables of generated images: suites ``generation`` and ``hybrid``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jembench.results import ResultDocument
+from jembench.tables import Cell, Table, get
+
+SOURCES = ("fresh", "buffer", "conditional")
+FLOOR = ("uniform", "class-gaussians", "test")  # the same for all models
+STAYS = 1.5  # distance at 20 K over that at 1 K, above which chains leave the data
+DISTANCES = {"fd": ("FD", "KD", "kd"), "fid": ("FID", "KID", "kid")}
+
+
+def extractor(document: ResultDocument) -> tuple[str, str]:
+    """Name of the feature extractor, and what its distance is called in files."""
+    settings = next(item for item in document.protocol.evaluators if item["name"] == "generation")["extractor"]
+    return settings["name"], settings["distance"]
+
+
+def generation(documents: Sequence[ResultDocument]) -> list[Table]:
+    """Quality, then variety, of every model's samples, above the references that all share."""
+    who, distance = extractor(documents[0])
+    title, kernel_title, kernel = DISTANCES[distance]
+    quality = {
+        "inception_score": "IS",
+        distance: title,
+        f"{distance}_at_test_n": f"{title}, n of test",
+        f"{distance}_infinity": f"{title}∞",
+        kernel: kernel_title,
+    }
+    variety = {
+        "precision": "precision",
+        "recall": "recall",
+        "density": "density",
+        "coverage": "coverage",
+        "class_imbalance": "imbalance",
+        "conditional_accuracy": "cond. acc.",
+        "nearer": "nearer",
+    }
+    notes = [_protocol(documents), f"extractor {who}; against the training split; {title}∞: extrapolated to infinite n"]
+    notes += ["uniform, class-gaussians: what to beat; test: real images that nobody trained on, the floor at its n"]
+    more = [
+        "precision, density: samples near real images; recall, coverage: real images near samples",
+        "imbalance: total variation from equal classes ‹by chance›; nearer to the training images than test images: .5",
+    ]
+    track = documents[0].track
+    return [
+        Table(
+            f"sample quality · {track}", ["model", "samples", *quality.values()], _rows(documents, who, quality), notes
+        ),
+        Table(
+            f"sample variety · {track}",
+            ["model", "samples", *variety.values()],
+            _rows(documents, who, variety),
+            more,
+            wide=True,
+        ),
+    ]
+
+
+def chains(documents: Sequence[ResultDocument]) -> list[Table]:
+    """What long chains do, a row for every mark."""
+    who, distance = extractor(documents[0])
+    title = DISTANCES[distance][0]
+    columns = {
+        distance: title,
+        "inception_score": "IS",
+        "recall": "recall",
+        "coverage": "coverage",
+        "log_density": "log p(x) + c",
+    }
+    rows: list[list[Cell]] = []
+    notes = []
+    for document in documents:
+        if all(get(document, f"{mark}/{who}/{distance}").value is None for mark in ("0K", "1K")):
+            continue
+        for mark in ("0K", "1K", "5K", "20K"):
+            rows.append([document.model.name, mark, *(get(document, f"{mark}/{who}/{name}") for name in columns)])
+        notes.append(_behaviour(document))
+    if not rows:
+        return []
+    first = "fresh chains; K: the steps of the model's training; log p(x) up to the model's constant"
+    return [Table(f"long chains · {documents[0].track}", ["model", "steps", *columns.values()], rows, [first, *notes])]
+
+
+def hybrid(documents: Sequence[ResultDocument]) -> list[Table]:
+    """Accuracy, IS and FD in one row: table 1 of the paper."""
+    who, distance = extractor(documents[0])
+    rows: list[list[Cell]] = [
+        [
+            document.model.name,
+            get(document, "test/accuracy"),
+            get(document, f"fresh/{who}/inception_score"),
+            get(document, f"fresh/{who}/{distance}"),
+            get(document, f"buffer/{who}/{distance}"),
+        ]
+        for document in documents
+    ]
+    title = DISTANCES[distance][0]
+    notes = [_protocol(documents), f"extractor {who}; IS and the first {title}: of fresh samples"]
+    header = ["model", "accuracy", "IS", title, f"{title}, buffer"]
+    return [Table(f"hybrid · {documents[0].track}", header, rows, notes)]
+
+
+def _rows(documents: Sequence[ResultDocument], who: str, columns: dict[str, str]) -> list[list[Cell]]:
+    """The sample sources that a model has, then the references once."""
+    rows: list[list[Cell]] = []
+    for document in documents:
+        found = [source for source in SOURCES if _sampled(document, source, who)]
+        for source in found or SOURCES[:1]:
+            rows.append([document.model.name, source, *(get(document, f"{source}/{who}/{name}") for name in columns)])
+    for source in FLOOR:
+        cells = [get(documents[0], f"{source}/{who}/{name}") for name in columns]
+        rows.append(["—", source, *(cell if cell.value is not None else "" for cell in cells)])
+    return rows
+
+
+def _sampled(document: ResultDocument, source: str, who: str) -> bool:
+    return get(document, f"{source}/{who}/inception_score").value is not None
+
+
+def _protocol(documents: Sequence[ResultDocument]) -> str:
+    """Number, length, temperature and filter of the samples: never hidden."""
+    settings = next(item for item in documents[0].protocol.evaluators if item["name"] == "generation")
+    who = extractor(documents[0])[0]
+    sizes = [get(document, f"fresh/{who}/inception_score").n for document in documents]
+    n = max((size for found in sizes for size in found.values()), default=0)
+    steps = "as long as in training" if settings["steps"] is None else f"{settings['steps']} steps"
+    heat = "the training's temperature" if settings["temperature"] is None else f"T = {settings['temperature']:g}"
+    kept = settings["keep_top"]
+    chosen = "no filter" if kept == 1 else f"ONLY THE TOP {100 * kept:g} % BY CONFIDENCE"
+    return f"{n} samples; fresh chains {steps}, {heat}; {chosen}"
+
+
+def _behaviour(document: ResultDocument) -> str:
+    """One line about a model's chains."""
+    runaway, share, changes = (
+        get(document, f"chain/{name}") for name in ("runaway", "effective_share", "class_changes")
+    )
+    parts = []
+    if runaway.value is not None:
+        stays = "stays on the data" if runaway.value <= STAYS else "RUNS AWAY"
+        parts.append(f"distance at 20K is {runaway.value:.2f} of that at 1K: {stays}")
+    if share.value is not None:
+        parts.append(f"{share.value:.2f} independent draws per chain and K steps")
+    if changes.value is not None:
+        parts.append(f"{100 * changes.value:.0f} % of the chains change class")
+    return f"{document.model.name}: {'; '.join(parts) or 'nothing to say'}"
