@@ -16,11 +16,12 @@ labels there, (n + 1) / (n + 2) on the label and the rest shared by the others, 
 of one example, not the data, that stops the weights. They are the ridge, and none other is needed: with every target
 above 0 the loss rises without bound in every direction that changes a probability.
 
-**Newton.** The loss is convex in (w, b). Columns are scaled to variance 1; the start is temperature scaling; steps are
-halved until the loss falls (Armijo), so that a fit by maximum likelihood is never the worse of the two on its own
-split. A direction without slope (a constant added to b; a logit that never varies) gets no step. The end is a step that
-moves no logit by 1e-9. On separable data there is none, as Newton's step of exp(-s) is 1. So a step along which no
-label loses to any class, to 1e-6 of what others win, is the proof of separability that this module asks for.
+**Newton.** The loss is convex in (w, b). Columns are brought to mean 0 and variance 1; the start is temperature
+scaling, softened where its probabilities would be too sharp to have a slope; steps are halved until the loss falls
+(Armijo). A direction without slope (a constant added to b; a logit that never varies) gets none. The end is a step that
+moves no logit by 1e-9. On separable data there is no such step, as Newton's step of exp(-s) is 1. So one along which no
+label loses to any class, to 1e-6 of what others win, is the proof of separability that this module asks for, as are
+logits without an error; a linear programme agrees (tests).
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from jembench.metrics.classification import log_softmax
 from jembench.metrics.temperature import fit_temperature
 
 STEPS = 200
+REACH = 5.0  # the largest standard deviation of the logits that steps start from
 TOLERANCE = 1e-9  # the largest change of a logit that counts as none
 LOSS = 1e-6  # share of the largest gain of a margin that the largest loss may have in a separating direction
+RESOLUTION = 1e-6  # share of the largest logit below which float32 logits do not vary
 FLAT = 1e-12  # share of the largest curvature that every direction has at least
 ROUNDING = 1e-15  # a smaller slope is none
 
@@ -67,9 +70,10 @@ def fit_vector(logits: ArrayLike, labels: ArrayLike) -> Fit:
     y = class_labels(labels, raw.shape[0], classes=raw.shape[1])
     n, classes = raw.shape
     centred = _centred(raw)
-    scale = centred.std(axis=0)
-    scale[scale <= FLAT * np.abs(centred).max()] = 1.0
-    z, start = centred / scale, scale / fit_temperature(raw, y).temperature
+    mean, scale = centred.mean(axis=0), centred.std(axis=0)
+    scale[scale <= RESOLUTION * np.abs(raw).max()] = np.inf  # a constant column: 0, whatever its weight
+    z, spread = (centred - mean) / scale, max(fit_temperature(raw, y).temperature, float(centred.std()) / REACH)
+    start = np.concatenate([np.where(np.isinf(scale), 0.0, scale), mean]) / spread
     method, hard = "maximum likelihood", np.eye(classes)[y]
     found = _minimum(z, hard, start, y)
     if found is None:
@@ -78,7 +82,9 @@ def fit_vector(logits: ArrayLike, labels: ArrayLike) -> Fit:
         found = _minimum(z, soft, start)
     if found is None:
         raise ValueError(f"vector scaling found no optimum in {STEPS} steps")
-    return Fit(found[:classes] / scale, found[classes:] - found[classes:].mean(), method)
+    weight = found[:classes] / scale
+    bias = found[classes:] - weight * mean
+    return Fit(weight, bias - bias.mean(), method)
 
 
 def _centred(z: Floats) -> Floats:
@@ -87,8 +93,8 @@ def _centred(z: Floats) -> Floats:
 
 
 def _minimum(z: Floats, targets: Floats, start: Floats, labels: Integers | None = None) -> Floats | None:
-    """(w, b) `(2K,)` at the minimum from (start, 0); None if `labels` are separable, or without an end."""
-    theta = np.concatenate([start, np.zeros(start.size)])
+    """(w, b) `(2K,)` at the minimum, from `start`; None if `labels` are separable, or without an end."""
+    theta = start
     loss = _loss(z, targets, theta)
     for _ in range(STEPS):
         gradient, hessian = _derivatives(z, targets, theta)
@@ -96,7 +102,7 @@ def _minimum(z: Floats, targets: Floats, start: Floats, labels: Integers | None 
         moved = _centred(_scaled(z, step))
         if np.abs(moved).max() < TOLERANCE:
             return theta
-        if labels is not None and _separates(moved, labels):
+        if labels is not None and (_separates(moved, labels, LOSS) or _separates(_scaled(z, theta), labels, 0.0)):
             return None
         slope, length = float(gradient @ step), 1.0
         while (following := _loss(z, targets, theta + length * step)) > loss + 1e-4 * length * slope + ROUNDING:
@@ -140,7 +146,7 @@ def _newton(gradient: Floats, hessian: Floats) -> Floats:
     return step
 
 
-def _separates(moved: Floats, labels: Integers) -> bool:
-    """Whether no label loses to any class by this change of the logits, and some win."""
-    gain = moved[np.arange(labels.size), labels][:, None] - moved
-    return bool(gain.max() > 0 and gain.min() >= -LOSS * gain.max())
+def _separates(logits: Floats, labels: Integers, loss: float) -> bool:
+    """Whether some label wins by these logits, or this change of them, and none loses more than `loss` of that."""
+    gain = logits[np.arange(labels.size), labels][:, None] - logits
+    return bool(gain.max() > 0 and gain.min() >= -loss * gain.max())

@@ -71,6 +71,35 @@ def test_it_is_scipys_minimum_or_separable_by_a_linear_programme(seed: int, k: i
         assert value <= nll(z / fit_temperature(z, y).temperature, y).mean() + 1e-12
 
 
+@pytest.mark.slow
+def test_hostile_logits_have_a_fit_and_the_right_name() -> None:
+    """1,000 sets: scales from 1e-4 to 1e4, offsets, constant columns, ties, more numbers than examples."""
+    rng = np.random.default_rng(0)
+    for turn in range(1000):
+        n, k, scale = int(rng.integers(1, 60)), int(rng.integers(2, 8)), 10 ** rng.uniform(-4, 4)
+        z = rng.normal(size=(n, k)) * scale + rng.normal(size=k) * 10 ** rng.uniform(-3, 3) * (turn % 2)
+        z = (np.round(z / scale) * scale if turn % 7 == 0 else z).astype(np.float32)
+        z[:, 0] = z[0, 0] if turn % 5 == 0 else z[:, 0]
+        y = z.argmax(axis=1) if turn % 3 == 0 else rng.integers(0, k, n)
+        y = np.where(rng.random(n) < 0.9, z.argmax(axis=1), y) if turn % 3 == 1 else y
+        found = fit_vector(z, y)
+        assert np.isfinite(found.weight).all()
+        assert np.isfinite(found.bias).all()
+        centred = z - z.mean(axis=1, keepdims=True, dtype=np.float64)
+        spread = centred.std(axis=0)
+        standard = (centred - centred.mean(axis=0)) / np.where(spread > 1e-6 * np.abs(z).max(), spread, np.inf)
+        assert (found.method == "Platt targets") == separable(standard, y), turn
+
+
+def test_a_model_that_hardly_varies_has_a_fit() -> None:
+    """Logits that differ by .001 around means a hundred times as large, as those of a network after two steps."""
+    rng = np.random.default_rng(8)
+    z = rng.normal(size=10) / 5 + rng.normal(size=(40, 10)) / 2000
+    found = fit_vector(z, rng.integers(0, 3, 40))
+    assert found.method == "Platt targets"  # seven classes are never seen
+    assert np.isfinite(found.apply(z)).all()
+
+
 def test_what_is_added_to_a_row_does_not_matter() -> None:
     """In an energy model it is log p(x). Planted bug: on rows as they are, the scaled probabilities hang on it."""
     z, y, _, _ = draw(1, 500, 4)
