@@ -23,6 +23,7 @@ from jembench.evaluators.logits import Logits
 from jembench.models.oracle import Oracle
 from jembench.plan import Job, plan
 from jembench.results import RESULT
+from jembench.scores import SCORES
 from jembench.store import Store
 from jembench.types import Batch, UserError
 
@@ -102,9 +103,9 @@ def measured(result: Result) -> dict[str, Any]:
 
 
 def test_one_pass_of_the_model_serves_all_suites(tmp_path: Path) -> None:
-    """Logits: 1 chunk of validation, 2 of test, 2 of each OOD set. Gradients: the same without validation.
+    """Logits: 1 chunk of validation, 2 of test, 2 of each OOD set. Gradients: 2 of test and of each OOD set, 6 of train.
 
-    Dequantised: 10 draws of 2 chunks of test.
+    Refinement: 10 steps and both ends of 2 chunks of test and of each OOD set. Dequantised: 10 draws of 2 of test.
     """
     calls: Counter[str] = Counter()
 
@@ -114,10 +115,10 @@ def test_one_pass_of_the_model_serves_all_suites(tmp_path: Path) -> None:
     model = Watched(tell)
     for suite in ("accuracy", "calibration", "ood", "likelihood", "all"):
         result = jembench.evaluate(model, suite, track="gauss", output=tmp_path)
-    assert calls == {"logits": 7, "log_density": 6 + 20}
+    assert calls == {"logits": 7, "log_density": 6 + 5 + 6 * 12 + 20}  # the last chunk of train is smaller
     assert not result.outcome.computed
-    assert result.outcome.document.cost.forwards == 180 * (7 + 6 + 20)
-    assert result.outcome.document.cost.gradients == 180 * 6
+    assert result.outcome.document.cost.forwards == 180 * (7 + 6 + 6 * 12 + 20) + 1077
+    assert result.outcome.document.cost.gradients == 180 * (6 + 6 * 12) + 1077
 
 
 def test_the_order_of_the_suites_does_not_matter(tmp_path: Path, oracle: Result) -> None:
@@ -136,12 +137,12 @@ def test_several_plans_are_computed_in_one_run(tmp_path: Path) -> None:
     plans = [plan(spec, suite, track=track, limit=20) for suite in ("ood", "calibration")]
     seen: list[tuple[int, int]] = []
     outcomes = engine.run(plans, Store.open(tmp_path), progress=lambda done, total, words: seen.append((done, total)))
-    assert seen == [(done, 7) for done in range(8)]
+    assert seen == [(done, 14) for done in range(15)]
     assert [outcome.document.suite for outcome in outcomes] == ["ood", "calibration"]
     first, second = outcomes
-    assert (len(first.chunks), len(second.chunks)) == (6, 2)
+    assert (len(first.chunks), len(second.chunks)) == (13, 2)
     assert (first.computed, second.computed) == (first.chunks, second.chunks)
-    assert len(first.chunks | second.chunks) == 7
+    assert len(first.chunks | second.chunks) == 14
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -166,7 +167,11 @@ def test_noise_does_not_depend_on_workers_or_order(tmp_path: Path) -> None:
     assert measured(one) == measured(two)
     other = jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path / "one", seed=1)
     assert other.outcome.document.chunks[0].sha256 != one.outcome.document.chunks[0].sha256
-    chunks = [chunk for chunk in one.outcome.document.chunks if chunk.source == "test"]
+    chunks = [
+        chunk
+        for chunk in one.outcome.document.chunks
+        if chunk.source == "test" and chunk.measurement["name"] == "logits"
+    ]
     frames = [Store.open(tmp_path / "one").records(chunk.key)[0]["logits"] for chunk in chunks]
     images = torch.from_numpy(data.load("gauss", "test").pixels()).flatten(1)[:, :10].numpy()
     assert not (frames[0] - images[:180] == frames[1] - images[180:]).any()
@@ -179,7 +184,7 @@ def test_a_second_run_computes_nothing_and_loads_no_torch(oracle: Result) -> Non
     )
     options = ["--model", "oracle", "--track", "gauss", "--suite", "all", "--output", str(output)]
     done = subprocess.run([sys.executable, "-c", code, "run", *options], capture_output=True, text=True, check=True)
-    assert "nothing to compute: all 15 chunks were there" in done.stdout
+    assert "nothing to compute: all 33 chunks were there" in done.stdout
     assert done.stderr == ""
 
 
@@ -232,8 +237,8 @@ def test_the_users_model_is_left_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "measured", "missing"),
     [
-        (ClassifierOnly(), {"max_py"}, "differentiable log density"),
-        (DensityOnly(), {"log_px", "mass"}, "logits"),
+        (ClassifierOnly(), {"max_py", "entropy", "max_logit"}, "differentiable log density"),
+        (DensityOnly(), {score.name for score in SCORES if score.reads[0].measurement != "logits"}, "logits"),
         (SamplerOnly(), set(), "logits"),
     ],
     ids=["classifier", "density", "sampler"],
@@ -322,7 +327,7 @@ def test_a_model_that_draws_from_the_global_generators_gives_the_same_numbers(tm
     two = jembench.evaluate(model, "ood", track="gauss", output=tmp_path / "two", workers=2)
     assert records(tmp_path / "one") == records(tmp_path / "again") == records(tmp_path / "two")
     assert measured(one) == measured(again) == measured(two)
-    assert len(one.outcome.computed) == 12
+    assert len(one.outcome.computed) == 30
     digests = [chunk.sha256 for chunk in one.outcome.document.chunks]
     assert len(set(digests)) == len(digests)
 

@@ -37,7 +37,7 @@ Scored = dict[str, "dict[str, NDArray[Any]]"]
 
 AUROC = Kind("auroc", "higher", 0.005)
 KINDS = (AUROC, Kind("fpr95", "lower", 0.02), Kind("aupr_in", "higher", 0.01), Kind("aupr_out", "higher", 0.01))
-GAIN = Kind("auroc_gain", "higher")
+GAIN = Kind("auroc_gain", "neither")  # a gate holds the AUROC itself
 
 #: What a model lacks that gives no records of a measurement.
 LACKS = {

@@ -26,8 +26,9 @@ is. A pair is ordered differently with probability q, |D| <= q, and all of the m
 probability (1 - q)^min(m, n) at most: [-q, q] at q = 1 - (1 - level)^(1 / min(m, n)), p = 1. Method: `concordant`.
 
 **Several sets** share the positives: their mean difference has d10 averaged over the sets, and negative parts that add
-as in :mod:`jembench.metrics.auroc`, those of one group by the bound of perfect correlation. A set without a discordant
-example among others has the standard deviation sqrt(2) / min(m, n), the root mean square of q under a flat prior.
+as in :mod:`jembench.metrics.auroc`, those of one group by the bound of perfect correlation. A set of which all d are
+the same, 0 among other sets or +-1, shows no variance; it has the standard deviation (1 + |D|) sqrt(2) / min(m, n),
+sqrt(2) / min(m, n) the root mean square of a probability under a flat prior after min(m, n) pairs without the event.
 """
 
 from __future__ import annotations
@@ -102,12 +103,14 @@ def mean_auroc_difference(
     x, y = _same_length(first_positive, second_positive, "positive")
     parts = [_differences(x, y, *_same_length(first, second, "negative")) for first, second, _ in sets]
     disjoint = [min(d10.size, d01.size) for d10, d01 in parts]
-    silent = [not d10.any() and not d01.any() for d10, d01 in parts]
-    if all(silent):
+    if not any(d10.any() or d01.any() for d10, d01 in parts):
         bound = float(np.mean([1 - (1 - level) ** (1 / size) for size in disjoint]))
         return Estimate(0.0, -bound, bound, "concordant"), 1.0
     value = float(np.mean([d10.mean() for d10, _ in parts]))
-    unseen = [math.sqrt(2) / size if none else 0.0 for size, none in zip(disjoint, silent, strict=True)]
+    unseen = [
+        (1 + abs(float(d10[0]))) * math.sqrt(2) / size if _same(d10) and _same(d01) else 0.0
+        for (d10, d01), size in zip(parts, disjoint, strict=True)
+    ]
     variance, load = _variance(parts, unseen, [group for _, _, group in sets])
     z = normal_quantile(level)
     near, skew = z * math.sqrt(variance), z * z * variance / (2 * load)
@@ -128,7 +131,7 @@ def _variance(parts: list[Pair], unseen: list[float], groups: list[str | None]) 
 
     Args:
         parts: d10 and d01 of each set.
-        unseen: standard deviation of each set that shows none.
+        unseen: standard deviation of each set that shows none, else 0.
         groups: of the sets.
     """
     shared: Floats = np.mean([d10 for d10, _ in parts], axis=0)
@@ -139,6 +142,11 @@ def _variance(parts: list[Pair], unseen: list[float], groups: list[str | None]) 
     variance = _part(shared) + sum(d * d for d in deviations.values()) / len(parts) ** 2
     sizes = [np.abs(shared).mean(), np.mean([np.abs(d01).mean() for _, d01 in parts])]
     return variance, float(max(sizes))
+
+
+def _same(d: Floats) -> bool:
+    """Whether all are 0, or all are 1 or -1."""
+    return bool(np.ptp(d) == 0 and abs(d[0]) in (0, 1))
 
 
 def _part(d: Floats) -> float:

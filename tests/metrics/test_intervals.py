@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 
-from jembench.metrics.intervals import mean, normal_quantile, resample_counts, wilson, wilson_rate
+from jembench.metrics.intervals import mean, mean_test, normal_quantile, resample_counts, wilson, wilson_rate
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -75,3 +75,32 @@ def test_mean_of_many_goes_by_blocks() -> None:
     assert estimate.low is not None
     assert estimate.high is not None
     assert estimate.high - estimate.low == pytest.approx(2 * 1.96 / np.sqrt(x.size), rel=0.2)
+
+
+def test_the_p_value_of_a_mean_agrees_with_its_interval() -> None:
+    """Below .05 if and only if 0 lies outside, but for the draws of the two; it is the t-test's for a normal sample."""
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 0.1, 0.15, 0.3):
+        x = rng.normal(shift, 1, 200)
+        p = mean_test(x, rng=np.random.default_rng(1))
+        assert p == pytest.approx(ttest_1samp(x, 0).pvalue, abs=0.02)
+        estimate = mean(x, rng=np.random.default_rng(2), replicates=9999)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        if abs(p - 0.05) > 0.01:
+            assert (p < 0.05) == (estimate.low > 0 or estimate.high < 0)
+
+
+def test_the_p_value_of_a_mean_is_uniform_where_there_is_none() -> None:
+    """Also of a skewed sample, whose mean is 0."""
+    rng = np.random.default_rng(3)
+    found = [mean_test(rng.exponential(size=150) - 1, rng=rng, replicates=399) for _ in range(400)]
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_a_constant_sample_tests_nothing() -> None:
+    rng = np.random.default_rng(0)
+    assert mean_test([0.5], rng=rng) == mean_test([0.5, 0.5], rng=rng) == mean_test(np.zeros(9), rng=rng) == 1
+    assert mean_test([1.0, 2.0], rng=rng, replicates=99) >= 2 / 100
+    with pytest.raises(ValueError, match="replicates must be at least 1"):
+        mean_test([0.0, 1.0], rng=rng, replicates=0)

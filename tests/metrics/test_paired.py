@@ -11,7 +11,7 @@ from scipy.stats import binomtest, multinomial
 
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import wilson
-from jembench.metrics.paired import difference, sign_test
+from jembench.metrics.paired import difference, holm, sign_test, two_sided
 
 CELLS = st.tuples(*[st.integers(0, 60)] * 4).filter(any)
 
@@ -103,3 +103,36 @@ def test_bad_input_is_refused() -> None:
     for first, second in [([], []), ([1, 0], [1]), ([1, 2], [0, 1])]:
         with pytest.raises(ValueError, match=r"first|second"):
             difference(first, second)
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_the_two_sided_sign_test_is_scipys(first: int, second: int) -> None:
+    expected = binomtest(first, first + second, 0.5).pvalue if first + second else 1.0
+    assert two_sided(first, second) == pytest.approx(expected, rel=1e-9)
+    assert two_sided(first, second) == two_sided(second, first)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_rejects_what_his_steps_reject(p_values: list[float]) -> None:
+    """Sequentially: the smallest against alpha / k, the next against alpha / (k - 1), … until the first that is not."""
+    adjusted = holm(p_values)
+    assert all(q >= p for p, q in zip(p_values, adjusted, strict=True))
+    for alpha in (0.01, 0.05, 0.3):
+        rejected: set[int] = set()
+        for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+            if min(1.0, (len(p_values) - rank) * p_values[place]) > alpha:
+                break
+            rejected.add(place)
+        assert {i for i, q in enumerate(adjusted) if q <= alpha} == rejected
+
+
+def test_holm_keeps_false_rejections_rare_and_plain_p_values_do_not() -> None:
+    """20 true hypotheses, 2,000 times: one of them is rejected in 5 % of the tables, against 64 %."""
+    tables = np.random.default_rng(0).random((2000, 20))
+    assert np.mean([min(holm(row.tolist())) <= 0.05 for row in tables]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(tables.min(axis=1) <= 0.05) > 0.6
+
+
+def test_a_p_value_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"p-values must lie in \[0, 1\]"):
+        holm([0.5, 1.5])

@@ -1,0 +1,161 @@
+"""Compare: the differences are those of the examples, luck is corrected for, and other images are refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+
+from jembench.api import Result
+from jembench.compare import compare
+from jembench.evaluators.contract import Metric
+from jembench.identity import identity, sha256
+from jembench.metrics.paired import holm
+from jembench.results import EXAMPLES, RESULT
+from jembench.store import decode, encode
+from jembench.tables import Table
+from jembench.types import UserError
+
+Edit = Callable[[dict[str, Any], dict[str, np.ndarray]], None]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[..., Path]:
+    """A function that copies a result and changes document and examples."""
+
+    def copy(result: Result, name: str, edit: Edit = lambda document, examples: None) -> Path:
+        folder = Path(shutil.copytree(result.folder, tmp_path / name))
+        document, examples = json.loads((folder / RESULT).read_text()), decode((folder / EXAMPLES).read_bytes())
+        examples = {column: np.array(values) for column, values in examples.items()}
+        document["model"]["name"] = name
+        edit(document, examples)
+        (folder / EXAMPLES).write_bytes(encode({**examples, "source": examples["source"].astype(str)}))
+        document["examples_sha256"] = sha256((folder / EXAMPLES).read_bytes())
+        document["protocol_hash"] = identity(document["protocol"])
+        (folder / RESULT).write_text(json.dumps(document))
+        return folder
+
+    return copy
+
+
+def differences(table: Table) -> dict[tuple[str, ...], Metric]:
+    """The differences by the words of their rows."""
+    found = {}
+    for row in table.rows:
+        words = tuple(cell for cell in row[:-2] if isinstance(cell, str))
+        difference = row[-3]
+        assert isinstance(difference, Metric)
+        found[words] = difference
+    return found
+
+
+def test_two_models_differ_by_what_their_examples_do(digits: dict[str, Result]) -> None:
+    folders = [digits[name].folder for name in ("softmax", "jem")]
+    losses, aurocs = compare(folders)
+    one, other = (decode((folder / EXAMPLES).read_bytes()) for folder in folders)
+    rows = {name: one["source"].astype(str) == name for name in ("test", "textures")}
+    hits = [(table["label"] == table["prediction"])[rows["test"]] for table in (one, other)]
+    found = differences(losses)
+    accuracy = found["jem", "accuracy"]
+    assert accuracy.value == pytest.approx(hits[1].mean() - hits[0].mean())
+    better, worse = int((hits[1] & ~hits[0]).sum()), int((hits[0] & ~hits[1]).sum())
+    assert accuracy.p == pytest.approx(binomtest(better, better + worse).pvalue)
+    nll = [table["nll"][rows["test"]].mean() for table in (one, other)]
+    assert found["jem", "NLL"].value == pytest.approx(nll[1] - nll[0])
+    apart = []
+    for table in (one, other):
+        parts = [table["log_px"][rows[name]] for name in ("test", "textures")]
+        apart.append(roc_auc_score([1] * len(parts[0]) + [0] * len(parts[1]), np.concatenate(parts)))
+    assert differences(aurocs)["jem", "textures", "log p(x)"].value == pytest.approx(apart[1] - apart[0])
+    sets = list(dict.fromkeys(str(row[1]) for row in aurocs.rows))
+    assert sets[-3:] == ["near", "far", "mean"]
+
+
+def test_holms_correction_is_over_the_table(digits: dict[str, Result]) -> None:
+    for table in compare([digits[name].folder for name in ("softmax", "jem")]):
+        p_values = [metric.p for metric in differences(table).values()]
+        assert None not in p_values
+        expected = holm([p or 0.0 for p in p_values])
+        shown = [row[-1] for row in table.rows]
+        assert shown == ["<0.001" if p < 0.001 else f"{p:.3f}" for p in expected]
+
+
+def test_a_model_is_no_better_than_itself(oracle: Result, copy: Callable[..., Path]) -> None:
+    """Under another name, and with its rows in another order: examples are matched by source and index."""
+
+    def shuffle(document: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
+        order = np.random.default_rng(0).permutation(len(examples["index"]))
+        for name in examples:
+            examples[name] = examples[name][order]
+
+    for table in compare([oracle.folder, copy(oracle, "again", shuffle)]):
+        for metric in differences(table).values():
+            assert (metric.value, metric.p) == (0, 1)
+
+
+def test_planted_noise_is_found_and_luck_is_not(oracle: Result, copy: Callable[..., Path]) -> None:
+    """A noisier log p(x) loses AUROC for certain; one that differs on two images does not."""
+
+    def noisy(document: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
+        examples["log_px"] += np.random.default_rng(0).normal(
+            0, 2 * np.nanstd(examples["log_px"]), len(examples["index"])
+        )
+
+    def lucky(document: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
+        where = np.flatnonzero(examples["source"].astype(str) == "test")[:2]
+        examples["log_px"][where] = -1e6
+
+    tables = compare([oracle.folder, copy(oracle, "noisy", noisy), copy(oracle, "lucky", lucky)])
+    found = differences(tables[-1])
+    bad, chance = found["noisy", "mean", "log p(x)"], found["lucky", "mean", "log p(x)"]
+    assert bad.value is not None
+    assert bad.value < -0.1
+    assert bad.p is not None
+    assert bad.p < 1e-6
+    assert chance.p is not None
+    assert chance.p > 0.05
+    assert found["noisy", "mean", "max p(y|x)"].value == 0
+
+
+def test_equal_names_get_numbers(oracle: Result) -> None:
+    table, *_ = compare([oracle.folder, oracle.folder])
+    assert "oracle (1)" in table.title
+    assert {row[0] for row in table.rows} == {"oracle (2)"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda d, e: d.update(track="gauss-v2"), "track is gauss-v1 and gauss-v2"),
+        (lambda d, e: d.update(limit=10), "limit is None and 10"),
+        (lambda d, e: d["protocol"]["sources"]["test"].update(n=9), "n of 'test' is 360 and 9"),
+        (lambda d, e: d["protocol"]["sources"]["scaled"].update(sha256="0" * 64), "sha256 of 'scaled' is"),
+        (lambda d, e: d["protocol"]["evaluators"][2].update(version=1), "evaluator 'ood' has version 2 and 1"),
+    ],
+    ids=["track", "limit", "n", "bytes", "version"],
+)
+def test_results_that_cannot_be_compared_are_refused(
+    oracle: Result, copy: Callable[..., Path], edit: Edit, words: str
+) -> None:
+    with pytest.raises(UserError, match="'oracle' and 'other' cannot be compared: ") as error:
+        compare([oracle.folder, copy(oracle, "other", edit)])
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_input_is_one_line(oracle: Result, copy: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a comparison needs at least 2 results, not 1"):
+        compare([oracle.folder])
+    with pytest.raises(UserError, match="no such file"):
+        compare([oracle.folder, tmp_path])
+
+    def gap(document: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
+        examples["index"][0] = 999
+
+    with pytest.raises(UserError, match="are not 0 to"):
+        compare([oracle.folder, copy(oracle, "gap", gap)])
