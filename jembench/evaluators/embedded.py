@@ -35,11 +35,6 @@ class Embedded:
     finite: ClassVar[frozenset[str]] = frozenset()
 
     @property
-    def dependent(self) -> bool:
-        """Whether there is nothing to look at without the given record."""
-        return bool(self.column)
-
-    @property
     def title(self) -> str:
         """For people."""
         return "features"
