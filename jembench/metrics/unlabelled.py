@@ -126,7 +126,8 @@ class Labelled:
     @cached_property
     def correct(self) -> Floats:
         """1 where the prediction is the label `(N,)`."""
-        return (self.images.prediction == self.labels).astype(np.float64)
+        right: Floats = (self.images.prediction == self.labels).astype(np.float64)
+        return right
 
     @cached_property
     def accuracy(self) -> float:
@@ -138,7 +139,8 @@ class Labelled:
         """Class frequencies `(K,)`, with half an image of each class more."""
         classes = self.images.logits.shape[1]
         counts = np.bincount(self.labels, minlength=classes) + 0.5
-        return counts / counts.sum()
+        shares: Floats = counts / counts.sum()
+        return shares
 
     def take(self, index: ArrayLike) -> Labelled:
         """The images of these positions, with repetitions."""
@@ -226,9 +228,7 @@ def balanced(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
 def energy(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
     """Balanced log-odds and log p(x): ours; ValueError for images without a density."""
     shares = source.shares
-    return _regressed(
-        source, shifts, lambda images: np.column_stack([balanced_odds(images, shares), density(images)])
-    )
+    return _regressed(source, shifts, lambda images: np.column_stack([balanced_odds(images, shares), density(images)]))
 
 
 #: name -> method, in the order of the tables.
