@@ -25,7 +25,7 @@ from jembench.metrics.arrays import Floats, finite_matrix, vector
 
 RHO = 1e-4
 STEPS = 100
-TOLERANCE = 1e-9  # of the gradient, a share of the images
+TOLERANCE = 1e-7  # of the gradient, a share of the images
 
 
 def balance(logits: ArrayLike, shares: ArrayLike) -> Floats:

@@ -106,6 +106,11 @@ class Target:
         total: Floats = (np.exp(self.log_p) * self.log_p).sum(axis=1)
         return total
 
+    @cached_property
+    def odds(self) -> dict[bytes, Floats]:
+        """Balanced log-odds by class frequencies, see :func:`balanced_odds`."""
+        return {}
+
     def take(self, index: ArrayLike) -> Target:
         """The images of these positions, with repetitions."""
         at = np.asarray(index)
@@ -249,7 +254,14 @@ METHODS: dict[str, Method] = {
 
 
 def balanced_odds(images: Target, shares: ArrayLike) -> Floats:
-    """b(x) `(N,)`, within ±14, of images whose classes have the frequencies `shares` `(K,)`."""
+    """b(x) `(N,)`, within 14 of 0, of images whose classes have the frequencies `shares` `(K,)`; kept with the images."""
+    key = np.asarray(shares, dtype=np.float64).tobytes()
+    if key not in images.odds:
+        images.odds[key] = _balanced_odds(images, shares)
+    return images.odds[key]
+
+
+def _balanced_odds(images: Target, shares: ArrayLike) -> Floats:
     moved = images.log_p + balance(images.log_p, shares)
     rows = np.arange(len(images))
     own = moved[rows, images.prediction]
