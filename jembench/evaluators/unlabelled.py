@@ -296,9 +296,7 @@ def _judged(
             low, high = max(0.0, value - reach[name]), min(1.0, value + reach[name])
             guess = Estimate(value, low, high, "leave-one-kind-out")
         error = Estimate(abs(value - truth.value), None, None, "none")
-        result.append(
-            ESTIMATED.of(Estimate(value, *ends, "leave-one-kind-out"), source=condition.name, variant=name, n=n)
-        )
+        result.append(ESTIMATED.of(guess, source=condition.name, variant=name, n=n))
         result.append(ERROR.of(error, source=condition.name, variant=name, n=n))
     return result
 

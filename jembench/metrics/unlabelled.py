@@ -254,7 +254,7 @@ METHODS: dict[str, Method] = {
 
 
 def balanced_odds(images: Target, shares: ArrayLike) -> Floats:
-    """b(x) `(N,)`, within 14 of 0, of images whose classes have the frequencies `shares` `(K,)`; kept with the images."""
+    """b(x) `(N,)`, within 14 of 0, of images with the class frequencies `shares` `(K,)`; kept with the images."""
     key = np.asarray(shares, dtype=np.float64).tobytes()
     if key not in images.odds:
         images.odds[key] = _balanced_odds(images, shares)
