@@ -23,6 +23,7 @@ from jembench.evaluators.battery import DECISION, Battery, Surrogate
 from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.distance import Distance
 from jembench.evaluators.robustness import Robustness
+from jembench.evaluators.unlabelled import Unlabelled
 from jembench.sampling import Sampling, chains, generation
 from jembench.types import Precision, UserError, unknown
 
@@ -139,6 +140,8 @@ def evaluators(
             made.append(distances(spec, track, options or Options()))
         elif name == "generation":
             made.append(generation(spec, track, sampling or Sampling()))
+        elif name == "unlabelled":
+            made.append(unlabelled(spec, track))
         elif name == "chains":
             made.append(chains(track, sampling or Sampling()))
         elif options not in (None, Options()):
@@ -150,6 +153,14 @@ def evaluators(
     if detectors:
         made.append(Detectors(tuple(dict.fromkeys(detectors))))
     return tuple(made)
+
+
+def unlabelled(spec: ModelSpec, track: Track) -> Unlabelled:
+    """The evaluator of accuracy without labels, with a baseline's twin if one is shipped."""
+    if spec.reference != spec.name or baselines.twin(spec.name, track=track.name) is None:
+        return Unlabelled()
+    twin = f"{spec.name}@{zoo.TWIN}"
+    return Unlabelled(zoo.resolve(twin, track=track.name).fingerprint, twin)
 
 
 def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:

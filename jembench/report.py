@@ -14,6 +14,7 @@ from jembench.sample_tables import chains, generation, hybrid
 from jembench.scores import BASELINE, PAPER, SCORES
 from jembench.shift_tables import shifts, stress
 from jembench.tables import Cell, Table, get
+from jembench.unlabelled_tables import unlabelled
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -279,6 +280,7 @@ LAYOUTS: dict[str, Callable[[Sequence[ResultDocument]], list[Table]]] = {
     "ood": _ood,
     "stress": stress,
     "detectors": _detectors,
+    "unlabelled": unlabelled,
     "generation": generation,
     "chains": chains,
     "hybrid": hybrid,

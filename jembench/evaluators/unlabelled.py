@@ -58,13 +58,13 @@ changed after the first look; the intervals of single estimates were.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jembench import seeding
-from jembench.evaluators.contract import Kind, Measurement, Metric, Need, RecordBatch, joined
+from jembench.evaluators.contract import UNDESCRIBED, Kind, Measurement, Metric, Need, RecordBatch, joined
 from jembench.evaluators.input_gradient import InputGradient
 from jembench.evaluators.logits import Logits
 from jembench.evaluators.seen import Seen, Shifted
@@ -156,10 +156,12 @@ class Unlabelled:
     """Estimates of accuracy without labels, judged by the labels.
 
     Attributes:
-        twin: a model of the same architecture and another training seed, for ``gde``; empty if there is none.
+        twin: fingerprint of a model of the same recipe and another training seed, for ``gde``; empty if there is none.
+        reference: how that model is named.
     """
 
     twin: str = ""
+    reference: str = field(default="", metadata=UNDESCRIBED)
 
     name: ClassVar[str] = "unlabelled"
     version: ClassVar[int] = 1
@@ -177,9 +179,9 @@ class Unlabelled:
         ]
         pairs: list[tuple[Measurement, str]] = [*clean, *density, *views]
         twins = [
-            Need(Twin(measurement), source, given=(Need(measurement, source, model=self.twin),))
+            Need(Twin(measurement), source, given=(Need(measurement, source, model=self.reference),))
             for measurement, source in pairs
-            if self.twin and source != "validation" and not isinstance(measurement, InputGradient)
+            if self.reference and source != "validation" and not isinstance(measurement, InputGradient)
         ]
         return (*(Need(measurement, source) for measurement, source in pairs), *twins)
 
@@ -198,7 +200,7 @@ class Unlabelled:
         held_out = [(view.shift, _labelled(found, Seen(view), "validation", bare)) for view in _views(track.held_out)]
         conditions = [*_shifted(found, track, bare), *_mixed(found, track, bare)]
         reasons = {name: bare for name in DENSE if bare}
-        if not self.twin:
+        if not self.reference:
             reasons["gde"] = "no second model of another training seed was given"
         able = [name for name in METHODS if name not in reasons]
         fits = {name: METHODS[name](source, [shift for _, shift in held_out]) for name in able}
