@@ -103,11 +103,7 @@ def measured(result: Result) -> dict[str, Any]:
 
 
 def test_one_pass_of_the_model_serves_all_suites(tmp_path: Path) -> None:
-<<<<<<< HEAD
-    """Logits: 1 chunk of validation, 2 of test and of each OOD set. Gradients: 2 of test and each OOD set, 6 of train.
-=======
     """Logits: 1 chunk of validation, 2 of test, 2 of each OOD set. Gradients: the latter two, and 6 chunks of train.
->>>>>>> h/ood
 
     Refinement: 10 steps and both ends of 2 chunks of test and of each OOD set. Dequantised: 10 draws of 2 of test.
     """
