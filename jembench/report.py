@@ -61,7 +61,7 @@ def text(cell: Cell) -> str:
     if cell.low is None or cell.high is None:
         return _value(cell)
     left, right = "‹›" if cell.method == BAND else "()"
-    return f"{_value(cell)} {left}{cell.low:.3f}–{cell.high:.3f}{right}"
+    return f"{_value(cell)} {left}{number(cell.low)}–{number(cell.high)}{right}"
 
 
 def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
@@ -114,8 +114,18 @@ def rich(table: Table) -> RichTable:
     return drawn
 
 
+def number(value: float) -> str:
+    """Three decimals; one from 100 on, none from 10,000 on.
+
+    >>> number(0.5), number(316.2951), number(12564.961)
+    ('0.500', '316.3', '12565')
+    """
+    size = abs(value)
+    return f"{value:.3f}" if size < 100 else f"{value:.1f}" if size < 10_000 else f"{value:.0f}"
+
+
 def _value(metric: Metric) -> str:
-    return "—" if metric.value is None else f"{metric.value:.3f}"
+    return "—" if metric.value is None else number(metric.value)
 
 
 def _range(metric: Metric, *, wide: bool) -> str:
@@ -123,9 +133,9 @@ def _range(metric: Metric, *, wide: bool) -> str:
     if metric.low is None or metric.high is None:
         return ""
     if wide:
-        return f"±{(metric.high - metric.low) / 2:.3f}".replace("±0.", "±.")
+        return f"±{number((metric.high - metric.low) / 2)}".replace("±0.", "±.")
     low, high = (
-        f"{end:.3f}".replace("0.", ".", 1) if abs(end) < 1 else f"{end:.3f}" for end in (metric.low, metric.high)
+        number(end).replace("0.", ".", 1) if abs(end) < 1 else number(end) for end in (metric.low, metric.high)
     )
     return f"‹{low}–{high}›" if metric.method == BAND else f"{low}–{high}"
 

@@ -131,7 +131,7 @@ def _protocol(documents: Sequence[ResultDocument]) -> str:
     heat = "the training's temperature" if settings["temperature"] is None else f"T = {settings['temperature']:g}"
     kept = settings["keep_top"]
     chosen = "no filter" if kept == 1 else f"ONLY THE TOP {100 * kept:g} % BY CONFIDENCE"
-    return f"{n} samples; fresh chains {steps}, {heat}; {chosen}"
+    return f"{n} samples, seed {documents[0].seed}; fresh chains {steps}, {heat}; {chosen}"
 
 
 def _behaviour(document: ResultDocument) -> str:
