@@ -64,7 +64,7 @@ class Chains(nn.Module):
         self.register_buffer("labels", torch.zeros(buffer, dtype=torch.int64))
 
     def persistent(self) -> tuple[Tensor, Tensor]:
-        """The persistent chains ``(N, C, H, W)`` as they lie, and their classes ``(N,)``, -1 where they mean nothing."""
+        """The persistent chains ``(N, C, H, W)`` as they lie, and their classes ``(N,)``, -1 if they mean nothing."""
         return self.chains, self.labels if self.labelled else torch.full_like(self.labels, -1)
 
     def climb(
