@@ -1,4 +1,4 @@
-"""Tables of samples: every number is the document's, the protocol stands below, references once, filters in capitals."""
+"""Tables of samples: every number is the document's, the protocol stands below, references once."""
 
 from collections.abc import Mapping
 from pathlib import Path
