@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import math
 
+LEAST = 0.01  # of sqrt D: a plug-in below it says nothing of the slope
+
 
 def variance(jackknife: float, degenerate: float) -> float:
     """Var T from the jackknife's variance J >= 0 and the degenerate part D >= 0."""
@@ -33,13 +35,14 @@ def score_interval(t: float, plain: float, jackknife: float, degenerate: float, 
 
     Args:
         t: the unbiased estimate T.
-        plain: the plug-in F > 0.
+        plain: the plug-in F >= 0; it is 0 only where the two sets share their examples.
         jackknife: J, the jackknife variance of F.
         degenerate: D, the variance at theta = 0.
         z: normal quantile of the level.
     """
     near = z * math.sqrt(degenerate)
-    slope = max(jackknife / plain, (jackknife - 2 * degenerate) / max(t, math.sqrt(degenerate)), 0.0)
+    scale = math.sqrt(degenerate)
+    slope = max(jackknife / max(plain, LEAST * scale), (jackknife - 2 * degenerate) / max(t, scale), 0.0)
     if t + near <= 0:
         return t - near, t + near
     half = t + z * z * slope / 2
