@@ -21,7 +21,7 @@ def test_both_ends_solve_the_equation(t: float, plain: float, jackknife: float, 
 @pytest.mark.parametrize("d", [1, 30])
 @pytest.mark.parametrize("length", [0.0, 0.05, 0.1, 0.2, 0.5, 2.0])
 def test_it_covers_a_squared_length(d: int, length: float) -> None:
-    """|mean|^2 of 100 normal values in d dimensions, 2,000 sets; the variance is right on average, or above by the cut at D."""
+    """|mean|^2 of 100 normal values in d dimensions, 2,000 sets; the variance is right on average, or cut at D."""
     rng, hits, values, rules = np.random.default_rng(0), [], [], []
     for _ in range(2000):
         m = rng.normal(0, 0.1, d) + np.eye(d)[0] * length

@@ -2,7 +2,8 @@
 
 Bar: from two (mean, covariance) of 2,048 dimensions to the distance in <= 0.35 x the time of torch-fidelity's
 `fid_statistics_to_metric`, with the same value to 1e-4. Covariances are those of 5,000 examples of deviations that
-fall as rank^-p for several p. The two in turn in one run, with the threads that OMP_NUM_THREADS allows; each round's ratio is printed.
+fall as rank^-p for several p. The two in turn in one run, with the threads that OMP_NUM_THREADS allows; each round's
+ratio is printed.
 """
 
 from __future__ import annotations
