@@ -110,7 +110,7 @@ def frechet(a: Moments, b: Moments) -> float:
     else:
         product = _product(root, a.covariance)
     eigenvalues = np.asarray(np.linalg.eigvalsh(product), dtype=np.float64)
-    return _assemble(a, b, np.sqrt(eigenvalues[_positive(eigenvalues)]))
+    return _assemble(a, b, np.sqrt(np.maximum(eigenvalues, 0.0)))
 
 
 def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike, *, level: float = 0.95) -> Estimate:
@@ -252,7 +252,8 @@ def _expand(x: Floats, y: Moments | Floats) -> _Expansion:
     bias = float(np.trace(mean)) + float(form.sum()) / 2
     squares = np.square(form)
     degenerate = 2 * float(np.square(mean).sum()) + float(squares.sum()) - float(np.trace(squares)) / 2
-    return _Expansion(_assemble(a, b, s), bias, sum(side.jackknife for side in sides), degenerate, s.size)
+    value = _assemble(a, b, np.sqrt(np.maximum(eigenvalues, 0.0)))
+    return _Expansion(value, bias, sum(side.jackknife for side in sides), degenerate, s.size)
 
 
 def _side(x: Floats, own: Moments, basis: Floats, s: Floats, delta: Floats) -> _Side:

@@ -12,7 +12,7 @@ from jembench.metrics.quadratic import score_interval, variance
 def test_both_ends_solve_the_equation(t: float, plain: float, jackknife: float, degenerate: float) -> None:
     """(t - theta)^2 = z^2 (D + B max(theta, 0)), around t."""
     low, high = score_interval(t, plain, jackknife, degenerate, 1.96)
-    slope = max(jackknife / max(plain, degenerate**0.5 / 100), (jackknife - 2 * degenerate) / max(t, degenerate**0.5))
+    slope = max(jackknife / max(plain, degenerate**0.5 / 100), (jackknife - degenerate) / max(t, degenerate**0.5))
     assert low <= t <= high
     for end in (low, high):
         assert (t - end) ** 2 == pytest.approx(1.96**2 * (degenerate + slope * max(end, 0.0)), rel=1e-6, abs=1e-9)
