@@ -31,13 +31,18 @@ class Measurement(Protocol):
     Attributes:
         name: of the measurement.
         version: raised by every change that moves its columns.
-        finite: columns in which NaN or an infinity is an error of the model and stops the run; in others they are
-            recorded, and the evaluators say so.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    finite: ClassVar[frozenset[str]]
+
+    @property
+    def finite(self) -> frozenset[str]:
+        """Columns in which NaN or an infinity is an error of the model and stops the run.
+
+        In others they are recorded, and the evaluators say so.
+        """
+        ...
 
     @property
     def requires(self) -> frozenset[Capability]:
@@ -85,6 +90,7 @@ class Need:
         given: records of the same examples that the measurement builds on; it finds them in ``batch.given``.
         whole: records of all examples of their sources, likewise in ``batch.whole``.
         model: a baseline of the track that is measured instead of the model under evaluation; empty for the latter.
+        essential: whether nothing can be measured where a model lacks the records that are given.
     """
 
     measurement: Measurement
@@ -93,6 +99,7 @@ class Need:
     given: tuple[Need, ...] = ()
     whole: tuple[Need, ...] = ()
     model: str = ""
+    essential: bool = False
 
 
 @dataclass(frozen=True)
