@@ -131,6 +131,8 @@ def evaluators(
         raise UserError(
             f"suite {suite!r} generates no images: extractor, chain steps, temperature, keep-top are of others"
         )
+    if options not in (None, Options()) and not {"robustness", "distance"} & set(names):
+        raise UserError(f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others")
     if detectors and "ood" not in names:
         raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
     for name in names:
@@ -144,10 +146,6 @@ def evaluators(
             made.append(unlabelled(spec, track))
         elif name == "chains":
             made.append(chains(track, sampling or Sampling()))
-        elif options not in (None, Options()):
-            raise UserError(
-                f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others"
-            )
         else:
             made.append(evaluator(name))
     if detectors:

@@ -39,7 +39,7 @@ from jembench.scores import PAPER, Score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jembench.data.sets import Source, Track
+    from jembench.data.sets import Track
     from jembench.evaluators.contract import Measurement
 
 LIMIT = 180  # images of a set that are attacked
@@ -134,10 +134,11 @@ def _detection(
     score: Score,
 ) -> list[Metric]:
     """The AUROC of every OOD set, and their mean."""
-    result, whole = [], []
+    result, whole, lacks = [], [], ""
     for item in track.ood:
         negative = negatives[item.name]
         if reason := _problem(score, positive, negative):
+            lacks = lacks or reason
             result.append(kind.missing(reason, source=item.name, variant=score.name))
             continue
         assert positive is not None
@@ -146,17 +147,11 @@ def _detection(
         estimate = auroc.auroc_estimate(positive, negative)
         result.append(kind.of(estimate, source=item.name, variant=score.name, n=n))
         whole.append((item, negative))
-    return [*result, _mean(kind, positive, whole, track, score)]
-
-
-def _mean(
-    kind: Kind, positive: NDArray[Any] | None, whole: list[tuple[Source, NDArray[Any]]], track: Track, score: Score
-) -> Metric:
-    if positive is None or len(whole) < len(track.ood) or not whole:
-        return kind.missing(_problem(score, positive, None) or "", source="mean", variant=score.name)
+    if lacks or positive is None or not whole:
+        return [*result, kind.missing(lacks, source="mean", variant=score.name)]
     estimate = auroc.mean_auroc_estimate([(negative, item.base) for item, negative in whole], positive)
     n = {"test": len(positive), **{item.name: len(negative) for item, negative in whole}}
-    return kind.of(estimate, source="mean", variant=score.name, n=n)
+    return [*result, kind.of(estimate, source="mean", variant=score.name, n=n)]
 
 
 def _along(
@@ -166,10 +161,11 @@ def _along(
     result = []
     for grid in track.shifts:
         names = [f"{grid.kind}-{severity}" for severity in range(1, len(grid.amounts) + 1)]
-        means = []
+        means, lacks = [], ""
         for name in names:
             values = shifted[name]
             if reason := _problem(score, clean, values):
+                lacks = lacks or reason
                 result.append(SHIFT.missing(reason, source=name, variant=score.name))
                 continue
             assert clean is not None
@@ -177,12 +173,11 @@ def _along(
             means.append(float(np.mean(values)))
             estimate = auroc.auroc_estimate(clean, values)
             result.append(SHIFT.of(estimate, source=name, variant=score.name, n={"test": len(values)}))
-        if len(means) == len(names) and clean is not None:
+        if not lacks and clean is not None:
             trend = Estimate(trend_of([float(np.mean(clean)), *means]), None, None, "none")
             result.append(TREND.of(trend, source=grid.kind, variant=score.name, n={"test": len(clean)}))
         else:
-            reason = _problem(score, clean, None) or ""
-            result.append(TREND.missing(reason, source=grid.kind, variant=score.name))
+            result.append(TREND.missing(lacks, source=grid.kind, variant=score.name))
     return result
 
 
