@@ -30,11 +30,9 @@ PLAIN = {
     "ece20": "ECE-20",
     "adaptive_ece15": "adaptive",
     "classwise_ece15": "classwise",
-    "kde_ece": "kernel",
-    "mce15": "largest",
 }
+FURTHER = {"kde_ece": "by kernel", "mce15": "largest bin", "eaurc": "excess AURC"}
 PARTS = {
-    "brier": "Brier",
     "brier_reliability15": "reliability",
     "brier_resolution15": "resolution",
     "brier_uncertainty": "uncertainty",
@@ -163,11 +161,16 @@ def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
             notes.append(
                 f"{document.model.name} makes no error there, so doubt sets its T, not data: see the module temperature"
             )
+    for document in documents:
+        vector = get(document, "test/vector/accuracy")
+        if vector.value is not None:
+            notes.append(f"{document.model.name}: with vector scaling its accuracy is {text(vector)}")
     proper = _by_variant(documents, "calibration", PROPER, notes)
     parts = ["Brier = reliability - resolution + uncertainty + within bins; 15 bins of the confidence"]
     return [
         proper,
         _by_variant(documents, "calibration errors", PLAIN, [BANDS]),
+        _by_variant(documents, "further calibration errors", FURTHER, [BANDS, "excess AURC: with its 95 % interval"]),
         _by_variant(documents, "the parts of the Brier score", PARTS, parts),
     ]
 
@@ -235,13 +238,12 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[T
     first = Table(f"OOD detection · {documents[0].track}", ["model", "score", *apart], rows, notes, wide=True)
     means = [source for source in sets if source in MEANS]
     rows = [
-        [document.model.name, source, *(get(document, f"{source}/{score.name}/auroc") for score in SCORES)]
+        [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in means)]
         for document in documents
-        for source in means
+        for score in SCORES
     ]
-    title = f"OOD detection, mean AUROC by score · {documents[0].track}"
-    header = ["model", "sets", *(score.title for score in SCORES)]
-    return [first, Table(title, header, rows, notes[:1], wide=True)]
+    title = f"OOD detection, mean AUROC of all scores · {documents[0].track}"
+    return [first, Table(title, ["model", "score", *means], rows, notes[:1], wide=True)]
 
 
 def _likelihood(documents: Sequence[ResultDocument]) -> list[Table]:
