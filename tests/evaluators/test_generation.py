@@ -1,4 +1,4 @@
-"""Evaluator ``generation``: the truth on gauss, planted frauds that must show, and one line where there is no number."""
+"""Evaluator ``generation``: the truth on gauss, planted frauds that must show, a line where there is no number."""
 
 import math
 from collections.abc import Callable, Iterator

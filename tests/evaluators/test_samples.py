@@ -1,4 +1,4 @@
-"""Measurement ``samples``: the model's own chains, from its own starts; the buffer, each chain once; classes in turn."""
+"""Measurement ``samples``: the model's own chains from its own starts; the buffer, each once; classes in turn."""
 
 import math
 from typing import Any
