@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jembench.evaluators.contract import Measurement
 
 LIMIT = 180  # images of a set that are attacked
+DENSITY = "the model gives no differentiable log density"
 
 CLEAN = Kind("clean_auroc", "higher", 0.01)
 OOD_PUSHED = Kind("ood_pushed_auroc", "higher", 0.02)
@@ -95,7 +96,8 @@ class Stress:
                     positive = (moved if test else first)["test"]
                     result += _detection(kind, positive, moved if ood else first, track, score)
             refined = {source: _values(found.get((Seen(Refined()), source)), score) for source in clean}
-            result += _detection(REFINED, refined["test"], refined, track, score)
+            lacks = "" if (Seen(Refined()), "test") in found else DENSITY  # without it nothing is refined
+            result += _detection(REFINED, refined["test"], refined, track, score, lacks=lacks)
             shifted = {name: _values(found.get((view, "test")), score) for name, view in _shifts(track).items()}
             result += _along(shifted, clean["test"], track, score)
         return result
@@ -132,13 +134,15 @@ def _detection(
     negatives: Mapping[str, NDArray[Any] | None],
     track: Track,
     score: Score,
+    *,
+    lacks: str = "",
 ) -> list[Metric]:
-    """The AUROC of every OOD set, and their mean."""
-    result, whole, lacks = [], [], ""
+    """The AUROC of every OOD set, and their mean; ``lacks`` is what is not there for another reason than the score."""
+    result, whole, first = [], [], ""
     for item in track.ood:
         negative = negatives[item.name]
-        if reason := _problem(score, positive, negative):
-            lacks = lacks or reason
+        if reason := lacks or _problem(score, positive, negative):
+            first = first or reason
             result.append(kind.missing(reason, source=item.name, variant=score.name))
             continue
         assert positive is not None
@@ -147,8 +151,8 @@ def _detection(
         estimate = auroc.auroc_estimate(positive, negative)
         result.append(kind.of(estimate, source=item.name, variant=score.name, n=n))
         whole.append((item, negative))
-    if lacks or positive is None or not whole:
-        return [*result, kind.missing(lacks, source="mean", variant=score.name)]
+    if first or positive is None or not whole:
+        return [*result, kind.missing(first, source="mean", variant=score.name)]
     estimate = auroc.mean_auroc_estimate([(negative, item.base) for item, negative in whole], positive)
     n = {"test": len(positive), **{item.name: len(negative) for item, negative in whole}}
     return [*result, kind.of(estimate, source="mean", variant=score.name, n=n)]
@@ -197,8 +201,7 @@ def _problem(score: Score, *parts: NDArray[Any] | None) -> str | None:
     """Why the score cannot be judged on these parts, if it cannot."""
     for values in parts:
         if values is None:
-            lacks = "logits" if score.reads[0].measurement == Logits.name else "differentiable log density"
-            return f"the model gives no {lacks}"
+            return "the model gives no logits" if score.reads[0].measurement == Logits.name else DENSITY
         if bad := int(np.isnan(values).sum()):
             return f"{score.title} is NaN on {bad} of {len(values)} images"
     return None
