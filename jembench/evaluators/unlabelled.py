@@ -161,12 +161,11 @@ class Unlabelled:
     """Estimates of accuracy without labels, judged by the labels.
 
     Attributes:
-        twin: fingerprint of a model of the same recipe and another training seed, for ``gde``; empty if there is none.
-        reference: how that model is named.
+        twin: a model of the same recipe and another training seed, for ``gde``; empty if there is none. Whether there
+            is one is no part of the protocol: the cells of ``gde`` say so.
     """
 
-    twin: str = ""
-    reference: str = field(default="", metadata=UNDESCRIBED)
+    twin: str = field(default="", metadata=UNDESCRIBED)
 
     name: ClassVar[str] = "unlabelled"
     version: ClassVar[int] = 1
@@ -184,9 +183,14 @@ class Unlabelled:
         ]
         pairs: list[tuple[Measurement, str]] = [*clean, *density, *views]
         twins = [
-            Need(Twin(measurement), source, given=(Need(measurement, source, model=self.reference),))
+            Need(
+                Twin(measurement),
+                source,
+                given=(Need(measurement, source, model=self.twin),) if self.twin else (),
+                essential=True,
+            )
             for measurement, source in pairs
-            if self.reference and source != "validation" and not isinstance(measurement, InputGradient)
+            if source != "validation" and not isinstance(measurement, InputGradient)
         ]
         return (*(Need(measurement, source) for measurement, source in pairs), *twins)
 
@@ -205,7 +209,7 @@ class Unlabelled:
         held_out = [(view.shift, _labelled(found, Seen(view), "validation", bare)) for view in _views(track.held_out)]
         conditions = [*_shifted(found, track, bare), *_mixed(found, track, bare)]
         reasons = {name: bare for name in DENSE if bare}
-        if not self.reference:
+        if not self.twin:
             reasons["gde"] = "no second model of another training seed was given"
         able = [name for name in METHODS if name not in reasons]
         fits = {name: METHODS[name](source, [shift for _, shift in held_out]) for name in able}
