@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import jembench
-from jembench import data, seeding
+from jembench import data, seeding, zoo
 from jembench.evaluators import unlabelled
 from jembench.evaluators.contract import Metric, Need, RecordBatch
 from jembench.evaluators.input_gradient import InputGradient
@@ -16,6 +16,7 @@ from jembench.evaluators.logits import Logits
 from jembench.evaluators.seen import Seen, Shifted
 from jembench.evaluators.unlabelled import BASELINES, OURS, Twin, Unlabelled
 from jembench.metrics.unlabelled import METHODS
+from jembench.plan import plan
 from jembench.types import Batch
 
 TRACK = data.track("gauss")
@@ -158,8 +159,11 @@ def test_without_a_twin_only_gde_is_missing(records: list[RecordBatch]) -> None:
 
 
 def test_whether_there_is_a_twin_is_no_part_of_the_protocol() -> None:
-    """Models with and without one share a table: the needs are the same, and without one nothing is planned for them."""
-    one, other = (plan(zoo.resolve(name, track="digits"), "calibration", track=DIGITS) for name in ("jem", "sadajem"))
+    """Models with and without one share a table: the needs are the same, and without one nothing is planned."""
+    one, other = (
+        plan(zoo.resolve(name, track="digits"), "calibration", track=data.track("digits"))
+        for name in ("jem", "sadajem")
+    )
     assert one.protocol_hash == other.protocol_hash
     twins = [sum(job.measurement.name == "twin" for job in made.jobs) for made in (one, other)]
     assert twins[0] > 0 == twins[1]
