@@ -118,10 +118,7 @@ def tempered(chain: SGLD, *, steps: int | None, temperature: float | None) -> SG
 
 
 def _lying(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """The persistent chains of these rows, the classes whose log p(x|y) they climb, and where there are any.
-
-    Chains on log p(x) carry the class that they were started with: nobody asked them for it.
-    """
+    """The persistent chains of these rows, their classes where these mean something, and where there are any."""
     import torch
 
     chains, classes = model.persistent()
@@ -130,7 +127,5 @@ def _lying(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     x = torch.full((len(batch.index), *chains.shape[1:]), torch.nan, device=chains.device)
     y = torch.full((len(batch.index),), -1, device=chains.device)
     slots = order[batch.index[there]].to(chains.device)
-    x[there] = chains[slots]
-    if getattr(model, "conditional", False):
-        y[there] = classes[slots]
+    x[there], y[there] = chains[slots], classes[slots]
     return x, y, there

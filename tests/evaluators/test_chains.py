@@ -14,7 +14,7 @@ import jembench
 from jembench import data, seeding, sgld, zoo
 from jembench.data import gauss
 from jembench.data.sets import CHAINS
-from jembench.evaluators.chains import STAYS, Chains, ran
+from jembench.evaluators.chains import Chains, ran
 from jembench.evaluators.contract import Metric, RecordBatch
 from jembench.evaluators.embedded import Embedded
 from jembench.evaluators.generation import Looker
@@ -25,6 +25,7 @@ from jembench.types import Batch
 TRACK = data.track("gauss")
 MADE = Chains(Looker("pixels", "f" * 64))
 SIGMA = gauss.SIGMA
+STAYS = 1.5  # above it chains leave the data
 N = 150
 Columns = dict[str, NDArray[Any]]
 

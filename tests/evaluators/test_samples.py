@@ -43,8 +43,9 @@ class Bowls(nn.Module):
         return self.energies(x).gather(1, y[:, None]).squeeze(1)
 
 
-def chains(buffer: int = 7, settings: SGLD = CHAIN) -> Chains:
-    sampler = Chains(Uniform(shape=SHAPE, classes=CLASSES), settings=settings, buffer=buffer)
+def chains(buffer: int = 7, settings: SGLD = CHAIN, *, labelled: bool = False) -> Chains:
+    origin = Uniform(shape=SHAPE, classes=CLASSES)
+    sampler = Chains(origin, settings=settings, buffer=buffer, labelled=labelled)
     sampler.chains.copy_(torch.rand((buffer, *SHAPE), generator=seeding.generator("buffer")))
     sampler.labels.copy_(torch.arange(buffer) % CLASSES)
     return sampler
@@ -55,7 +56,7 @@ def jem(buffer: int = 7, settings: SGLD = CHAIN) -> JEM:
 
 
 def igebm(buffer: int = 7) -> IGEBM:
-    return IGEBM(Bowls(), classes=CLASSES, sampler=chains(buffer))  # type: ignore[arg-type]
+    return IGEBM(Bowls(), classes=CLASSES, sampler=chains(buffer, labelled=True))  # type: ignore[arg-type]
 
 
 def batch(start: int, stop: int) -> Batch:
@@ -142,8 +143,11 @@ def test_chains_of_an_igebm_are_always_asked_for_a_class() -> None:
 
 
 def test_an_unconditional_buffer_was_asked_for_no_class() -> None:
-    """Its labels are those that the chains were started with: log p(x) does not know them."""
+    """Noise has no class and log p(x) does not know one: of the shipped ones, not jem but those of class Gaussians."""
     assert draw(jem(), Samples(start="buffer"))["asked"].tolist() == [-1] * 6
+    for name, labelled in (("jem", False), ("jempp", True), ("igebm", True)):
+        found = Samples(start="buffer").columns(jembench.load(name), batch(0, 50), seeding.generator("unused"))
+        assert (found["asked"] >= 0).tolist() == [labelled] * 50
 
 
 def test_every_persistent_chain_is_taken_once_in_a_fixed_order() -> None:
