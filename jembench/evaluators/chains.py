@@ -72,7 +72,7 @@ class Chains:
 
     def _looked(self) -> dict[int, Need]:
         return {
-            mark: Need(Embedded(f"image_{mark}"), CHAINS, limit=LIMIT, given=(ran(),), model=self.extractor.name)
+            mark: Need(Embedded(f"image_{mark}"), CHAINS, LIMIT, (ran(),), model=self.extractor.name, essential=True)
             for mark in MARKS
         }
 

@@ -85,6 +85,7 @@ class Need:
         given: records of the same examples that the measurement builds on; it finds them in ``batch.given``.
         whole: records of all examples of their sources, likewise in ``batch.whole``.
         model: a baseline of the track that is measured instead of the model under evaluation; empty for the latter.
+        essential: whether nothing can be measured where a model lacks the records that are given.
     """
 
     measurement: Measurement
@@ -93,6 +94,7 @@ class Need:
     given: tuple[Need, ...] = ()
     whole: tuple[Need, ...] = ()
     model: str = ""
+    essential: bool = False
 
 
 @dataclass(frozen=True)

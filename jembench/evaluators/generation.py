@@ -140,7 +140,10 @@ class Generation:
         """What the extractor sees in every row, the real images too."""
         who = self.extractor.name
         real = {source: Need(Embedded(), source, model=who) for source in ("train", "test")}
-        made = {name: Need(Embedded("image"), CHAINS, given=(need,), model=who) for name, need in self.drawn().items()}
+        made = {
+            name: Need(Embedded("image"), CHAINS, given=(need,), model=who, essential=True)
+            for name, need in self.drawn().items()
+        }
         return {**real, **made}
 
     def needs(self, track: Track) -> tuple[Need, ...]:
