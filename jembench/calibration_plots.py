@@ -35,8 +35,10 @@ class Predictions(NamedTuple):
 def of_examples(columns: Mapping[str, NDArray[np.generic]]) -> dict[str, Predictions]:
     """The test split's predictions, raw and by either map, from the columns of ``examples.parquet``.
 
-    What a result made before these columns does not have is left out.
+    What a result made before these columns, or a model without logits, does not have is left out.
     """
+    if "label" not in columns:
+        return {}
     test = np.asarray(columns["source"] == "test")
     label = columns["label"][test]
     names = {

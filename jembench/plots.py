@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from jembench.evaluators.contract import Metric
     from jembench.results import ResultDocument
 
 SIDE = 8  # images in a row of a grid
@@ -125,6 +126,17 @@ def legend(figure: Figure, columns: int = 4) -> None:
 def look(place: int) -> dict[str, str]:
     """Colour and marker of the model or series at a place: no two of the first thirty have the same."""
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def point(axis: Axes, x: float, metric: Metric, look: Mapping[str, str], floor: float = 0.0) -> None:
+    """A metric with its interval at ``x``; one below the floor lies on it, as a triangle."""
+    if metric.value is None:
+        return
+    at = max(metric.value, floor)
+    low, high = (at if end is None else max(end, floor) for end in (metric.low, metric.high))
+    axis.plot([x, x], [low, high], color=look["color"], linewidth=1, clip_on=False)
+    marker = "v" if metric.value < floor else look["marker"]
+    axis.plot([x], [at], color=look["color"], marker=marker, markersize=4.5, linestyle="none", clip_on=False)
 
 
 def curve(history: History) -> bytes:

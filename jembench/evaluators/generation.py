@@ -205,7 +205,7 @@ class Generation:
             drawn = found[self.drawn()[name]]
             asked = drawn["asked"]
             if name in self.samples() and self.keep_top < 1:
-                rows &= _top(drawn["confidence"], rows, self.keep_top)
+                rows &= top(drawn["confidence"], rows, self.keep_top)
         return Look(
             record["features"][rows].astype(np.float64),
             classification.softmax(record["class_logits"][rows].astype(np.float64)),
@@ -214,7 +214,7 @@ class Generation:
         )
 
 
-def _top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+def top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
     """The share of the rows that are there with the highest confidence; the earlier of equal ones."""
     kept = np.zeros(len(there), dtype=bool)
     rows = np.flatnonzero(there)
