@@ -24,8 +24,8 @@ Of a result (``<result>/<name>.png``):
 ``energy``         log p(x) along the chains, and their distance to the training images
 =================  ============================================================================================
 
-A picture is drawn if the result has its evaluator and the model what it shows, those of a result once. No number depends
-on any of them.
+A picture is drawn if the result has its evaluator and the model what it shows; those of a result are drawn once. No
+number depends on any of them.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from jembench import (
     store,
 )
 from jembench.evaluators.battery import SOURCE, WORST, Part
+from jembench.evaluators.chains import ran
 from jembench.evaluators.contract import by_need
 from jembench.results import EXAMPLES
 
@@ -105,9 +106,9 @@ def pictures(made: Made, records: Store, output: Path) -> list[Path]:
     paths = []
     for name, evaluators, figure in FIGURES:
         chosen = [each for each in shown if any(each.evaluator(item) is not None for item in evaluators)]
-        for kind, picture in (figure(chosen) if chosen else {}).items():
+        for kind, content in (figure(chosen) if chosen else {}).items():
             paths.append(output / f"{name}-{chosen[0].plan.track.name}.{kind}")
-            store.write(paths[-1], picture)
+            store.write(paths[-1], content)
     for each in shown:
         for name, evaluator, draw in PICTURES:
             if each.evaluator(evaluator) is None:
@@ -219,11 +220,11 @@ def _neighbours(shown: Shown) -> bytes | None:
 
 
 def _chains(shown: Shown) -> bytes | None:
-    return sample_plots.chains(shown.found(sample_plots.ran()), shown.plan.track)
+    return sample_plots.chains(shown.found(ran()), shown.plan.track)
 
 
 def _energy(shown: Shown) -> bytes | None:
-    return sample_plots.energy(shown.evaluator("chains"), shown.found(sample_plots.ran()), shown.document)
+    return sample_plots.energy(shown.evaluator("chains"), shown.found(ran()), shown.document)
 
 
 #: Name of a picture of a result, the evaluator that it is of, and what draws it; None where there is nothing to draw.
@@ -256,7 +257,7 @@ def _shifts(shown: Sequence[Shown]) -> dict[str, bytes]:
     clean = {}
     for each in shown:
         if each.evaluator("calibration") is not None and (found := calibration_plots.of_examples(each.examples())):
-            clean[each.plan.model.name] = float(np.mean(found["raw"].correct))
+            clean[each.plan.model.name] = float(np.asarray(found["raw"].correct).mean())
     return _png(shift_plots.shifts(_documents(shown), clean))
 
 

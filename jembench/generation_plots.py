@@ -1,8 +1,8 @@
 """Pictures of sample quality over all models of a run: the distance against n, and the trade-off with accuracy.
 
-``distances``: a Fréchet distance of n samples falls with n, since a covariance of few is wrong. Against 1/n it is nearly
-a line (Chong & Forsyth, CVPR 2020), whose intercept is the distance at infinitely many: drawn with its interval at 1/n =
-0. An estimate of it that is not above 0 lies at the lower edge, as a triangle.
+``distances``: a Fréchet distance of n samples falls with n, since a covariance of few is wrong. Against 1/n it is
+nearly a line (Chong & Forsyth, CVPR 2020), whose intercept is the distance at infinitely many: drawn with its interval
+at 1/n = 0. An estimate of it that is not above 0 lies at the lower edge, as a triangle.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def distances(documents: Sequence[ResultDocument]) -> bytes | None:
     if not shown:
         return None
     who, distance = extractor(documents[0])
-    columns, rows = min(COLUMNS, len(shown)), -(-len(shown) // COLUMNS)
-    figure, axes = plots.blank(WIDTH * columns + 0.3, HEIGHT * rows + 0.3, (rows, columns), sharex=True, sharey=True)
+    rows = -(-len(shown) // COLUMNS)
+    columns = -(-len(shown) // rows)
+    figure, axes = plots.blank(WIDTH * columns + 0.3, HEIGHT * rows + 0.3, (rows, columns), sharey=True)
     values = [v for found in shown.values() for curve in found.values() for v in (*curve.values, curve.limit.value)]
     floor = 0.7 * min((v for v in values if v is not None and v > 0), default=1.0)
     sizes = sorted({n for found in shown.values() for curve in found.values() for n in curve.n})
-    for place, axis in enumerate(axes):
-        if place >= len(shown):
-            axis.set_axis_off()
-            continue
-        name, found = list(shown.items())[place]
-        plots.decorate(axis, name, "n, on a scale of 1/n", f"{DISTANCES[distance][0]}, {who}")
+    for axis in axes[len(shown) :]:
+        axis.set_axis_off()
+    for place, (axis, (name, found)) in enumerate(zip(axes, shown.items(), strict=False)):
+        title = "" if place % columns else f"{DISTANCES[distance][0]}, {who}"
+        plots.decorate(axis, name, "n, on a scale of 1/n", title)
         for source, curve in found.items():
             look = plots.look((*SOURCES, *FLOOR).index(source))
             x = [1 / n for n in curve.n]
@@ -49,12 +49,11 @@ def distances(documents: Sequence[ResultDocument]) -> bytes | None:
             style = "-" if source in SOURCES else "--"
             axis.plot(x, curve.values, **look, linestyle=style, markersize=3.5, linewidth=1.2, label=label)
             plots.point(axis, 0.0, curve.limit, look, floor)
-        axis.set_yscale("log", nonpositive="clip")
+        plots.spread(axis, "y", (v for v in values if v is not None))
         axis.set_ylim(bottom=floor)
         _inverse(axis, sizes)
-        axis.label_outer()
     plots.legend(figure, 6)
-    return plots.drawn(figure)
+    return plots.drawn(figure, colours=256)
 
 
 class Curve(NamedTuple):
@@ -114,20 +113,19 @@ def tradeoff(documents: Sequence[ResultDocument]) -> bytes | None:
     axis.set_ylabel("accuracy on the test split", fontsize=8)
     for place, (name, metrics) in enumerate(found.items()):
         look = plots.look(place)
+        values = {key: metric.value or 0.0 for key, metric in metrics.items()}
         if name in both:
-            x, y = metrics["distance"], metrics["accuracy"]
-            axis.errorbar([x.value], [y.value], xerr=_ends(x), yerr=_ends(y), color=look["color"], linewidth=1)
-            axis.plot([x.value], [y.value], **look, linestyle="none", markersize=6, label=name)
-            continue
-        words, line = ("no samples", axis.axhline) if "accuracy" in metrics else ("no classifier", axis.axvline)
-        (metric,) = metrics.values()
-        line(metric.value, color=look["color"], linewidth=1, linestyle=":", label=f"{name}, {words}")
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}")
-    axis.tick_params(axis="x", which="minor", labelsize=7)
+            x, y = values["distance"], values["accuracy"]
+            across, along = _ends(metrics["distance"]), _ends(metrics["accuracy"])
+            axis.errorbar([x], [y], xerr=across, yerr=along, color=look["color"], linewidth=1)
+            axis.plot([x], [y], **look, linestyle="none", markersize=6, label=name)
+        elif "accuracy" in values:
+            axis.axhline(values["accuracy"], color=look["color"], linestyle=":", label=f"{name}, no samples")
+        else:
+            axis.axvline(values["distance"], color=look["color"], linestyle=":", label=f"{name}, no classifier")
+    plots.spread(axis, "x", (each["distance"].value or 0.0 for each in found.values() if "distance" in each))
     plots.legend(figure, 3)
-    return plots.drawn(figure)
+    return plots.drawn(figure, colours=256)
 
 
 def _has(document: ResultDocument, evaluator: str) -> bool:

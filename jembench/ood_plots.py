@@ -119,7 +119,7 @@ def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDo
         title = source if value is None else f"{source}, AUROC {value:.3f}"
         _frame(axis, SCALES[name], title, first=place % len(sets) == 0)
     plots.legend(figure)
-    return plots.drawn(figure)
+    return plots.drawn(figure, colours=256)
 
 
 def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> dict[str, Floats]:
@@ -183,7 +183,7 @@ def _frame(axis: Axes, scale: Scale, title: str, *, first: bool) -> None:
     axis.set_ylim(0, 1.3 * axis.get_ylim()[1])  # room for the words
     axis.set_yticks([])
     if scale.words is None:
-        axis.xaxis.get_major_locator().set_params(nbins=4)  # type: ignore[attr-defined]
+        axis.locator_params(axis="x", nbins=4)
         return
     marks = ticks(*axis.get_xlim())
     axis.set_xticks(marks[:: max(1, -(-len(marks) // 4))])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ SIDE = 8  # images in a row of a grid
 LARGE = 64  # pixels that the side of an image in a grid has at least
 GAP = 2  # pixels between images
 TEXT = 16  # pixels, of the words beside a grid
+FEW = 4  # largest over smallest value, to which a linear scale will do
 MARGIN = 8  # pixels to the left and right of them
 DPI = 100
 WIDTH = 9.0  # inches, of two panels
@@ -119,16 +120,30 @@ def legend(figure: Figure, columns: int = 4) -> None:
     for axis in figure.axes:
         for handle, words in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(words, handle)
-    where = {"loc": "outside lower center", "fontsize": 8, "frameon": False}
-    figure.legend(found.values(), found.keys(), ncols=min(columns, len(found)), **where)
+    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "ncols": min(columns, len(found))}
+    figure.legend(found.values(), found.keys(), loc="outside lower center", **style)
 
 
-def look(place: int) -> dict[str, str]:
+def spread(axis: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
+    """A logarithmic scale with marks at 1, 2 and 5 where positive values differ by more than a factor of four."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    positive = [value for value in values if value > 0]
+    if not positive or max(positive) <= FEW * min(positive):
+        return
+    axis.set(**{f"{which}scale": "log"})
+    scale = axis.xaxis if which == "x" else axis.yaxis
+    scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    scale.set_minor_locator(NullLocator())
+    scale.set_major_formatter("{x:g}")
+
+
+def look(place: int) -> dict[str, Any]:
     """Colour and marker of the model or series at a place: no two of the first thirty have the same."""
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
-def point(axis: Axes, x: float, metric: Metric, look: Mapping[str, str], floor: float = 0.0) -> None:
+def point(axis: Axes, x: float, metric: Metric, look: Mapping[str, Any], floor: float = 0.0) -> None:
     """A metric with its interval at ``x``; one below the floor lies on it, as a triangle."""
     if metric.value is None:
         return
@@ -207,14 +222,17 @@ def _curves(documents: Sequence[ResultDocument], norm: str) -> dict[str, Curve]:
     return found
 
 
-def drawn(figure: Figure) -> bytes:
-    """The PNG of a figure with 64 colours: a third of the size, for pictures that are kept in a repository."""
+def drawn(figure: Figure, *, colours: int = 64) -> bytes:
+    """The PNG of a figure with a few colours: a third of the size, for pictures that are kept in a repository.
+
+    Many lines need 256, lest the colour of a thin one is replaced.
+    """
     from PIL import Image
 
     file = io.BytesIO()
     figure.savefig(file, format="png")
     small = io.BytesIO()
-    Image.open(file).convert("RGB").quantize(64).save(small, "PNG", optimize=True)
+    Image.open(file).convert("RGB").quantize(colours).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 

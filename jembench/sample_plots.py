@@ -35,7 +35,7 @@ ROWS = 8  # of a grid of samples
 PAIRS = 3  # rows of samples as they come, above their neighbours; one more of the nearest
 CHAINS = 10  # in a picture
 QUANTILES = (0.05, 0.5, 0.95)  # of log p(x) over the chains
-WIDTH, HEIGHT = 7.2, 3.0  # inches
+WIDTH, HEIGHT = 7.2, 3.2  # inches
 
 
 def samples(evaluator: Generation, found: Found, name: str, track: Track) -> bytes | None:
@@ -60,9 +60,9 @@ def kept(evaluator: Generation, found: Found, name: str) -> NDArray[np.int64]:
     record = found.get(evaluator.drawn()[name])
     if record is None:
         return np.arange(0)
-    there = np.isfinite(record["image"]).all(axis=1)
+    there = np.asarray(np.isfinite(record["image"]).all(axis=1))
     if evaluator.keep_top < 1 and there.any():
-        there &= top(record["confidence"], there, evaluator.keep_top)
+        there = top(record["confidence"], there, evaluator.keep_top)
     return np.flatnonzero(there)
 
 
@@ -129,7 +129,9 @@ def energy(evaluator: Chains, found: Found, document: ResultDocument) -> bytes |
     x = np.array(times(steps)) / max(steps, 1)
     plots.decorate(left, f"{document.model.name}: {len(record['index'])} fresh chains, K = {steps}", "steps / K")
     left.set_ylabel("log p(x) + c, nats", fontsize=8)
-    left.fill_between(x, trace[0], trace[2], color=plots.COLOURS[0], alpha=0.2, linewidth=0, label="5 to 95 %")
+    left.fill_between(
+        x, trace[0], trace[2], color=plots.COLOURS[0], alpha=0.2, linewidth=0, label="log p(x), 5 to 95 % of the chains"
+    )
     left.plot(x, trace[1], color=plots.COLOURS[0], linewidth=1.4, label="median")
     left.set_xscale("symlog", linthresh=1, linscale=0.8)
     left.set_xticks(MARKS, [str(mark) for mark in MARKS])
@@ -137,9 +139,9 @@ def energy(evaluator: Chains, found: Found, document: ResultDocument) -> bytes |
     for mark in MARKS[1:]:
         left.axvline(mark, color="#888888", linewidth=1, linestyle=":", zorder=1)
     left.set_xlim(0, MARKS[-1] * 1.08)
-    left.legend(fontsize=8, frameon=False, loc="lower right")
     _marks(right, evaluator, document)
-    return plots.drawn(figure)
+    plots.legend(figure)
+    return plots.drawn(figure, colours=256)
 
 
 def band(log_density: NDArray[Any]) -> NDArray[np.float64]:
@@ -157,16 +159,15 @@ def _marks(axis: Axes, evaluator: Chains, document: ResultDocument) -> None:
     shown = {place: metric for place, metric in enumerate(metrics) if metric is not None and metric.value is not None}
     for place, metric in shown.items():
         plots.point(axis, float(place), metric, {"color": plots.COLOURS[0], "marker": "o"})
-    line = [metric.value for metric in shown.values()]
+    line = [metric.value or 0.0 for metric in shown.values()]
     axis.plot(list(shown), line, color=plots.COLOURS[0], linewidth=1.2)
     if 1 in shown:
         limit = STAYS * float(shown[1].value or 0)
-        axis.axhline(limit, color="#888888", linewidth=1, linestyle="--", label=f"{STAYS:g} × that at K")
-        axis.legend(fontsize=8, frameon=False)
+        words = f"{STAYS:g} × {title} at K"
+        axis.axhline(limit, color="#888888", linewidth=1, linestyle="--", label=words)
     axis.set_xticks(range(len(MARKS)), ["0", *("K" if mark == 1 else f"{mark} K" for mark in MARKS[1:])])
     axis.set_xlim(-0.3, len(MARKS) - 0.7)
-    if shown:
-        axis.set_yscale("log", nonpositive="clip")
+    plots.spread(axis, "y", (end for metric in shown.values() for end in (metric.value, metric.low) if end is not None))
 
 
 def _images(flat: NDArray[Any], track: Track) -> Images:

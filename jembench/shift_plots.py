@@ -12,7 +12,6 @@ from jembench import plots
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from jembench.evaluators.contract import Metric
     from jembench.results import ResultDocument
 
 SCORE = "log_px"  # whose detection of shifts is drawn
@@ -79,7 +78,7 @@ def shifts(documents: Sequence[ResultDocument], clean: Mapping[str, float]) -> b
     if any(len(parts) > 1 for _, _, parts in shown):
         _styles(axes[-1])
     plots.legend(figure, 8)
-    return plots.drawn(figure)
+    return plots.drawn(figure, colours=256)
 
 
 def by_severity(document: ResultDocument, tail: str) -> dict[int, float]:
@@ -132,7 +131,7 @@ def unlabelled(document: ResultDocument) -> bytes | None:
         axis.set_yticks(np.linspace(0, 1, 6))
         axis.set_aspect("equal")
     plots.legend(figure)
-    return plots.drawn(figure)
+    return plots.drawn(figure, colours=256)
 
 
 class Point(NamedTuple):
@@ -152,10 +151,10 @@ def points(document: ResultDocument, estimator: str) -> list[Point]:
     found = []
     for metric in mine:
         known, value = truth.get(metric.source), metric.value
-        if (metric.name, metric.variant) == ("estimated_accuracy", estimator) and known is not None:
-            if value is not None:
-                ends = (value if end is None else end for end in (metric.low, metric.high))
-                found.append(Point(metric.source, known, value, *ends))
+        if metric.name != "estimated_accuracy" or metric.variant != estimator or known is None or value is None:
+            continue
+        low, high = (value if end is None else end for end in (metric.low, metric.high))
+        found.append(Point(metric.source, known, value, low, high))
     return found
 
 
