@@ -216,7 +216,7 @@ def _neighbours(shown: Shown) -> bytes | None:
     evaluator, track = shown.evaluator("generation"), shown.plan.track
     looked = evaluator.looked()
     found = shown.found(evaluator.drawn()["fresh"], looked["fresh"], looked["train"])
-    return sample_plots.neighbours(evaluator, found, data.load(track.name, "train").pixels(), track)
+    return sample_plots.neighbours(evaluator, found, data.load(track.name, "train"), track)
 
 
 def _chains(shown: Shown) -> bytes | None:

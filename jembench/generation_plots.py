@@ -50,7 +50,7 @@ def distances(documents: Sequence[ResultDocument]) -> bytes | None:
             axis.plot(x, curve.values, **look, linestyle=style, markersize=3.5, linewidth=1.2, label=label)
             plots.point(axis, 0.0, curve.limit, look, floor)
         plots.spread(axis, "y", (v for v in values if v is not None))
-        axis.set_ylim(bottom=floor)
+        axis.set_ylim(floor, 1.4 * max(floor, *(v for v in values if v is not None)))
         _inverse(axis, sizes)
     plots.legend(figure, 6)
     return plots.drawn(figure, colours=256)

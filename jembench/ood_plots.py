@@ -34,6 +34,7 @@ Floats = NDArray[np.floating[Any]]
 BINS = 30
 CENTRAL = (0.005, 0.995)  # quantiles that an axis shows
 EDGE = 0.04  # of it is added on both sides
+POINT = 1e-9  # of its ends: a shorter axis is a point, and gets a width of 1
 TICKS = 3  # marks of a logarithmic axis at least, where its powers of ten are fewer
 BEYOND = 3.0  # times the range of the test scores that it reaches further
 TINY = 1e-16  # a probability or norm below which all are alike
@@ -157,7 +158,8 @@ def span(test: Floats, others: Sequence[Floats]) -> tuple[float, float]:
     low, high = inner[0]
     reach = BEYOND * (high - low)
     first, last = max(low - reach, min(ends[0] for ends in inner)), min(high + reach, max(ends[1] for ends in inner))
-    edge = EDGE * (last - first) or 0.5
+    point = last - first <= POINT * max(1.0, abs(first), abs(last))
+    edge = 0.5 if point else EDGE * (last - first)
     return round(float(first - edge), 12), round(float(last + edge), 12)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from jembench.data.sets import Track
+    from jembench.data.sets import ImageSet, Track
     from jembench.evaluators.contract import Need
     from jembench.results import ResultDocument
 
@@ -66,7 +66,7 @@ def kept(evaluator: Generation, found: Found, name: str) -> NDArray[np.int64]:
     return np.flatnonzero(there)
 
 
-def neighbours(evaluator: Generation, found: Found, train: Images, track: Track) -> bytes | None:
+def neighbours(evaluator: Generation, found: Found, train: ImageSet, track: Track) -> bytes | None:
     """The PNG of fresh samples, each above its nearest training image; None without samples."""
     chosen = pairs(evaluator, found)
     if chosen is None:
@@ -75,7 +75,8 @@ def neighbours(evaluator: Generation, found: Found, train: Images, track: Track)
     words, images, side = [], [], min(plots.SIDE, len(chosen.first))
     rows = [("", part) for part in np.array_split(chosen.first, max(1, len(chosen.first) // side))]
     for label, part in [*rows, ("nearest ", chosen.closest)]:
-        images += [own[part[:side]], train[chosen.neighbour[part[:side]]]]
+        theirs = train.images[chosen.neighbour[part[:side]]].astype(np.float32) / (train.levels - 1)
+        images += [own[part[:side]], theirs]
         words += [f"{label}samples", "training"]
     return plots.grid(np.concatenate(images), side=side, rows=words)
 
