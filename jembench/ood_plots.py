@@ -124,14 +124,17 @@ def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDo
 
 
 def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> dict[str, Floats]:
-    """Positions on its axis of a score's values of the test split and of every OOD set; NaN is left out."""
+    """Positions on its axis of a score's values of the test split and of every OOD set.
+
+    NaN is left out, and so is a source without any finite value.
+    """
     if name not in columns:
         return {}
     found = {}
     for source in ("test", *(item.name for item in track.ood)):
         values = np.asarray(columns[name][columns["source"] == source], dtype=np.float64)
         values = values[~np.isnan(values)]
-        if len(values):
+        if np.isfinite(values).any():
             found[source] = SCALES[name].spread(values)
     return found
 
@@ -154,7 +157,7 @@ def span(test: Floats, others: Sequence[Floats]) -> tuple[float, float]:
     >>> span(np.linspace(0, 1, 101), [np.array([-100.0, -50.0]), np.array([0.5, 1.5])])
     (-3.18, 1.68)
     """
-    inner = [np.quantile(values, CENTRAL, method="nearest") for values in (test, *others)]
+    inner = [np.quantile(values[np.isfinite(values)], CENTRAL, method="nearest") for values in (test, *others)]
     low, high = inner[0]
     reach = BEYOND * (high - low)
     first, last = max(low - reach, min(ends[0] for ends in inner)), min(high + reach, max(ends[1] for ends in inner))
