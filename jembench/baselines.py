@@ -10,6 +10,7 @@ from jembench.weights import require_file
 
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
+TWIN = "twin.safetensors"  # weights of the same recipe and another training seed
 GOLDEN = "golden"  # of suite all
 ROBUSTNESS = "robustness"
 
@@ -57,6 +58,12 @@ def recipe_path(reference: str, *, track: str) -> Path:
     if reference in EXACT.get(track, {}):
         raise UserError(f"model {reference!r} of track {track} is exact: it has no recipe and no weights")
     return folder(track) / reference / RECIPE
+
+
+def twin(reference: str, *, track: str) -> Path | None:
+    """The weights of a baseline's other training seed, if they are shipped."""
+    path = folder(track) / reference / TWIN
+    return path if reference in recipes(track) and path.is_file() else None
 
 
 def all_golden(track: str) -> list[Path]:

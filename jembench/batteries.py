@@ -23,6 +23,7 @@ from jembench.evaluators.battery import DECISION, Battery, Surrogate
 from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.distance import Distance
 from jembench.evaluators.robustness import Robustness
+from jembench.evaluators.unlabelled import Unlabelled
 from jembench.sampling import Sampling, chains, generation
 from jembench.types import Precision, UserError, unknown
 
@@ -130,6 +131,8 @@ def evaluators(
         raise UserError(
             f"suite {suite!r} generates no images: extractor, chain steps, temperature, keep-top are of others"
         )
+    if options not in (None, Options()) and not {"robustness", "distance"} & set(names):
+        raise UserError(f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others")
     if detectors and "ood" not in names:
         raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
     for name in names:
@@ -139,17 +142,22 @@ def evaluators(
             made.append(distances(spec, track, options or Options()))
         elif name == "generation":
             made.append(generation(spec, track, sampling or Sampling()))
+        elif name == "unlabelled":
+            made.append(unlabelled(spec, track))
         elif name == "chains":
             made.append(chains(track, sampling or Sampling()))
-        elif options not in (None, Options()):
-            raise UserError(
-                f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others"
-            )
         else:
             made.append(evaluator(name))
     if detectors:
         made.append(Detectors(tuple(dict.fromkeys(detectors))))
     return tuple(made)
+
+
+def unlabelled(spec: ModelSpec, track: Track) -> Unlabelled:
+    """The evaluator of accuracy without labels, with a baseline's twin if one is shipped."""
+    if spec.reference != spec.name or baselines.twin(spec.name, track=track.name) is None:
+        return Unlabelled()
+    return Unlabelled(f"{spec.name}@{zoo.TWIN}")
 
 
 def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:

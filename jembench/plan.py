@@ -196,7 +196,7 @@ class _Planner:
         model = self._spec(need.model)
         if need.measurement.requires <= model.capabilities:
             given = [self.chunks(other) for other in need.given]
-            if need.essential and not all(given):
+            if need.essential and not (given and all(given)):
                 return self.wanted.setdefault(need, ())
             whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
             source, size = self._track.source(need.source), self._track.chunk

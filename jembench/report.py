@@ -14,6 +14,7 @@ from jembench.sample_tables import chains, generation, hybrid
 from jembench.scores import BASELINE, PAPER, SCORES
 from jembench.shift_tables import shifts, stress
 from jembench.tables import Cell, Table, get
+from jembench.unlabelled_tables import unlabelled
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -29,11 +30,9 @@ PLAIN = {
     "ece20": "ECE-20",
     "adaptive_ece15": "adaptive",
     "classwise_ece15": "classwise",
-    "kde_ece": "kernel",
-    "mce15": "largest",
 }
+FURTHER = {"kde_ece": "by kernel", "mce15": "largest bin", "eaurc": "excess AURC"}
 PARTS = {
-    "brier": "Brier",
     "brier_reliability15": "reliability",
     "brier_resolution15": "resolution",
     "brier_uncertainty": "uncertainty",
@@ -60,7 +59,7 @@ def text(cell: Cell) -> str:
     if cell.low is None or cell.high is None:
         return _value(cell)
     left, right = "‹›" if cell.method == BAND else "()"
-    return f"{_value(cell)} {left}{cell.low:.3f}–{cell.high:.3f}{right}"
+    return f"{_value(cell)} {left}{number(cell.low)}–{number(cell.high)}{right}"
 
 
 def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
@@ -113,8 +112,18 @@ def rich(table: Table) -> RichTable:
     return drawn
 
 
+def number(value: float) -> str:
+    """Three decimals; one from 100 on, none from 10,000 on.
+
+    >>> number(0.5), number(316.2951), number(12564.961)
+    ('0.500', '316.3', '12565')
+    """
+    size = abs(value)
+    return f"{value:.3f}" if size < 100 else f"{value:.1f}" if size < 10_000 else f"{value:.0f}"
+
+
 def _value(metric: Metric) -> str:
-    return "—" if metric.value is None else f"{metric.value:.3f}"
+    return "—" if metric.value is None else number(metric.value)
 
 
 def _range(metric: Metric, *, wide: bool) -> str:
@@ -122,9 +131,9 @@ def _range(metric: Metric, *, wide: bool) -> str:
     if metric.low is None or metric.high is None:
         return ""
     if wide:
-        return f"±{(metric.high - metric.low) / 2:.3f}".replace("±0.", "±.")
+        return f"±{number((metric.high - metric.low) / 2)}".replace("±0.", "±.")
     low, high = (
-        f"{end:.3f}".replace("0.", ".", 1) if abs(end) < 1 else f"{end:.3f}" for end in (metric.low, metric.high)
+        number(end).replace("0.", ".", 1) if abs(end) < 1 else number(end) for end in (metric.low, metric.high)
     )
     return f"‹{low}–{high}›" if metric.method == BAND else f"{low}–{high}"
 
@@ -152,11 +161,16 @@ def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
             notes.append(
                 f"{document.model.name} makes no error there, so doubt sets its T, not data: see the module temperature"
             )
+    for document in documents:
+        vector = get(document, "test/vector/accuracy")
+        if vector.value is not None:
+            notes.append(f"{document.model.name}: with vector scaling its accuracy is {text(vector)}")
     proper = _by_variant(documents, "calibration", PROPER, notes)
     parts = ["Brier = reliability - resolution + uncertainty + within bins; 15 bins of the confidence"]
     return [
         proper,
         _by_variant(documents, "calibration errors", PLAIN, [BANDS]),
+        _by_variant(documents, "further calibration errors", FURTHER, [BANDS, "excess AURC: with its 95 % interval"]),
         _by_variant(documents, "the parts of the Brier score", PARTS, parts),
     ]
 
@@ -224,13 +238,12 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[T
     first = Table(f"OOD detection · {documents[0].track}", ["model", "score", *apart], rows, notes, wide=True)
     means = [source for source in sets if source in MEANS]
     rows = [
-        [document.model.name, source, *(get(document, f"{source}/{score.name}/auroc") for score in SCORES)]
+        [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in means)]
         for document in documents
-        for source in means
+        for score in SCORES
     ]
-    title = f"OOD detection, mean AUROC by score · {documents[0].track}"
-    header = ["model", "sets", *(score.title for score in SCORES)]
-    return [first, Table(title, header, rows, notes[:1], wide=True)]
+    title = f"OOD detection, mean AUROC of all scores · {documents[0].track}"
+    return [first, Table(title, ["model", "score", *means], rows, notes[:1], wide=True)]
 
 
 def _likelihood(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -279,6 +292,7 @@ LAYOUTS: dict[str, Callable[[Sequence[ResultDocument]], list[Table]]] = {
     "ood": _ood,
     "stress": stress,
     "detectors": _detectors,
+    "unlabelled": unlabelled,
     "generation": generation,
     "chains": chains,
     "hybrid": hybrid,

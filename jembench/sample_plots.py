@@ -60,7 +60,7 @@ def kept(evaluator: Generation, found: Found, name: str) -> NDArray[np.int64]:
     record = found.get(evaluator.drawn()[name])
     if record is None:
         return np.arange(0)
-    there = np.asarray(np.isfinite(record["image"]).all(axis=1))
+    there = record["there"] & np.isfinite(record["image"]).all(axis=1)
     if evaluator.keep_top < 1 and there.any():
         there = top(record["confidence"], there, evaluator.keep_top)
     return np.flatnonzero(there)
@@ -72,7 +72,9 @@ def neighbours(evaluator: Generation, found: Found, train: ImageSet, track: Trac
     if chosen is None:
         return None
     own = _images(found[evaluator.drawn()["fresh"]]["image"], track)
-    words, images, side = [], [], min(plots.SIDE, len(chosen.first))
+    words: list[str] = []
+    images: list[Images] = []
+    side = min(plots.SIDE, len(chosen.first))
     rows = [("", part) for part in np.array_split(chosen.first, max(1, len(chosen.first) // side))]
     for label, part in [*rows, ("nearest ", chosen.closest)]:
         theirs = train.images[chosen.neighbour[part[:side]]].astype(np.float32) / (train.levels - 1)

@@ -31,24 +31,29 @@ def generation(documents: Sequence[ResultDocument]) -> list[Table]:
         kernel: kernel_title,
     }
     variety = {
-        "precision": "precision",
+        "precision": "prec.",
         "recall": "recall",
         "density": "density",
         "coverage": "coverage",
-        "class_imbalance": "imbalance",
-        "conditional_accuracy": "cond. acc.",
+        "class_imbalance": "imbal.",
+        "conditional_accuracy": "cond.",
         "nearer": "nearer",
     }
     notes = [_protocol(documents), f"extractor {who}; against the training split; {title}∞: extrapolated to infinite n"]
     notes += ["uniform, class-gaussians: what to beat; test: real images that nobody trained on, the floor at its n"]
     more = [
         "precision, density: samples near real images; recall, coverage: real images near samples",
+        "cond.: share in which the extractor sees the class that was asked for",
         "imbalance: total variation from equal classes ‹by chance›; nearer to the training images than test images: .5",
     ]
     track = documents[0].track
     return [
         Table(
-            f"sample quality · {track}", ["model", "samples", *quality.values()], _rows(documents, who, quality), notes
+            f"sample quality · {track}",
+            ["model", "samples", *quality.values()],
+            _rows(documents, who, quality),
+            notes,
+            wide=True,
         ),
         Table(
             f"sample variety · {track}",
@@ -131,7 +136,7 @@ def _protocol(documents: Sequence[ResultDocument]) -> str:
     heat = "the training's temperature" if settings["temperature"] is None else f"T = {settings['temperature']:g}"
     kept = settings["keep_top"]
     chosen = "no filter" if kept == 1 else f"ONLY THE TOP {100 * kept:g} % BY CONFIDENCE"
-    return f"{n} samples; fresh chains {steps}, {heat}; {chosen}"
+    return f"{n} samples, seed {documents[0].seed}; fresh chains {steps}, {heat}; {chosen}"
 
 
 def _behaviour(document: ResultDocument) -> str:

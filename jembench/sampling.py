@@ -37,10 +37,14 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.steps is not None and (type(self.steps) is not int or self.steps < 0):
             raise UserError(f"a chain has a whole number of steps of at least 0, not {self.steps!r}")
-        if self.temperature is not None and not 0 <= self.temperature < float("inf"):
+        if self.temperature is not None and not (_number(self.temperature) and 0 <= self.temperature < float("inf")):
             raise UserError(f"a temperature is a number of at least 0, not {self.temperature!r}")
-        if not 0 < self.keep_top <= 1:
+        if not (_number(self.keep_top) and 0 < self.keep_top <= 1):
             raise UserError(f"keep-top is a share of the samples, above 0 and at most 1, not {self.keep_top!r}")
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float)
 
 
 def generation(spec: ModelSpec, track: Track, sampling: Sampling) -> Generation:

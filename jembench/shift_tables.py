@@ -27,11 +27,11 @@ def shifts(documents: Sequence[ResultDocument]) -> list[Table]:
     for document in documents:
         for label, tail in (
             ("accuracy", "accuracy"),
-            ("ECE-15, raw", "raw/ece15"),
-            ("ECE-15, T", "temperature/ece15"),
-            ("NLL, raw", "raw/nll"),
-            ("NLL, T", "temperature/nll"),
-            ("overconfidence", "raw/overconfidence"),
+            ("ECE raw", "raw/ece15"),
+            ("ECE T", "temperature/ece15"),
+            ("NLL raw", "raw/nll"),
+            ("NLL T", "temperature/nll"),
+            ("excess", "raw/overconfidence"),
         ):
             cells = [get(document, f"test/{tail}" if view == "clean" else f"{view}/{tail}") for view in columns]
             rows.append([document.model.name, label, *(_bare(cell) for cell in cells)])
@@ -39,7 +39,7 @@ def shifts(documents: Sequence[ResultDocument]) -> list[Table]:
     header = ["model", "", *(titles.get(view, view.removeprefix("severity-")) for view in columns)]
     notes = [
         f"1 to {len(columns) - 3}: severity; {ALONG}",
-        "attacked: PGD at the headline eps; refined: 10 SGLD steps on log p(x); intervals: --format json",
+        "attacked: PGD at the headline eps; refined: 10 SGLD steps on log p(x); excess: raw confidence - accuracy",
     ]
     return [Table(f"calibration under shift · {documents[0].track}", header, rows, notes, wide=True)]
 
@@ -56,9 +56,8 @@ def stress(documents: Sequence[ResultDocument]) -> list[Table]:
         "mean AUROC over the OOD sets, of the first 180 images of each where somebody attacks",
         "OOD pushed: optimised within eps to score high; test pushed: to score low; refined: all by 10 SGLD steps",
     ]
-    first = Table(
-        f"OOD detection under attack · {documents[0].track}", ["model", "score", *PUSHED.values()], rows, notes
-    )
+    header = ["model", "score", *PUSHED.values()]
+    first = Table(f"OOD detection under attack · {documents[0].track}", header, rows, notes, wide=True)
     return [first, _along(documents)]
 
 

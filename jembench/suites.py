@@ -8,7 +8,10 @@ from jembench.types import unknown
 #: name -> (evaluators, one line of explanation)
 SUITES: dict[str, tuple[tuple[str, ...], str]] = {
     "accuracy": (("accuracy",), "top-1 accuracy on the test split"),
-    "calibration": (("calibration", "shifts"), "does p(y|x) mean what it says: clean, shifted, attacked, refined"),
+    "calibration": (
+        ("calibration", "shifts", "unlabelled"),
+        "does p(y|x) mean what it says: clean, shifted, attacked, refined, and without labels",
+    ),
     "ood": (("ood", "stress"), "every score against every OOD set: clean, attacked, refined, along shifts"),
     "generation": (("generation", "chains"), "sample quality: IS, FD, KD, precision, coverage; long chains"),
     "hybrid": (("accuracy", "generation"), "accuracy, IS and FD in one row: the paper's table 1"),

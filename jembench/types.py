@@ -105,7 +105,7 @@ class Chained(Protocol):
         ...
 
     def persistent(self) -> tuple[Tensor, Tensor]:
-        """The persistent chains of the training ``(N, C, H, W)`` as they lie, and their classes ``(N,)``."""
+        """The persistent chains of the training ``(N, C, H, W)``, and their classes ``(N,)`` or -1."""
         ...
 
 

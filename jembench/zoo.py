@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 INCEPTION = "inception-v3"
+TWIN = "twin"  # ``jem@twin``: the baseline with the weights of another training seed
 DEFENDED = 1  # version of defences, part of the fingerprint of a defended model
 LONGEST = 100  # characters of a name, which is part of a path
 
@@ -78,6 +79,9 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
     description = data.track(track)
     if _is_code(reference):
         return _resolve_foreign(reference, description, weights)
+    name, _, suffix = reference.rpartition("@")
+    if suffix == TWIN and weights is None and (twin := baselines.twin(name, track=track)) is not None:
+        return resolve(name, track=track, weights=twin)
     if reference in baselines.EXACT.get(track, {}) and weights is None:
         kind = KINDS[reference]
         exact = identity({"kind": reference, "version": kind.version, "track": description.id})

@@ -1,6 +1,7 @@
 """What several test files share: finished runs, the command line in process, hashes of folders, ends of processes."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 
 import jembench
 from jembench import cli
@@ -43,16 +45,28 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.fixture(scope="session")
-def oracle(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """Every suite on the track whose truth is known, in one uninterrupted run."""
-    return jembench.evaluate("oracle", "all", track="gauss", output=tmp_path_factory.mktemp("oracle"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Result]:
+    """A function from a model and its track to the result of suite ``all``, computed by one of the test workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def evaluated(model: str, track: str) -> Result:
+        with FileLock(shared / f"{model}.lock"):
+            return jembench.evaluate(model, "all", track=track, output=shared / f"store-{model}")
+
+    return evaluated
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+def oracle(store: Callable[[str, str], Result]) -> Result:
+    """Every suite on the track whose truth is known, in one uninterrupted run."""
+    return store("oracle", "gauss")
+
+
+@pytest.fixture(scope="session")
+def digits(store: Callable[[str, str], Result]) -> dict[str, Result]:
     """Every suite of the shipped models."""
-    output = tmp_path_factory.mktemp("digits")
-    return {name: jembench.evaluate(name, "all", output=output) for name in ("jem", "softmax")}
+    return {name: store(name, "digits") for name in ("jem", "softmax")}
 
 
 @pytest.fixture

@@ -30,7 +30,16 @@ def build():
 
 
 def test_the_package_offers_three_calls() -> None:
-    assert set(dir(jembench)) == {"Defence", "Options", "UserError", "__version__", "evaluate", "load", "wrap"}
+    assert set(dir(jembench)) == {
+        "Defence",
+        "Options",
+        "Sampling",
+        "UserError",
+        "__version__",
+        "evaluate",
+        "load",
+        "wrap",
+    }
     assert callable(jembench.load)
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         jembench.lod  # noqa: B018

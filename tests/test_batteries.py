@@ -152,3 +152,24 @@ def test_every_attack_of_a_battery_serves_its_norms() -> None:
         if attack is not None and part.norm:
             assert part.norm in attack.norms
     assert attack_of("PGDL2").norms == ("l2",)
+
+
+def test_detectors_go_with_detection() -> None:
+    for suite in ("accuracy", "calibration", "generation", "robustness"):
+        with pytest.raises(UserError, match=f"^suite '{suite}' detects nothing: "):
+            evaluators(suite, spec(), TRACK, detectors=["knn"])
+    with pytest.raises(UserError, match=r"did you mean 'knn'"):
+        evaluators("ood", spec(), TRACK, detectors=["kn"])
+    made = evaluators("ood", spec(), TRACK, detectors=["knn", "vim", "knn"])
+    assert [item.name for item in made] == ["ood", "stress", "detectors"]
+    assert made == evaluators("ood", spec(), TRACK, detectors=("knn", "vim"))  # each once
+    assert [item.name for item in evaluators("ood", spec(), TRACK)] == ["ood", "stress"]
+
+
+def test_evaluators_that_generate_look_through_the_extractor_of_the_track() -> None:
+    for track, name in (("digits", "digits-ref"), ("gauss", "pixels")):
+        model = zoo.resolve("uniform", track=track)
+        made = {item.name: item for item in evaluators("generation", model, data.track(track))}
+        assert {item.extractor.name for item in made.values()} == {name}  # type: ignore[attr-defined]
+        assert set(made) == {"generation", "chains"}
+    assert [item.name for item in evaluators("hybrid", spec(), TRACK)] == ["accuracy", "generation"]

@@ -6,9 +6,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from jembench import data
+from jembench import data, zoo
+from jembench import plan as plans
+from jembench.data.sets import CHAINS
 from jembench.evaluators.accuracy import Accuracy
+from jembench.evaluators.contract import Need
+from jembench.evaluators.embedded import Embedded
 from jembench.evaluators.logits import Logits
+from jembench.evaluators.samples import Samples
 from jembench.plan import Job, Plan, plan
 from jembench.types import UserError
 from jembench.zoo import ModelSpec
@@ -79,9 +84,15 @@ def test_two_settings_of_a_measurement_have_two_keys_and_two_streams() -> None:
     assert len({job.key for job in jobs}) == len({job.stream for job in jobs}) == 2
 
 
-def test_no_two_jobs_of_a_plan_share_a_key_or_a_stream() -> None:
+def test_no_two_jobs_of_a_plan_share_a_key() -> None:
     made = plan(MODEL, "all", track=TRACK)
-    assert len({job.key for job in made.jobs}) == len({job.stream for job in made.jobs}) == len(made.jobs) == 33
+    assert len({job.key for job in made.jobs}) == len(made.jobs)
+
+
+def test_no_two_jobs_of_a_model_share_a_stream() -> None:
+    """Two models may: see below; and looking at what was drawn draws nothing."""
+    drawing = [job for job in plan(MODEL, "all", track=TRACK).jobs if job.measurement.name != "embedded"]
+    assert len({(job.model.name, job.stream) for job in drawing}) == len(drawing)
 
 
 def test_a_stream_does_not_depend_on_the_model() -> None:
@@ -91,12 +102,13 @@ def test_a_stream_does_not_depend_on_the_model() -> None:
 
 def test_suites_share_their_chunks() -> None:
     """The model runs once for all of them."""
-    plans = {name: plan(MODEL, name, track=TRACK) for name in ("accuracy", "calibration", "ood", "likelihood", "all")}
+    parts = ("accuracy", "calibration", "ood", "generation", "hybrid", "likelihood")
+    plans = {name: plan(MODEL, name, track=TRACK) for name in (*parts, "all")}
     shared = keys(plans["accuracy"])
     assert len(shared) == 2
-    for name in ("accuracy", "calibration", "ood", "all"):
+    for name in ("accuracy", "calibration", "ood", "hybrid", "all"):
         assert keys(plans[name], "logits", "test") == shared
-    union = {key for name in ("accuracy", "calibration", "ood", "likelihood") for key in keys(plans[name])}
+    union = {key for name in parts for key in keys(plans[name])}
     assert union == set(keys(plans["all"]))
     assert len({made.key for made in plans.values()}) == len(plans)
 
@@ -171,5 +183,77 @@ def test_what_a_model_cannot_do_is_not_planned_but_stays_in_the_protocol() -> No
     """Its empty cells stand in the same ranking."""
     classifier = replace(MODEL, capabilities=frozenset({"classifier"}))
     made = plan(classifier, "ood", track=TRACK)
-    assert {job.measurement.name for job in made.jobs} == {"logits", "code_length"}
+    assert {job.measurement.name for job in made.jobs} == {"logits", "code_length", "seen"}
+    assert all(job.measurement.requires <= {"classifier"} for job in made.jobs)
     assert made.protocol_hash == plan(MODEL, "ood", track=TRACK).protocol_hash
+
+
+SAMPLER = replace(MODEL, capabilities=frozenset({"sampler"}))
+
+
+def needed(*needs: Need, model: ModelSpec = SAMPLER, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Plan:
+    """The plan of an evaluator with these needs."""
+
+    class Some(Accuracy):
+        def needs(self, track: Any) -> tuple[Need, ...]:
+            return needs
+
+    monkeypatch.setattr(plans, "evaluators", lambda *_, **__: (Some(),))
+    return plan(model, "accuracy", track=TRACK, **options)
+
+
+def test_an_extractor_is_planned_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what is measured, with its own fingerprint; a baseline likewise."""
+    look, draw = Need(Embedded(), "test", model="pixels"), Need(Samples(), CHAINS, model="uniform")
+    made = needed(look, draw, monkeypatch=monkeypatch)
+    models = {job.measurement.name: job.model for job in made.jobs}
+    assert models["embedded"] == zoo.extractor("pixels", track="gauss")
+    assert models["samples"] == zoo.resolve("uniform", track="gauss")
+
+
+def test_an_essential_record_that_is_not_there_leaves_nothing_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extractor can look at anything, but not at samples that the model cannot draw."""
+    buffer = Need(Samples(start="buffer"), CHAINS)
+    look = Need(Embedded("image"), CHAINS, given=(buffer,), model="pixels", essential=True)
+    made = needed(buffer, look, monkeypatch=monkeypatch)
+    assert not made.jobs
+    assert {item["name"] for item in made.protocol["measurements"]} == {"samples", "embedded"}
+    able = replace(SAMPLER, capabilities=frozenset({"sampler", "chain"}))
+    there = needed(buffer, look, model=able, monkeypatch=monkeypatch)
+    assert there.protocol == made.protocol
+    looks = [job for job in there.jobs if job.measurement.name == "embedded"]
+    draws = [job for job in there.jobs if job.measurement.name == "samples"]
+    assert [job.given for job in looks] == [(job.key,) for job in draws]
+    optional = Need(Embedded("image"), CHAINS, given=(buffer,), model="pixels")
+    assert [job.given for job in needed(optional, monkeypatch=monkeypatch).jobs] == [(None,)] * 6
+
+
+def test_records_of_a_look_are_of_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One measurement of one source by one extractor: keys tell apart whose samples it saw."""
+    needs = [Need(Samples(steps=steps), CHAINS) for steps in (1, 2)]
+    looks = [Need(Embedded("image"), CHAINS, given=(need,), model="pixels", essential=True) for need in needs]
+    made = needed(*looks, monkeypatch=monkeypatch)
+    keys = [job.key for need, jobs in made.parts for job in jobs if need in looks]
+    assert len(set(keys)) == len(keys) == 2 * 6
+
+
+def test_where_an_image_set_was_read_from_is_no_part_of_its_key() -> None:
+    """Its hash is: the same images in another folder are the same records."""
+    assert replace(JOB, origin="/elsewhere/images.npz").key == JOB.key
+
+
+def test_weights_go_to_the_extractor(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    from jembench.sampling import Sampling
+
+    asked = []
+    whole = zoo.extractor
+
+    def extractor(name: str, *, track: str, weights: Any = None) -> ModelSpec:
+        asked.append((name, track, weights))
+        return whole(name, track=track)
+
+    monkeypatch.setattr(plans.zoo, "extractor", extractor)
+    needed(
+        Need(Embedded(), "test", model="pixels"), monkeypatch=monkeypatch, sampling=Sampling(weights=tmp_path / "w.pth")
+    )
+    assert asked == [("pixels", "gauss", tmp_path / "w.pth")]

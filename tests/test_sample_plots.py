@@ -1,4 +1,4 @@
-"""Grids of samples: the tiles are the rows of the records that the figures are of, beside what they are compared with."""
+"""Grids of samples: the tiles are the records that the figures are of, beside what they are compared with."""
 
 import io
 from types import SimpleNamespace
@@ -35,7 +35,12 @@ def drawn(n: int, seed: int = 0) -> dict[str, NDArray[Any]]:
     """Records of samples, asked for the classes in turn; every image is of one grey."""
     grey = np.random.default_rng(seed).integers(0, 256, n)
     image = np.repeat(grey[:, None] / 255, 64, axis=1).astype(np.float32)
-    return {"image": image, "asked": np.arange(n) % 10, "confidence": np.linspace(1, 0, n, dtype=np.float32)}
+    return {
+        "image": image,
+        "asked": np.arange(n) % 10,
+        "confidence": np.linspace(1, 0, n, dtype=np.float32),
+        "there": np.ones(n, bool),
+    }
 
 
 def tiles(content: bytes | None, side: int) -> NDArray[Any]:
@@ -53,7 +58,8 @@ def greys(record: dict[str, NDArray[Any]], rows: Any) -> list[int]:
 @pytest.mark.parametrize("name", ["fresh", "buffer"])
 def test_the_first_samples_in_their_order(name: str) -> None:
     evaluator, record = Generation(LOOKER), drawn(100)
-    record["image"][3] = np.nan  # beyond the end of a buffer
+    record["image"][3] = np.nan  # a chain that diverges
+    record["there"][90:] = False  # beyond the end of a buffer
     shown = tiles(sample_plots.samples(evaluator, {evaluator.drawn()[name]: record}, name, TRACK), 8)
     rows = [row for row in range(100) if row != 3][:64]
     assert shown.ravel().tolist() == greys(record, rows)

@@ -34,9 +34,7 @@ def calibrated(start: float) -> list[Metric]:
     found = [Metric("ece15", "test", variant, start + k) for k, variant in enumerate(("raw", "temperature"))]
     for s in SEVERITIES:
         found += [Metric("accuracy", f"severity-{s}", "", start - s), Metric("accuracy", f"blur-{s}", "", 9.0)]
-        found += [
-            Metric("ece15", f"severity-{s}", v, start + 10 * s + k) for k, v in enumerate(("raw", "temperature"))
-        ]
+        found += [Metric("ece15", f"severity-{s}", v, start + 10 * s + k) for k, v in enumerate(("raw", "temperature"))]
     return found
 
 
@@ -68,9 +66,9 @@ def test_every_point_is_a_metric(figures: list[Figure]) -> None:
     assert lines(ece) == {"a": [1, 11, 21, 31], "b": [2, 12, 22, 32], "_a": [2, 12, 22, 32], "_b": [3, 13, 23, 33]}
     assert [line.get_linestyle() for line in ece.lines] == ["-", "-", "--", "--"]
     assert lines(auroc)["a"] == pytest.approx([0.5, 0.61, 0.71, 0.81])
-    assert {line.get_color() for axis in figures[0].axes for line in axis.lines if "a" in str(line.get_label())[-1:]} == {
-        accuracy.lines[0].get_color()
-    }
+    assert {
+        line.get_color() for axis in figures[0].axes for line in axis.lines if "a" in str(line.get_label())[-1:]
+    } == {accuracy.lines[0].get_color()}
     words = [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert words == ["a", "b", "ECE, raw", "ECE, temperature"]
 

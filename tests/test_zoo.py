@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jembench import baselines, data, models, zoo
+from jembench import baselines, data, extractors, models, zoo
 from jembench.recipes import Recipe
 from jembench.types import UserError, capabilities
 
@@ -98,3 +98,44 @@ def test_the_version_of_the_oracle_is_in_its_fingerprint(monkeypatch: pytest.Mon
 def test_a_recipe_of_another_track_is_refused(recipe: Path) -> None:
     with pytest.raises(UserError, match="is a recipe of track 'digits', not 'gauss': use --track digits"):
         zoo.resolve(str(recipe), track="gauss")
+
+
+def test_an_extractor_is_a_model_of_its_own() -> None:
+    spec = zoo.extractor("digits-ref", track="digits")
+    assert spec.name == "digits-ref"
+    assert spec.weights == str(extractors.recipe_path("digits-ref").parent / baselines.WEIGHTS)
+    assert spec.fingerprint not in {zoo.resolve(name, track="digits").fingerprint for name in baselines.names("digits")}
+    assert capabilities(zoo.load(spec)) == spec.capabilities
+    assert zoo.extractor("pixels", track="gauss").capabilities == frozenset()
+
+
+def test_the_version_of_an_extractor_is_in_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = zoo.extractor("pixels", track="gauss").fingerprint
+    monkeypatch.setitem(models.KINDS, "pixels", replace(models.KINDS["pixels"], version=2))
+    assert zoo.extractor("pixels", track="gauss").fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("name", "track", "words"),
+    [
+        ("digits", "digits", "unknown extractor 'digits'; did you mean 'digits-ref'"),
+        ("pixels", "digits", "extractor 'pixels' is not for track digits"),
+        ("digits-ref", "gauss", "extractor 'digits-ref' is not for track gauss"),
+        ("jem", "digits", "unknown extractor 'jem'"),
+    ],
+)
+def test_what_is_no_extractor_of_the_track(name: str, track: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        zoo.extractor(name, track=track)
+
+
+def test_weights_are_of_the_inception_network_only(tmp_path: Path) -> None:
+    for name, track in (("digits-ref", "digits"), ("pixels", "gauss")):
+        with pytest.raises(UserError, match=f"weights go with extractor 'inception-v3', not with '{name}'"):
+            zoo.extractor(name, track=track, weights=tmp_path / "any.pth")
+
+
+def test_extractors_cannot_be_evaluated() -> None:
+    for name in ("pixels", "digits-ref", "inception-v3"):
+        with pytest.raises(UserError, match=f"unknown model of track gauss '{name}'"):
+            zoo.resolve(name, track="gauss")

@@ -12,6 +12,7 @@ EVALUATORS = {
     "accuracy": "jembench.evaluators.accuracy:Accuracy",
     "calibration": "jembench.evaluators.calibration:Calibration",
     "shifts": "jembench.evaluators.shifts:Shifts",
+    "unlabelled": "jembench.evaluators.unlabelled:Unlabelled",
     "ood": "jembench.evaluators.ood:Ood",
     "stress": "jembench.evaluators.stress:Stress",
     "generation": "jembench.evaluators.generation:Generation",

@@ -31,13 +31,18 @@ class Measurement(Protocol):
     Attributes:
         name: of the measurement.
         version: raised by every change that moves its columns.
-        finite: columns in which NaN or an infinity is an error of the model and stops the run; in others they are
-            recorded, and the evaluators say so.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    finite: ClassVar[frozenset[str]]
+
+    @property
+    def finite(self) -> frozenset[str]:
+        """Columns in which NaN or an infinity is an error of the model and stops the run.
+
+        In others they are recorded, and the evaluators say so.
+        """
+        ...
 
     @property
     def requires(self) -> frozenset[Capability]:

@@ -3,7 +3,7 @@ r"""Evaluator ``generation``: how good, how varied and how new are the images th
 Every figure says where the samples come from (:mod:`jembench.evaluators.samples`: ``fresh``, ``buffer``,
 ``conditional``), which extractor looked at them and how many there are, and stands beside four references of the same
 track: ``uniform`` noise, ``class-gaussians``, and the real ``test`` images, which no model has seen. The distribution
-    to be matched is that of the training split. Nothing is left out of the samples, unless ``keep_top`` asks for it.
+to be matched is that of the training split. Nothing is left out of the samples, unless ``keep_top`` asks for it.
 
 - ``inception_score`` (:mod:`jembench.metrics.inception_score`), of the extractor's classes;
 - ``fd`` (with the Inception network ``fid``): Frechet distance at this n, ``fd_at_test_n`` at as many samples as there
@@ -68,6 +68,10 @@ KINDS = (
     Kind("copies", "neither"),
 )
 CONDITIONAL = Kind("conditional_accuracy", "higher", 0.05)
+NOTHING = {
+    "buffer": "the model has no persistent chains",
+    "conditional": "the model does not sample classes",
+}  # why a row has no samples; of others the model does not sample at all
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,6 @@ class Look:
     features: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     asked: NDArray[np.int64]
-    total: int
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,8 @@ class Generation:
         """The class that the extractor sees in each sample, and the one asked for."""
         for name in self.samples():
             if batch.need == self.looked()[name]:
-                return {f"{name}_class": batch.columns["class_logits"].argmax(1).astype(np.int64)}
+                f = batch.columns["class_logits"]
+                return {f"{name}_class": np.where(np.isfinite(f).all(axis=1), f.argmax(1), -1).astype(np.int64)}
             if batch.need == self.drawn()[name] and name == "conditional":
                 return {"conditional_asked": batch.columns["asked"].astype(np.int64)}
         return {}
@@ -162,14 +166,14 @@ class Generation:
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """Every row, the model's first."""
         found = by_need(batches)
-        train = self._of(found, "train")
-        test = self._of(found, "test")
+        train, test = self._of(found, "train"), self._of(found, "test")
         result = []
         for name in (*self.samples(), *REFERENCES, "test"):
-            reason = self._problem(found, name)
-            seen = None if reason else self._of(found, name)
-            if seen is None or train is None or test is None:
-                result += self._missing(name, reason or "the extractor gives no features")
+            seen = self._of(found, name)
+            if isinstance(seen, str):
+                result += self._missing(name, seen)
+            elif isinstance(train, str) or isinstance(test, str):
+                result += self._missing(name, train if isinstance(train, str) else str(test))
             else:
                 result += _Row(self, name, seen, train, test).metrics()
         return result
@@ -178,40 +182,31 @@ class Generation:
         kinds = (*KINDS, CONDITIONAL) if name in self.samples() else KINDS
         return [self.extractor.called(kind).missing(reason, source=name, variant=self.extractor.name) for kind in kinds]
 
-    def _problem(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> str | None:
-        """Why a row has no numbers, if it has none."""
-        if name == "test":
-            return None
-        need = self.drawn()[name]
-        record = found.get(need)
-        if record is None:
-            return {
-                "buffer": "the model has no persistent chains",
-                "conditional": "the model does not sample classes",
-            }.get(name, "the model does not sample")
-        there = np.ones(len(record["image"]), bool) if name != "buffer" else record["asked"] >= 0
-        if bad := int((~np.isfinite(record["image"][there]).all(axis=1)).sum()):
-            return f"{bad} of {int(there.sum())} samples are not finite: the chains diverge"
-        return None
-
-    def _of(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> Look | None:
-        """The features of a row, those of samples that are there and kept."""
-        record = found.get(self.looked()[name])
-        if record is None:
-            return None
-        rows = np.isfinite(record["features"]).all(axis=1)
-        asked = np.full(len(rows), -1)
-        if name in self.drawn():
-            drawn = found[self.drawn()[name]]
-            asked = drawn["asked"]
-            if name in self.samples() and self.keep_top < 1:
-                rows &= top(drawn["confidence"], rows, self.keep_top)
+    def _of(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> Look | str:
+        """The features of a row, those of all samples that are kept; or why it has no numbers."""
+        looked = found.get(self.looked()[name])
+        if looked is None:
+            return NOTHING.get(name, "the model does not sample")
+        count = len(looked["features"])
+        drawn = found[self.drawn()[name]] if name in self.drawn() else {}
+        rows, asked = drawn.get("there", np.ones(count, dtype=bool)), drawn.get("asked", np.full(count, -1))
+        if not rows.any():
+            return NOTHING["buffer"]
+        if drawn and (bad := _not_finite(drawn["image"][rows])):
+            return f"{bad} of {int(rows.sum())} samples are not finite: the chains diverge"
+        if bad := _not_finite(np.hstack([looked["features"][rows], looked["class_logits"][rows]])):
+            return f"the features of {bad} of {int(rows.sum())} images of {name!r} are not finite"
+        if name in self.samples() and self.keep_top < 1:
+            rows = top(drawn["confidence"], rows, self.keep_top)
         return Look(
-            record["features"][rows].astype(np.float64),
-            classification.softmax(record["class_logits"][rows].astype(np.float64)),
+            looked["features"][rows].astype(np.float64),
+            classification.softmax(looked["class_logits"][rows].astype(np.float64)),
             asked[rows].astype(np.int64),
-            len(rows),
         )
+
+
+def _not_finite(rows: NDArray[np.floating]) -> int:
+    return int((~np.isfinite(rows).all(axis=1)).sum())
 
 
 def top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:

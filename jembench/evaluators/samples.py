@@ -33,7 +33,7 @@ class Samples:
     """Columns ``image (B, D)``, clamped to [0, 1]; ``asked (B,)``, the class asked for or -1; ``confidence (B,)``.
 
     The confidence is the model's own max p(y|x) of the image, NaN if it is no classifier. Rows beyond the end of a
-    buffer are NaN, and asked for none.
+    buffer are NaN, and not ``there (B,)``.
 
     Attributes:
         start: ``fresh`` or ``buffer``.
@@ -72,9 +72,11 @@ class Samples:
 
         count = len(batch.index)
         steps = 0
+        there = np.ones(count, dtype=bool)
         y: Tensor | None
         if self.start == "buffer":
-            x, y = _lying(model, batch)
+            x, y, lying = _lying(model, batch)
+            there = lying.cpu().numpy()
         elif "chain" in capabilities(model):
             y = asked(model, batch, conditional=self.conditional)
             x = model.sample(count, generator=generator, labels=y, steps=0)
@@ -93,6 +95,7 @@ class Samples:
                 confidence = model.logits(x, **extra).softmax(1).amax(1)
         return {
             "image": x.flatten(1).float().cpu().numpy(),
+            "there": there,
             "asked": (torch.full((count,), -1) if y is None else y).cpu().numpy().astype(np.int64),
             "confidence": confidence.float().cpu().numpy(),
             "forwards": np.full(count, steps + able, dtype=np.int32),
@@ -114,8 +117,11 @@ def tempered(chain: SGLD, *, steps: int | None, temperature: float | None) -> SG
     return chain
 
 
-def _lying(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The persistent chains of these rows and their classes; NaN and -1 beyond the end of the buffer."""
+def _lying(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The persistent chains of these rows, the classes whose log p(x|y) they climb, and where there are any.
+
+    Chains on log p(x) carry the class that they were started with: nobody asked them for it.
+    """
     import torch
 
     chains, classes = model.persistent()
@@ -124,5 +130,7 @@ def _lying(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     x = torch.full((len(batch.index), *chains.shape[1:]), torch.nan, device=chains.device)
     y = torch.full((len(batch.index),), -1, device=chains.device)
     slots = order[batch.index[there]].to(chains.device)
-    x[there], y[there] = chains[slots], classes[slots]
-    return x, y
+    x[there] = chains[slots]
+    if getattr(model, "conditional", False):
+        y[there] = classes[slots]
+    return x, y, there

@@ -156,7 +156,11 @@ class Seen:
 
     name: ClassVar[str] = "seen"
     version: ClassVar[int] = 1
-    finite: ClassVar[frozenset[str]] = frozenset({"logits"})
+
+    @property
+    def finite(self) -> frozenset[str]:
+        """The logits, but of images at the end of a chain, which may diverge."""
+        return frozenset() if isinstance(self.view, Refined) else frozenset({"logits"})
 
     @property
     def requires(self) -> frozenset[Capability]:

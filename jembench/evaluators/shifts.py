@@ -71,6 +71,9 @@ class Shifts:
             reason = f"the model gives no {lacks}" if "label" not in record else NO_LOGITS
             if "logits" not in record or fit is None:
                 result += _missing(name, reason)
+            elif bad := int((~np.isfinite(record["logits"]).all(axis=1)).sum()):  # of refined images only
+                count = len(record["logits"])
+                result += _missing(name, f"the logits of {bad} of {count} images are not finite: the chains diverge")
             else:
                 result += _measured(name, record["logits"], record["label"], fit)
         return [*result, *_means(result, track)]

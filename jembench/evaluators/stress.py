@@ -39,10 +39,11 @@ from jembench.scores import PAPER, Score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jembench.data.sets import Source, Track
+    from jembench.data.sets import Track
     from jembench.evaluators.contract import Measurement
 
 LIMIT = 180  # images of a set that are attacked
+DENSITY = "the model gives no differentiable log density"
 
 CLEAN = Kind("clean_auroc", "higher", 0.01)
 OOD_PUSHED = Kind("ood_pushed_auroc", "higher", 0.02)
@@ -95,7 +96,8 @@ class Stress:
                     positive = (moved if test else first)["test"]
                     result += _detection(kind, positive, moved if ood else first, track, score)
             refined = {source: _values(found.get((Seen(Refined()), source)), score) for source in clean}
-            result += _detection(REFINED, refined["test"], refined, track, score)
+            lacks = "" if (Seen(Refined()), "test") in found else DENSITY  # without it nothing is refined
+            result += _detection(REFINED, refined["test"], refined, track, score, lacks=lacks)
             shifted = {name: _values(found.get((view, "test")), score) for name, view in _shifts(track).items()}
             result += _along(shifted, clean["test"], track, score)
         return result
@@ -132,12 +134,15 @@ def _detection(
     negatives: Mapping[str, NDArray[Any] | None],
     track: Track,
     score: Score,
+    *,
+    lacks: str = "",
 ) -> list[Metric]:
-    """The AUROC of every OOD set, and their mean."""
-    result, whole = [], []
+    """The AUROC of every OOD set, and their mean; ``lacks`` is what is not there for another reason than the score."""
+    result, whole, first = [], [], ""
     for item in track.ood:
         negative = negatives[item.name]
-        if reason := _problem(score, positive, negative):
+        if reason := lacks or _problem(score, positive, negative):
+            first = first or reason
             result.append(kind.missing(reason, source=item.name, variant=score.name))
             continue
         assert positive is not None
@@ -146,17 +151,11 @@ def _detection(
         estimate = auroc.auroc_estimate(positive, negative)
         result.append(kind.of(estimate, source=item.name, variant=score.name, n=n))
         whole.append((item, negative))
-    return [*result, _mean(kind, positive, whole, track, score)]
-
-
-def _mean(
-    kind: Kind, positive: NDArray[Any] | None, whole: list[tuple[Source, NDArray[Any]]], track: Track, score: Score
-) -> Metric:
-    if positive is None or len(whole) < len(track.ood) or not whole:
-        return kind.missing(_problem(score, positive, None) or "", source="mean", variant=score.name)
+    if first or positive is None or not whole:
+        return [*result, kind.missing(first, source="mean", variant=score.name)]
     estimate = auroc.mean_auroc_estimate([(negative, item.base) for item, negative in whole], positive)
     n = {"test": len(positive), **{item.name: len(negative) for item, negative in whole}}
-    return kind.of(estimate, source="mean", variant=score.name, n=n)
+    return [*result, kind.of(estimate, source="mean", variant=score.name, n=n)]
 
 
 def _along(
@@ -166,10 +165,11 @@ def _along(
     result = []
     for grid in track.shifts:
         names = [f"{grid.kind}-{severity}" for severity in range(1, len(grid.amounts) + 1)]
-        means = []
+        means, lacks = [], ""
         for name in names:
             values = shifted[name]
             if reason := _problem(score, clean, values):
+                lacks = lacks or reason
                 result.append(SHIFT.missing(reason, source=name, variant=score.name))
                 continue
             assert clean is not None
@@ -177,12 +177,11 @@ def _along(
             means.append(float(np.mean(values)))
             estimate = auroc.auroc_estimate(clean, values)
             result.append(SHIFT.of(estimate, source=name, variant=score.name, n={"test": len(values)}))
-        if len(means) == len(names) and clean is not None:
+        if not lacks and clean is not None:
             trend = Estimate(trend_of([float(np.mean(clean)), *means]), None, None, "none")
             result.append(TREND.of(trend, source=grid.kind, variant=score.name, n={"test": len(clean)}))
         else:
-            reason = _problem(score, clean, None) or ""
-            result.append(TREND.missing(reason, source=grid.kind, variant=score.name))
+            result.append(TREND.missing(lacks, source=grid.kind, variant=score.name))
     return result
 
 
@@ -202,8 +201,7 @@ def _problem(score: Score, *parts: NDArray[Any] | None) -> str | None:
     """Why the score cannot be judged on these parts, if it cannot."""
     for values in parts:
         if values is None:
-            lacks = "logits" if score.reads[0].measurement == Logits.name else "differentiable log density"
-            return f"the model gives no {lacks}"
+            return "the model gives no logits" if score.reads[0].measurement == Logits.name else DENSITY
         if bad := int(np.isnan(values).sum()):
             return f"{score.title} is NaN on {bad} of {len(values)} images"
     return None

@@ -61,6 +61,8 @@ class Trajectory:
         x = model.sample(count, generator=generator, labels=y, steps=0)
         kept: dict[int, Tensor] = {}
         density, seen, now = [], [], 0
+        known = "classifier" in capabilities(model)
+        extra = {"generator": generator} if getattr(model, "stochastic", False) else {}
         for at in times(steps):
             if at > now:
                 x = model.advance(
@@ -72,8 +74,7 @@ class Trajectory:
                 kept[at // max(steps, 1)] = shown
             with torch.no_grad():
                 density.append(model.log_density(shown))
-                known = "classifier" in capabilities(model)
-                seen.append(model.logits(shown).argmax(1) if known else torch.full((count,), -1))
+                seen.append(model.logits(shown, **extra).argmax(1) if known else torch.full((count,), -1))
         looks = len(density) * 2
         return {
             **{f"image_{mark}": image.flatten(1).float().cpu().numpy() for mark, image in kept.items()},

@@ -84,9 +84,9 @@ def chi_squared_tail(x: float, freedom: int) -> float:
     """
     if not x >= 0 or freedom < 1:
         raise ValueError(f"need x >= 0 and freedom >= 1, got {x} and {freedom}")
-    if x == 0 or math.isinf(x):
-        return float(x == 0)
     h, odd = x / 2, freedom % 2
+    if h == 0 or math.isinf(h):
+        return float(h == 0)
     powers = np.arange(freedom // 2) + odd / 2
     logs = np.array([power * math.log(h) - h - math.lgamma(power + 1) for power in powers])
     return min(1.0, (math.erfc(math.sqrt(h)) if odd else 0.0) + float(np.exp(logs).sum()))

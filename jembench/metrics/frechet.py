@@ -49,6 +49,7 @@ from jembench.metrics.intervals import normal_quantile
 from jembench.metrics.quadratic import score_interval
 
 EPS = float(np.finfo(np.float64).eps)
+BLOCK = 256  # columns of a triangular product at a time
 MARGIN = 2  # examples of a half beyond its rank
 
 
@@ -101,10 +102,15 @@ def frechet(a: Moments, b: Moments) -> float:
     _check(a, b)
     root = _cholesky(b.covariance)
     if root is None:
-        other = _cholesky(a.covariance)
-        root, b, a = (_root(b.covariance), b, a) if other is None else (other, a, b)
-    eigenvalues = np.asarray(np.linalg.eigvalsh(root.T @ a.covariance @ root), dtype=np.float64)
-    return _assemble(a, b, np.sqrt(eigenvalues[_positive(eigenvalues)]))
+        a, b = b, a
+        root = _cholesky(b.covariance)
+    if root is None:
+        root = _root(b.covariance)
+        product = root.T @ a.covariance @ root
+    else:
+        product = _product(root, a.covariance)
+    eigenvalues = np.asarray(np.linalg.eigvalsh(product), dtype=np.float64)
+    return _assemble(a, b, np.sqrt(np.maximum(eigenvalues, 0.0)))
 
 
 def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike, *, level: float = 0.95) -> Estimate:
@@ -126,7 +132,7 @@ def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike, *, lev
     if found.degenerate <= 0:
         return Estimate(found.value, None, None, "none")
     above = found.value - found.bias  # what the distance is without its bias: the error depends on that
-    low, high = score_interval(above, max(found.value, EPS), found.jackknife, found.degenerate, z)
+    low, high = score_interval(above, found.value, found.jackknife, found.degenerate, z)
     return Estimate(found.value, max(0.0, low + found.bias), high + found.bias, "jackknife at n")
 
 
@@ -170,7 +176,7 @@ def frechet_infinity(
         halves += [_expand(first, one), _expand(second, other)]
     rest = float(np.mean([half.value - half.bias for half in halves]))
     value = (4 * (whole.value - whole.bias) - rest) / 3
-    low, high = score_interval(max(value, 0.0), max(whole.value, EPS), whole.jackknife, whole.degenerate, z)
+    low, high = score_interval(max(value, 0.0), whole.value, whole.jackknife, whole.degenerate, z)
     return Estimate(value, max(low, 0.0), high, "extrapolation")
 
 
@@ -246,7 +252,8 @@ def _expand(x: Floats, y: Moments | Floats) -> _Expansion:
     bias = float(np.trace(mean)) + float(form.sum()) / 2
     squares = np.square(form)
     degenerate = 2 * float(np.square(mean).sum()) + float(squares.sum()) - float(np.trace(squares)) / 2
-    return _Expansion(_assemble(a, b, s), bias, sum(side.jackknife for side in sides), degenerate, s.size)
+    value = _assemble(a, b, np.sqrt(np.maximum(eigenvalues, 0.0)))
+    return _Expansion(value, bias, sum(side.jackknife for side in sides), degenerate, s.size)
 
 
 def _side(x: Floats, own: Moments, basis: Floats, s: Floats, delta: Floats) -> _Side:
@@ -264,6 +271,19 @@ def _assemble(a: Moments, b: Moments, s: Floats) -> float:
     delta = a.mean - b.mean
     value = float(delta @ delta) + float(np.trace(a.covariance)) + float(np.trace(b.covariance)) - 2 * float(s.sum())
     return max(value, 0.0)
+
+
+def _product(root: Floats, covariance: Floats) -> Floats:
+    """The lower triangle `(D, D)` of L' S L, all that eigvalsh reads: a third of the work of two whole products."""
+    size = len(root)
+    product = np.zeros((size, size))
+    for start in range(0, size, BLOCK):
+        own = slice(start, start + BLOCK)
+        part = covariance[start:, start:] @ root[start:, own]  # L is 0 above its diagonal
+        for first in range(start, size, BLOCK):
+            rows = slice(first, first + BLOCK)
+            product[rows, own] = root[first:, rows].T @ part[first - start :]
+    return product
 
 
 def _cholesky(covariance: Floats) -> Floats | None:

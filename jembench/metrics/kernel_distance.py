@@ -87,7 +87,7 @@ def kernel_distance_estimate(
     plain = value + sum((each.diagonal - float(each.rows.mean())) / len(each.rows) for each in (first, second))
     jackknife = 4 * float((first.rows - rows).var(ddof=1)) / m + 4 * float((second.rows - columns).var(ddof=1)) / n
     degenerate = 2 * first.degenerate / m**2 + 2 * second.degenerate / n**2 + 4 * mixed / (m * n)
-    if degenerate <= np.finfo(np.float64).eps * squares / (m * n) or plain <= 0:
+    if degenerate <= np.finfo(np.float64).eps * squares / (m * n):
         return Estimate(value, None, None, "none")
     low, high = score_interval(max(value, 0.0), plain, jackknife, degenerate, z)
     return Estimate(value, max(low, 0.0), high, "u-statistic")

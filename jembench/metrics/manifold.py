@@ -19,7 +19,8 @@ An outlier has a wide ball, which precision and recall trust. All depend on k, N
 - coverage: the balls are the reals', so that it is no mean of independent values over them; over new samples of the
   same number, given the reals, it is a function of M independent y_j. Leaving y_j out empties the e_j balls it is
   alone in, and the jackknife J = (M - 1)/M sum_j (e_j - e)^2 / N^2 is at least Var coverage on average (Efron & Stein
-  1981). Wilson's interval with coverage (1 - coverage) / J trials, and at least M: `jackknife given reference`.
+  1981). Wilson's interval with c (1 - c) / J trials, c the share after one more ball that is covered and one more that
+  is not: `jackknife given reference`.
 """
 
 from __future__ import annotations
@@ -107,7 +108,10 @@ def _coverage(covered: Booleans, alone: Floats, level: float) -> Estimate:
     """Coverage from the balls `(N,)` that hold a sample, and the number `(M,)` of them that each is alone in."""
     value, samples = float(covered.mean()), alone.size
     jackknife = (samples - 1) / samples * float(np.square(alone - alone.mean()).sum()) / covered.size**2
-    trials = max(float(samples), value * (1 - value) / jackknife if jackknife > 0 else 0.0)
+    smooth = (covered.sum() + 1) / (
+        covered.size + 2
+    )  # a share of 1 has a variance too, where single samples hold balls
+    trials = max(1.0, float(smooth * (1 - smooth)) / jackknife) if jackknife > 0 else float(samples)
     return Estimate(value, *wilson_rate(value, trials, level=level), "jackknife given reference")
 
 

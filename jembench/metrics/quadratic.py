@@ -14,13 +14,16 @@ F = m^2 has Var = 4 d^2 s^2 / n + 2 s^4 / n^2 and E J = 4 d^2 s^2 / n + 4 s^4 / 
 As a function of the unknown theta, with the direction of d kept and its length left free, V(theta) = D + B theta, and
 the interval holds the theta >= 0 with (T - theta)^2 <= z^2 V(theta), the roots of a quadratic (`score_interval`; a
 score interval, as Wilson's). B is the larger of J / F, exact in one dimension (4 s^2 / n above), and
-(J - 2 D) / max(T, sqrt D), right in many, where F at small theta is mostly bias. Where theta cannot be
+(J - D) / max(T, sqrt D), for the many where F at small theta is mostly bias: V(T) is then J, too large by D at most.
+Where theta cannot be
 negative, callers judge T < 0 as 0 and cut the interval at 0: it is never empty.
 """
 
 from __future__ import annotations
 
 import math
+
+LEAST = 0.01  # of sqrt D: a plug-in below it says nothing of the slope
 
 
 def variance(jackknife: float, degenerate: float) -> float:
@@ -33,13 +36,14 @@ def score_interval(t: float, plain: float, jackknife: float, degenerate: float, 
 
     Args:
         t: the unbiased estimate T.
-        plain: the plug-in F > 0.
+        plain: the plug-in F >= 0; it is 0 only where the two sets share their examples.
         jackknife: J, the jackknife variance of F.
         degenerate: D, the variance at theta = 0.
         z: normal quantile of the level.
     """
     near = z * math.sqrt(degenerate)
-    slope = max(jackknife / plain, (jackknife - 2 * degenerate) / max(t, math.sqrt(degenerate)), 0.0)
+    scale = math.sqrt(degenerate)
+    slope = max(jackknife / max(plain, LEAST * scale), (jackknife - degenerate) / max(t, scale), 0.0)
     if t + near <= 0:
         return t - near, t + near
     half = t + z * z * slope / 2

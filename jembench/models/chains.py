@@ -49,17 +49,23 @@ class Chains(nn.Module):
         origin: where fresh chains begin.
         settings: the SGLD chain that the model was trained with.
         buffer: number of persistent chains kept with the weights.
+        labelled: whether their classes mean anything: they start there, or climb log p(x|y).
     """
 
     chains: Tensor
     labels: Tensor
 
-    def __init__(self, origin: starts.Start, *, settings: sgld.SGLD, buffer: int) -> None:
+    def __init__(self, origin: starts.Start, *, settings: sgld.SGLD, buffer: int, labelled: bool = True) -> None:
         super().__init__()
         self.origin = origin
+        self.labelled = labelled
         self.settings = settings
         self.register_buffer("chains", torch.zeros((buffer, *origin.shape)))
         self.register_buffer("labels", torch.zeros(buffer, dtype=torch.int64))
+
+    def persistent(self) -> tuple[Tensor, Tensor]:
+        """The persistent chains ``(N, C, H, W)`` as they lie, and their classes ``(N,)``, -1 if they mean nothing."""
+        return self.chains, self.labels if self.labelled else torch.full_like(self.labels, -1)
 
     def climb(
         self,
@@ -159,7 +165,8 @@ def from_recipe(recipe: Recipe, track: Track) -> Chains:
     part = recipe.sampling
     assert part is not None  # a recipe with chains but without it is refused
     origin = (ClassGaussians if part.start == "gaussian" else Uniform)(shape=track.shape, classes=track.classes)
-    return Chains(origin, settings=settings(recipe), buffer=part.buffer)
+    labelled = part.start == "gaussian" or recipe.objective.log_px_y > 0
+    return Chains(origin, settings=settings(recipe), buffer=part.buffer, labelled=labelled)
 
 
 def settings(recipe: Recipe) -> sgld.SGLD:

@@ -117,8 +117,8 @@ class IGEBM(Softmax):
         return self.sampler.climb(self, x, labels, settings=settings or self.chain, generator=generator)
 
     def persistent(self) -> tuple[Tensor, Tensor]:
-        """The persistent chains of the training ``(N, C, H, W)`` as they lie, and their classes ``(N,)``."""
-        return self.sampler.chains, self.sampler.labels
+        """See :meth:`jembench.models.chains.Chains.persistent`."""
+        return self.sampler.persistent()
 
 
 def fitted_bias(scores: Tensor, labels: Tensor) -> Tensor:

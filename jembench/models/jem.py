@@ -87,8 +87,8 @@ class JEM(Softmax):
         return self.sampler.climb(self, x, labels, settings=settings or self.chain, generator=generator)
 
     def persistent(self) -> tuple[Tensor, Tensor]:
-        """The persistent chains of the training ``(N, C, H, W)`` as they lie, and their classes ``(N,)``."""
-        return self.sampler.chains, self.sampler.labels
+        """See :meth:`jembench.models.chains.Chains.persistent`."""
+        return self.sampler.persistent()
 
 
 def from_recipe(recipe: Recipe, track: Track) -> JEM:

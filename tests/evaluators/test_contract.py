@@ -1,7 +1,7 @@
 """What passes between measurement and evaluator: descriptions, ids, gathered records."""
 
 from collections.abc import Iterable
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from jembench import data, zoo
 from jembench.batteries import evaluators
 from jembench.evaluators import EVALUATORS
-from jembench.evaluators.contract import Kind, Metric, RecordBatch, describe, gather, scalars
+from jembench.evaluators.contract import (
+    UNDESCRIBED,
+    Kind,
+    Metric,
+    Need,
+    RecordBatch,
+    by_need,
+    describe,
+    gather,
+    joined,
+    scalars,
+)
 from jembench.evaluators.logits import Logits
 from jembench.metrics.estimate import Estimate
 
@@ -91,7 +102,7 @@ def test_evaluators_are_frozen_and_measurements_say_what_they_need() -> None:
         for need in made.needs(track):
             assert isinstance(need.measurement.requires, frozenset)
             assert isinstance(need.measurement.finite, frozenset)
-            assert need.measurement.requires <= {"classifier", "density", "sampler"}
+            assert need.measurement.requires <= {"classifier", "density", "sampler", "chain", "features"}
 
 
 def test_evaluators_are_registered_under_their_own_names() -> None:
@@ -101,7 +112,8 @@ def test_evaluators_are_registered_under_their_own_names() -> None:
 def _all() -> list[Any]:
     """Every evaluator, those with attacks as a model meets them."""
     spec = zoo.resolve("softmax", track="digits")
-    return [made for name in EVALUATORS for made in evaluators(name, spec, data.track("digits"))]
+    made = (evaluators(suite, spec, data.track("digits")) for suite in ("all", "robustness", "distance"))
+    return [item for items in made for item in items]
 
 
 def test_scalars_that_need_other_batches_are_asked_of_the_evaluator() -> None:
@@ -121,3 +133,49 @@ def test_scalars_that_need_other_batches_are_asked_of_the_evaluator() -> None:
     batches = [RecordBatch(Logits(), "test", {"x": np.array(x)}) for x in ([1.0, 2.0], [5.0])]
     assert scalars(Alone(), batches)["test"]["twice"].tolist() == [2, 4, 10]  # type: ignore[arg-type]
     assert scalars(Whole(), batches)["test"]["share"].tolist() == [0.125, 0.25, 0.625]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A measurement that is about another, and about who knows what."""
+
+    inner: Logits
+    parts: tuple[Noisy, ...] = ()
+    who: str = field(default="me", metadata=UNDESCRIBED)
+    name: ClassVar[str] = "outer"
+    version: ClassVar[int] = 2
+
+    def columns(self, *_: object) -> dict[str, np.ndarray]:
+        return {}
+
+
+def test_a_measurement_within_another_is_described_with_its_name_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a corrected one makes another key; a plain dataclass is its fields, and who is measured is left out."""
+    before = describe(Outer(Logits(), (Noisy(0.5),)))
+    assert before == {
+        "name": "outer",
+        "version": 2,
+        "inner": {"name": "logits", "version": Logits.version},
+        "parts": [{"sigma": 0.5}],
+    }
+    monkeypatch.setattr(Logits, "version", Logits.version + 1)
+    assert describe(Outer(Logits(), (Noisy(0.5),))) != before
+    assert describe(Outer(Logits(), who="you")) == describe(Outer(Logits()))
+
+
+def test_records_are_joined_by_need_and_by_measurement() -> None:
+    """Of one measurement on one source, those that build on different records are two needs and one measurement."""
+    first, second = Need(Noisy(0.5), "a"), Need(Noisy(0.5), "a", given=(Need(Logits(), "a"),))
+    other = Need(Noisy(0.25), "b")
+    batches = [
+        RecordBatch(need.measurement, need.source, {"x": np.array(x), "v": np.array(x)[:, None] * [1, 2]}, need)
+        for need, x in ((first, [1, 2]), (other, [9]), (second, [5]), (first, [3]))
+    ]
+    found = by_need(iter(batches))
+    assert list(found) == [first, other, second]
+    assert found[first]["x"].tolist() == [1, 2, 3]
+    assert found[second]["v"].tolist() == [[5, 10]]
+    together = joined(iter(batches))
+    assert together[Noisy(0.5), "a"]["x"].tolist() == [1, 2, 5, 3]
+    assert together[Noisy(0.25), "b"]["x"].tolist() == [9]
+    assert set(together) == {(Noisy(0.5), "a"), (Noisy(0.25), "b")}

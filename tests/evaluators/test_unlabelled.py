@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import jembench
-from jembench import data, seeding
+from jembench import data, seeding, zoo
 from jembench.evaluators import unlabelled
 from jembench.evaluators.contract import Metric, Need, RecordBatch
 from jembench.evaluators.input_gradient import InputGradient
@@ -16,6 +16,7 @@ from jembench.evaluators.logits import Logits
 from jembench.evaluators.seen import Seen, Shifted
 from jembench.evaluators.unlabelled import BASELINES, OURS, Twin, Unlabelled
 from jembench.metrics.unlabelled import METHODS
+from jembench.plan import plan
 from jembench.types import Batch
 
 TRACK = data.track("gauss")
@@ -153,7 +154,19 @@ def test_without_a_twin_only_gde_is_missing(records: list[RecordBatch]) -> None:
         assert (metric.value is None) == (metric.variant == "gde")
         assert metric.value is not None or "second model" in str(metric.reason)
     needs = Unlabelled().needs(TRACK)
-    assert {(need.measurement, need.source) for need in needs} == {(b.measurement, b.source) for b in own}
+    planned = {(need.measurement, need.source) for need in needs if not need.essential}
+    assert planned == {(b.measurement, b.source) for b in own}
+
+
+def test_whether_there_is_a_twin_is_no_part_of_the_protocol() -> None:
+    """Models with and without one share a table: the needs are the same, and without one nothing is planned."""
+    one, other = (
+        plan(zoo.resolve(name, track="digits"), "calibration", track=data.track("digits"))
+        for name in ("jem", "sadajem")
+    )
+    assert one.protocol_hash == other.protocol_hash
+    twins = [sum(job.measurement.name == "twin" for job in made.jobs) for made in (one, other)]
+    assert twins[0] > 0 == twins[1]
 
 
 @pytest.mark.parametrize("damage", ["absent", "nan"])

@@ -16,7 +16,7 @@ from jembench.models.residual import ResidualEBM
 from jembench.recipes import Recipe
 from jembench.sgld import SGLD
 from jembench.starts import Uniform
-from jembench.types import Classifier, Density, Sampler, capabilities
+from jembench.types import Chained, Classifier, Density, Sampler, capabilities
 
 SHAPE = (1, 1, 2)
 MEANS = torch.tensor([[0.3, 0.6], [0.7, 0.4], [0.5, 0.5]])
@@ -61,10 +61,11 @@ def posterior_draws(scores, name):
     return torch.multinomial(scores.softmax(1), 1, generator=seeding.generator(name)).squeeze(1)
 
 
-def test_it_has_all_three_capabilities():
+def test_it_has_its_capabilities():
     model = igebm()
-    assert capabilities(model) == {"classifier", "density", "sampler"}
-    assert all(isinstance(model, protocol) for protocol in (Classifier, Density, Sampler))
+    assert capabilities(model) == {"classifier", "density", "sampler", "chain"}
+    assert all(isinstance(model, protocol) for protocol in (Classifier, Density, Sampler, Chained))
+    assert model.conditional is True
     assert model.normalized is False
 
 
@@ -320,3 +321,18 @@ def test_a_recipe_makes_the_network_of_its_track():
     assert x.shape == (4, 1, 8, 8)
     assert model.logits(x).shape == (4, 10)
     assert model.mean.item() == model.std.item() == 0.5
+
+
+def test_a_start_that_is_advanced_is_a_sample_and_needs_its_class():
+    model, draws, labels = igebm(steps=9), seeding.generator("advance"), torch.tensor([2, 0, 1, 0])
+    x = model.sample(4, generator=draws, labels=labels, steps=0)
+    x = model.advance(x, generator=draws, labels=labels)
+    assert torch.equal(x.clamp(0, 1), model.sample(4, generator=seeding.generator("advance"), labels=labels))
+    with pytest.raises(ValueError, match="need the labels"):
+        model.advance(x, generator=draws)
+
+
+def test_its_persistent_chains_are_shown_with_their_classes():
+    x, y = igebm(buffer=12).persistent()
+    assert x.shape == (12, *SHAPE)
+    assert y.tolist() == [0, 1, 2] * 4

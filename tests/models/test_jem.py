@@ -1,6 +1,7 @@
 """A JEM whose network is a Gaussian mixture in closed form: what is known of the mixture must come out."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from jembench.models.small import SmallNet
 from jembench.recipes import Recipe
 from jembench.sgld import SGLD
 from jembench.starts import Uniform
-from jembench.types import Classifier, Density, Sampler, capabilities
+from jembench.types import Chained, Classifier, Density, Sampler, capabilities
 
 SHAPE = (1, 1, 2)
 PRIOR = torch.tensor([0.3, 0.7])
@@ -45,10 +46,11 @@ def jem(means=((0.4, 0.4), (0.6, 0.6)), sigma=0.1, *, step=0.1, steps=250, buffe
     return JEM(Mixture(means, sigma), sampler=sampler)
 
 
-def test_it_has_all_three_capabilities():
+def test_it_has_its_capabilities():
     model = jem()
-    assert capabilities(model) == {"classifier", "density", "sampler"}
-    assert all(isinstance(model, protocol) for protocol in (Classifier, Density, Sampler))
+    assert capabilities(model) == {"classifier", "density", "sampler", "chain"}
+    assert all(isinstance(model, protocol) for protocol in (Classifier, Density, Sampler, Chained))
+    assert model.conditional is False
     assert model.normalized is False
 
 
@@ -212,3 +214,34 @@ def test_impossible_requests_are_refused():
         model.sample(4, generator=seeding.generator(), start="buffer")
     with pytest.raises(ValueError, match=r"labels must have shape \(4,\), not \(3,\)"):
         model.sample(4, generator=seeding.generator(), labels=torch.zeros(3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("labels", [None, torch.tensor([1, 0, 1, 1])])
+def test_a_start_that_is_advanced_is_a_sample(labels):
+    """In one go or in two, clamped or not: the same draws in the same order."""
+    model, draws = jem(steps=12), seeding.generator("advance")
+    x = model.sample(4, generator=draws, labels=labels, steps=0)
+    for steps in (5, 7):
+        x = model.advance(x, generator=draws, labels=labels, settings=replace(model.chain, steps=steps))
+    whole = model.sample(4, generator=seeding.generator("advance"), labels=labels)
+    assert torch.equal(x.clamp(0, 1), whole)
+    assert not x.requires_grad
+
+
+def test_it_advances_by_its_own_chain_and_clamps_nothing():
+    model = jem(steps=3)
+    assert model.chain == model.sampler.settings
+    far = torch.full((3, *SHAPE), 4.0)
+    one = model.advance(far, generator=seeding.generator("own"))
+    other = model.advance(far, generator=seeding.generator("own"), settings=model.chain)
+    assert torch.equal(one, other)
+    assert one.max() > 1
+    assert torch.equal(far, torch.full((3, *SHAPE), 4.0))
+
+
+def test_its_persistent_chains_are_shown_as_they_lie():
+    model = jem(buffer=6)
+    model.sampler.chains.copy_(torch.linspace(-1, 2, 12).reshape(6, *SHAPE))  # not clamped
+    x, y = model.persistent()
+    assert torch.equal(x, torch.linspace(-1, 2, 12).reshape(6, *SHAPE))
+    assert y.tolist() == [0, 1] * 3

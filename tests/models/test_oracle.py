@@ -8,9 +8,9 @@ import torch
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from jembench import seeding
+from jembench import seeding, zoo
 from jembench.data import gauss
-from jembench.models.oracle import Oracle
+from jembench.models.oracle import Oracle, Pixels
 from jembench.types import Classifier, Density, Sampler, capabilities
 
 SIGMA = gauss.SIGMA
@@ -110,3 +110,13 @@ def test_samples_are_exact_so_start_and_steps_do_nothing():
     other = oracle().sample(5, generator=seeding.generator("s"), start="buffer", steps=3)
     assert torch.equal(one, other)
     assert not torch.equal(one[0], one[1])
+
+
+def test_the_extractor_sees_the_pixels_and_the_classes_of_the_mixture():
+    extractor = zoo.load(zoo.extractor("pixels", track="gauss"))
+    assert isinstance(extractor, Pixels)
+    assert capabilities(extractor) == frozenset()  # it is no model that could be evaluated
+    x = near(20)
+    features, f = extractor.embed(x)
+    assert torch.equal(features, x.flatten(1))
+    assert f.numpy() == pytest.approx(reference(x), rel=2e-6, abs=2e-3)
