@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 4  # panels in a row
 WIDTH, HEIGHT = 3.0, 2.8  # inches, of a panel
+LEAST = 4.8  # inches, of them together
+LINES = (":", "-.", "--")  # of models without one of accuracy and samples
 APART = 0.13  # of an axis, between the marks of two n
 
 
@@ -33,7 +35,7 @@ def distances(documents: Sequence[ResultDocument]) -> bytes | None:
     who, distance = extractor(documents[0])
     rows = -(-len(shown) // COLUMNS)
     columns = -(-len(shown) // rows)
-    figure, axes = plots.blank(WIDTH * columns + 0.3, HEIGHT * rows + 0.3, (rows, columns), sharey=True)
+    figure, axes = plots.blank(max(WIDTH * columns, LEAST) + 0.3, HEIGHT * rows + 0.4, (rows, columns), sharey=True)
     values = [v for found in shown.values() for curve in found.values() for v in (*curve.values, curve.limit.value)]
     floor = 0.7 * min((v for v in values if v is not None and v > 0), default=1.0)
     sizes = sorted({n for found in shown.values() for curve in found.values() for n in curve.n})
@@ -109,20 +111,19 @@ def tradeoff(documents: Sequence[ResultDocument]) -> bytes | None:
         return None
     figure, (axis,) = plots.blank(5.6, 4.0)
     title = DISTANCES[distance][0]
-    plots.decorate(axis, "accuracy against sample quality", f"{title} of fresh samples, {who}; better to the left")
-    axis.set_ylabel("accuracy on the test split", fontsize=8)
-    for place, (name, metrics) in enumerate(found.items()):
-        look = plots.look(place)
-        values = {key: metric.value or 0.0 for key, metric in metrics.items()}
-        if name in both:
-            x, y = values["distance"], values["accuracy"]
-            across, along = _ends(metrics["distance"]), _ends(metrics["accuracy"])
-            axis.errorbar([x], [y], xerr=across, yerr=along, color=look["color"], linewidth=1)
-            axis.plot([x], [y], **look, linestyle="none", markersize=6, label=name)
-        elif "accuracy" in values:
-            axis.axhline(values["accuracy"], color=look["color"], linestyle=":", label=f"{name}, no samples")
-        else:
-            axis.axvline(values["distance"], color=look["color"], linestyle=":", label=f"{name}, no classifier")
+    sources = {words for metrics in both.values() for words in metrics["distance"].n if words != "train"}  # and filters
+    across = f"{title} of samples, {' or '.join(sorted(sources)) or 'fresh'}; {who}; better to the left"
+    plots.decorate(axis, "accuracy against sample quality", across, "accuracy on the test split")
+    for place, (name, metrics) in enumerate(both.items()):
+        x, y = (metrics[key].value or 0.0 for key in ("distance", "accuracy"))
+        ends = [_ends(metrics[key]) for key in ("distance", "accuracy")]
+        axis.errorbar([x], [y], xerr=ends[0], yerr=ends[1], color=plots.look(place)["color"], linewidth=1)
+        axis.plot([x], [y], **plots.look(place), linestyle="none", markersize=6, label=name)
+    for place, (name, metrics) in enumerate((name, each) for name, each in found.items() if name not in both):
+        ((key, metric),) = metrics.items()
+        line, lacks = (axis.axhline, "samples") if key == "accuracy" else (axis.axvline, "classifier")
+        style = LINES[place // len(plots.COLOURS) % len(LINES)]
+        line(metric.value or 0.0, color=plots.look(place)["color"], linestyle=style, label=f"{name}, no {lacks}")
     plots.spread(axis, "x", (each["distance"].value or 0.0 for each in found.values() if "distance" in each))
     plots.legend(figure, 3)
     return plots.drawn(figure, colours=256)

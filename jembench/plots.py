@@ -22,6 +22,7 @@ SIDE = 8  # images in a row of a grid
 LARGE = 64  # pixels that the side of an image in a grid has at least
 GAP = 2  # pixels between images
 TEXT = 16  # pixels, of the words beside a grid
+SAMPLE, LETTER = 0.5, 0.068  # inches, of a line in a legend with its gaps, and of a letter beside it
 FEW = 4  # largest over smallest value, to which a linear scale will do
 MARGIN = 8  # pixels to the left and right of them
 DPI = 100
@@ -115,12 +116,13 @@ def decorate(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
 
 
 def legend(figure: Figure, columns: int = 4) -> None:
-    """One legend below all panels: every name once, in the order of the panels."""
+    """One legend below all panels: every name once, in the order of the panels, in as many columns as there is room."""
     found: dict[str, Any] = {}
     for axis in figure.axes:
         for handle, words in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(words, handle)
-    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "ncols": min(columns, len(found))}
+    room = int(figure.get_figwidth() / (SAMPLE + LETTER * max((len(words) for words in found), default=0)))
+    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "ncols": max(1, min(columns, len(found), room))}
     figure.legend(found.values(), found.keys(), loc="outside lower center", **style)
 
 

@@ -77,7 +77,7 @@ def neighbours(evaluator: Generation, found: Found, train: ImageSet, track: Trac
     side = min(plots.SIDE, len(chosen.first))
     rows = [("", part) for part in np.array_split(chosen.first, max(1, len(chosen.first) // side))]
     for label, part in [*rows, ("nearest ", chosen.closest)]:
-        theirs = train.images[chosen.neighbour[part[:side]]].astype(np.float32) / (train.levels - 1)
+        theirs = train.images[chosen.neighbour[part[:side]]].astype(np.float32) / np.float32(train.levels - 1)
         images += [own[part[:side]], theirs]
         words += [f"{label}samples", "training"]
     return plots.grid(np.concatenate(images), side=side, rows=words)

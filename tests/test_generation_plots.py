@@ -105,3 +105,9 @@ def test_without_a_hybrid_model_there_is_no_tradeoff() -> None:
     accuracy, distance = Metric("accuracy", "test", "", 0.9), Metric("fd", "fresh", "ref", 30.0)
     assert generation_plots.tradeoff([document("a", [accuracy], generation=False)]) is None
     assert generation_plots.tradeoff([document("a", [accuracy]), document("b", [distance])]) is None
+
+
+def test_a_filter_stands_beside_the_tradeoff(figures: list[Figure]) -> None:
+    distance = Metric("fd", "fresh", "ref", 30.0, n={"fresh, top 10 %": 100, "train": 900})
+    generation_plots.tradeoff([document("a", [distance, Metric("accuracy", "test", "", 0.9)])])
+    assert "FD of samples, fresh, top 10 %; ref" in figures[0].axes[0].get_xlabel()
