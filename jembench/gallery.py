@@ -1,31 +1,66 @@
-"""The gallery: what people look at after a robustness run, and the adversarials that are kept.
+"""The gallery: what people look at after a run, and the adversarials that are kept.
 
-========================================  ============================================================================
-``<output>/robustness-<track>.png, .svg``  accuracy against eps of all models of the run, one panel for each norm
-``<result>/adversarials.png``             images with the smallest adversarials: a row of clean ones above their
-                                          adversarials, at the headline eps of each norm
-``<result>/distal.png``                   noise that became a confident example
-========================================  ============================================================================
+Of a run, one of all its models (``<output>/<name>-<track>.png``):
 
-No number depends on any of them.
+=================  ============================================================================================
+``robustness``     accuracy against eps, one panel for each norm; as ``.svg`` too
+``shifts``         accuracy, calibration and detection against the severity of shifts
+``generation``     distance of samples to the training images against their number
+``hybrid``         accuracy against sample quality
+=================  ============================================================================================
+
+Of a result (``<result>/<name>.png``):
+
+=================  ============================================================================================
+``adversarials``   images with the smallest adversarials: a row of clean ones above their adversarials, at the
+                   headline eps of each norm
+``distal``         noise that became a confident example
+``scores``         histograms of the paper's OOD scores, the test split against every OOD set
+``reliability``    accuracy against confidence: raw, by a temperature, by a vector
+``unlabelled``     accuracy as estimated without labels against the true one
+``samples-…``      generated images: fresh, from the buffer, of given classes
+``neighbours``     samples above their nearest training images
+``chains``         the same chains at 0, K, 5 K and 20 K steps
+``energy``         log p(x) along the chains, and their distance to the training images
+=================  ============================================================================================
+
+A picture is drawn if the result has its evaluator and the model what it shows; those of a result are drawn once. No
+number depends on any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import adversarials, data, engine, plots, store
+from jembench import (
+    adversarials,
+    calibration_plots,
+    data,
+    engine,
+    generation_plots,
+    ood_plots,
+    plots,
+    sample_plots,
+    shift_plots,
+    store,
+)
 from jembench.evaluators.battery import SOURCE, WORST, Part
-from jembench.evaluators.robustness import Robustness
+from jembench.evaluators.chains import ran
+from jembench.evaluators.contract import by_need
+from jembench.results import EXAMPLES
 
 if TYPE_CHECKING:
     from jembench.engine import Outcome
+    from jembench.evaluators.contract import Need
     from jembench.plan import Plan
+    from jembench.results import ResultDocument
     from jembench.store import Store
 
     Made = Sequence[tuple[Plan, Outcome]]
@@ -33,25 +68,57 @@ if TYPE_CHECKING:
 PAIRS = 4  # rows of pairs in a picture of adversarials
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A result as its pictures see it.
+
+    Attributes:
+        plan: what it was made by.
+        outcome: the result.
+        records: the store that its records are in.
+    """
+
+    plan: Plan
+    outcome: Outcome
+    records: Store
+
+    @property
+    def document(self) -> ResultDocument:
+        """The content of its ``result.json``."""
+        return self.outcome.document
+
+    def evaluator(self, name: str) -> Any:
+        """Its evaluator of that name; None if it has none."""
+        return next((item for item in self.plan.evaluators if item.name == name), None)
+
+    def examples(self) -> dict[str, NDArray[Any]]:
+        """The columns of its ``examples.parquet``."""
+        return store.decode((self.outcome.folder / EXAMPLES).read_bytes())
+
+    def found(self, *needs: Need) -> dict[Need, dict[str, NDArray[Any]]]:
+        """The records behind these needs, those that the model gives."""
+        return by_need(engine.batches(self.plan, self.records, needs))
+
+
 def pictures(made: Made, records: Store, output: Path) -> list[Path]:
-    """Draw everything that is not there yet; the paths, of the curves first."""
-    runs = [(plan, outcome) for plan, outcome in made if _evaluator(plan) is not None]
-    if not runs:
-        return []
+    """Draw everything that is not there yet, and what is of the whole run; the paths, of the latter first."""
+    shown = [Shown(plan, outcome, records) for plan, outcome in made]
     paths = []
-    content = plots.robustness([outcome.document for _, outcome in runs])
-    for kind, picture in content.items():
-        path = output / f"robustness-{runs[0][0].track.name}.{kind}"
-        store.write(path, picture)
-        paths.append(path)
-    for plan, outcome in runs:
-        for name, draw in (("adversarials", _pairs), ("distal", _distal)):
-            path = outcome.folder / f"{name}.png"
+    for name, evaluators, figure in FIGURES:
+        chosen = [each for each in shown if any(each.evaluator(item) is not None for item in evaluators)]
+        for kind, content in (figure(chosen) if chosen else {}).items():
+            paths.append(output / f"{name}-{chosen[0].plan.track.name}.{kind}")
+            store.write(paths[-1], content)
+    for each in shown:
+        for name, evaluator, draw in PICTURES:
+            if each.evaluator(evaluator) is None:
+                continue
+            path = each.outcome.folder / f"{name}.png"
             if not path.exists():
-                images = draw(plan, records)
-                if not len(images):
+                picture = draw(each)
+                if picture is None:
                     continue
-                store.write(path, plots.grid(images))
+                store.write(path, picture)
             paths.append(path)
     return paths
 
@@ -59,13 +126,14 @@ def pictures(made: Made, records: Store, output: Path) -> list[Path]:
 def save(made: Made, records: Store, folder: Path) -> list[Path]:
     """The worst adversarials of every model, a file for each."""
     paths = []
-    for plan, _ in made:
-        evaluator = _evaluator(plan)
+    for plan, outcome in made:
+        shown = Shown(plan, outcome, records)
+        evaluator = shown.evaluator("robustness")
         if evaluator is None:
             continue
         tensors: dict[str, NDArray[Any]] = {}
         balls = []
-        for part, columns in _parts(plan, records, WORST):
+        for part, columns in _parts(shown, WORST):
             goal = evaluator.battery.goal
             ball = adversarials.Ball(norm=part.norm, eps=part.eps, goal=goal)  # type: ignore[arg-type]
             balls.append(ball)
@@ -88,49 +156,123 @@ def save(made: Made, records: Store, folder: Path) -> list[Path]:
     return paths
 
 
-def _evaluator(plan: Plan) -> Robustness | None:
-    return next((item for item in plan.evaluators if isinstance(item, Robustness)), None)
+def _parts(shown: Shown, name: str) -> list[tuple[Part, dict[str, NDArray[Any]]]]:
+    """The parts of a battery by name, with all their columns."""
+    parts = [part for part in shown.evaluator("robustness").battery.parts(shown.plan.track) if part.name == name]
+    found = [(part, shown.found(part.need).get(part.need)) for part in parts]
+    return [(part, columns) for part, columns in found if columns is not None]
 
 
-def _parts(plan: Plan, records: Store, name: str) -> list[tuple[Part, dict[str, NDArray[Any]]]]:
-    """The parts of a name with all their columns."""
-    evaluator = _evaluator(plan)
-    assert evaluator is not None
-    found = []
-    for part in evaluator.battery.parts(plan.track):
-        if part.name == name:
-            chunks = [dict(batch.columns) for batch in engine.batches(plan, records, (part.need,))]
-            if chunks:
-                found.append((part, {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}))
-    return found
-
-
-def _pairs(plan: Plan, records: Store) -> NDArray[np.float32]:
+def _pairs(shown: Shown) -> bytes | None:
     """Rows of clean images, each above its smallest adversarial, of every norm at its headline eps."""
-    evaluator = _evaluator(plan)
-    assert evaluator is not None
-    headlines = {(grid.norm, grid.headline) for grid in evaluator.battery.grids}
-    clean = data.load(plan.track.name, SOURCE).pixels()
+    headlines = {(grid.norm, grid.headline) for grid in shown.evaluator("robustness").battery.grids}
+    track = shown.plan.track
+    clean = data.load(track.name, SOURCE).pixels()
     rows = []
-    for part, columns in _parts(plan, records, WORST):
+    for part, columns in _parts(shown, WORST):
         if (part.norm, part.eps) not in headlines:
             continue
         broken = np.flatnonzero((columns["vote"] == 0) & (columns["distance"] > 0))
         order = broken[np.argsort(columns["distance"][broken], kind="stable")]
         for start in range(0, min(len(order), PAIRS * plots.SIDE) - plots.SIDE + 1, plots.SIDE):
             chosen = order[start : start + plots.SIDE]
-            rows += [clean[columns["index"][chosen]], columns["adversarial"][chosen].reshape(-1, *plan.track.shape)]
-    return np.concatenate(rows) if rows else np.zeros((0, *plan.track.shape), np.float32)
+            rows += [clean[columns["index"][chosen]], columns["adversarial"][chosen].reshape(-1, *track.shape)]
+    return plots.grid(np.concatenate(rows)) if rows else None
 
 
-def _distal(plan: Plan, records: Store) -> NDArray[np.float32]:
+def _distal(shown: Shown) -> bytes | None:
     """The ends of the chains that reached the confidence, by class."""
     images = []
-    for _, columns in _parts(plan, records, "distal"):
+    for _, columns in _parts(shown, "distal"):
         reached = np.flatnonzero(columns["reached"] == 1)
         order = reached[np.argsort(columns["label"][reached], kind="stable")]
-        picked = (
-            order[np.linspace(0, len(order) - 1, min(len(order), 6 * plots.SIDE)).astype(int)] if len(order) else order
-        )
-        images.append(columns["adversarial"][picked].reshape(-1, *plan.track.shape))
-    return np.concatenate(images) if images else np.zeros((0, *plan.track.shape), np.float32)
+        if len(order):
+            picked = order[np.linspace(0, len(order) - 1, min(len(order), 6 * plots.SIDE)).astype(int)]
+            images.append(columns["adversarial"][picked].reshape(-1, *shown.plan.track.shape))
+    return plots.grid(np.concatenate(images)) if images else None
+
+
+def _scores(shown: Shown) -> bytes | None:
+    return ood_plots.scores(shown.examples(), shown.plan.track, shown.document)
+
+
+def _reliability(shown: Shown) -> bytes | None:
+    """A panel for the raw confidences and for those of either map."""
+    found = calibration_plots.of_examples(shown.examples())
+    name = shown.plan.model.name
+    return calibration_plots.reliability_diagram({key: {name: each} for key, each in found.items()}) if found else None
+
+
+def _unlabelled(shown: Shown) -> bytes | None:
+    return shift_plots.unlabelled(shown.document)
+
+
+def _samples(shown: Shown, name: str) -> bytes | None:
+    evaluator = shown.evaluator("generation")
+    return sample_plots.samples(evaluator, shown.found(evaluator.drawn()[name]), name, shown.plan.track)
+
+
+def _neighbours(shown: Shown) -> bytes | None:
+    evaluator, track = shown.evaluator("generation"), shown.plan.track
+    looked = evaluator.looked()
+    found = shown.found(evaluator.drawn()["fresh"], looked["fresh"], looked["train"])
+    return sample_plots.neighbours(evaluator, found, data.load(track.name, "train"), track)
+
+
+def _chains(shown: Shown) -> bytes | None:
+    return sample_plots.chains(shown.found(ran()), shown.plan.track)
+
+
+def _energy(shown: Shown) -> bytes | None:
+    return sample_plots.energy(shown.evaluator("chains"), shown.found(ran()), shown.document)
+
+
+#: Name of a picture of a result, the evaluator that it is of, and what draws it; None where there is nothing to draw.
+PICTURES: tuple[tuple[str, str, Callable[[Shown], bytes | None]], ...] = (
+    ("adversarials", "robustness", _pairs),
+    ("distal", "robustness", _distal),
+    ("scores", "ood", _scores),
+    ("reliability", "calibration", _reliability),
+    ("unlabelled", "unlabelled", _unlabelled),
+    *((f"samples-{name}", "generation", partial(_samples, name=name)) for name in ("fresh", "buffer", "conditional")),
+    ("neighbours", "generation", _neighbours),
+    ("chains", "chains", _chains),
+    ("energy", "chains", _energy),
+)
+
+
+def _documents(shown: Sequence[Shown]) -> list[ResultDocument]:
+    return [each.document for each in shown]
+
+
+def _png(picture: bytes | None) -> dict[str, bytes]:
+    return {} if picture is None else {"png": picture}
+
+
+def _robustness(shown: Sequence[Shown]) -> dict[str, bytes]:
+    return plots.robustness(_documents(shown))
+
+
+def _shifts(shown: Sequence[Shown]) -> dict[str, bytes]:
+    clean = {}
+    for each in shown:
+        if each.evaluator("calibration") is not None and (found := calibration_plots.of_examples(each.examples())):
+            clean[each.plan.model.name] = float(np.asarray(found["raw"].correct).mean())
+    return _png(shift_plots.shifts(_documents(shown), clean))
+
+
+def _generation(shown: Sequence[Shown]) -> dict[str, bytes]:
+    return _png(generation_plots.distances(_documents(shown)))
+
+
+def _hybrid(shown: Sequence[Shown]) -> dict[str, bytes]:
+    return _png(generation_plots.tradeoff(_documents(shown)))
+
+
+#: Name of a figure of all models of a run, the evaluators of its results, and what draws it: pictures by kind of file.
+FIGURES: tuple[tuple[str, tuple[str, ...], Callable[[Sequence[Shown]], dict[str, bytes]]], ...] = (
+    ("robustness", ("robustness",), _robustness),
+    ("shifts", ("shifts", "stress"), _shifts),
+    ("generation", ("generation",), _generation),
+    ("hybrid", ("accuracy", "generation"), _hybrid),
+)

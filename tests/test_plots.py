@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jembench import plots, provenance
+from jembench.evaluators.contract import Metric
 from jembench.history import Chosen, Epoch, History, Rollback, TrainingCost
 
 
@@ -57,6 +58,24 @@ def test_values_out_of_range_are_drawn_at_its_ends() -> None:
     assert drawn[0, :: 64 + plots.GAP].tolist() == [0, 255, 128, 0]
 
 
+def test_rows_of_a_grid_have_words_beside_them() -> None:
+    """To the left of each row and nowhere else; the images stay as they are."""
+    images = np.random.default_rng(0).random((6, 3, 32, 32)).astype(np.float32)
+    bare, words = (np.asarray(opened(plots.grid(images, side=3, rows=rows))) for rows in ((), ("0 steps", "20 steps")))
+    height, width = bare.shape[:2]
+    assert bare.shape[:2] == (2 * 66 - 2, 3 * 66 - 2)
+    margin = words.shape[1] - width
+    assert margin > 2 * plots.MARGIN
+    assert np.array_equal(words[:, margin:], bare)
+    ink = (words[:, :margin] < 128).all(axis=2)
+    for row in range(2):
+        lines = np.flatnonzero(ink[row * 66 : row * 66 + 64].any(axis=1))
+        assert lines.mean() == pytest.approx(32, abs=6)
+    assert not ink[:, : plots.MARGIN - 1].any()
+    assert not ink[:, margin - plots.MARGIN + 1 :].any()
+    assert height == words.shape[0]
+
+
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are saved."""
@@ -98,6 +117,37 @@ def test_what_a_model_does_not_have_is_no_panel(figures: list[Figure]) -> None:
 def test_a_run_without_validation_says_so(figures: list[Figure]) -> None:
     assert opened(plots.curve(history())).width == 900
     assert figures[0].axes[0].get_title(loc="left") == "no validation"
+
+
+@pytest.mark.parametrize(("values", "scale"), [([10, 41], "log"), ([10, 39], "linear"), ([0, -1], "linear")])
+def test_a_scale_is_logarithmic_where_values_spread(values: list[float], scale: str) -> None:
+    _, (axis,) = plots.blank(3, 3)
+    plots.spread(axis, "y", values)
+    assert (axis.get_xscale(), axis.get_yscale()) == ("linear", scale)
+
+
+@pytest.mark.parametrize(("value", "drawn"), [(5.0, (5.0, "o", [2.0, 9.0])), (0.5, (1.0, "v", [1.0, 9.0]))])
+def test_a_point_has_its_interval_and_none_is_below_the_floor(value: float, drawn: object) -> None:
+    _, (axis,) = plots.blank(3, 3)
+    low = 2.0 if value == 5 else -1.0
+    plots.point(axis, 3.0, Metric("fd", "fresh", "", value, low, 9.0), plots.look(0), floor=1.0)
+    bar, mark = axis.lines
+    assert (mark.get_ydata()[0], mark.get_marker(), list(bar.get_ydata())) == drawn
+    plots.point(axis, 3.0, Metric("fd", "fresh"), plots.look(0))
+    assert len(axis.lines) == 2
+
+
+def test_no_two_of_thirty_models_look_the_same() -> None:
+    assert len({tuple(plots.look(place).items()) for place in range(30)}) == 30
+
+
+def test_one_legend_names_everything_once(figures: list[Figure]) -> None:
+    figure, axes = plots.blank(4, 3, (1, 2))
+    for axis, names in zip(axes, (("a", "b"), ("b", "c")), strict=True):
+        for name in names:
+            axis.plot([0, 1], [0, 1], label=name)
+    plots.legend(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
 
 
 def test_it_leaves_no_global_state(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ class Generation:
         if bad := _not_finite(np.hstack([looked["features"][rows], looked["class_logits"][rows]])):
             return f"the features of {bad} of {int(rows.sum())} images of {name!r} are not finite"
         if name in self.samples() and self.keep_top < 1:
-            rows = _top(drawn["confidence"], rows, self.keep_top)
+            rows = top(drawn["confidence"], rows, self.keep_top)
         return Look(
             looked["features"][rows].astype(np.float64),
             classification.softmax(looked["class_logits"][rows].astype(np.float64)),
@@ -209,7 +209,7 @@ def _not_finite(rows: NDArray[np.floating]) -> int:
     return int((~np.isfinite(rows).all(axis=1)).sum())
 
 
-def _top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+def top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
     """The share of the rows that are there with the highest confidence; the earlier of equal ones."""
     kept = np.zeros(len(there), dtype=bool)
     rows = np.flatnonzero(there)
