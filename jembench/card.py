@@ -13,6 +13,7 @@ from jembench import baselines, report
 from jembench.history import HISTORY, History, read_history
 from jembench.recipes import Recipe, read_recipe
 from jembench.results import ResultDocument, read_result
+from jembench.sample_tables import FLOOR, SOURCES, behaviour, extractor
 from jembench.scores import PAPER, SCORES
 from jembench.seeds import Seeds, combined, read_seeds
 from jembench.types import UserError
@@ -55,7 +56,10 @@ def card(folder: Path) -> str:
     if (folder / HISTORY).exists():
         blocks.append(_training(read_history(folder)))
     if (folder / baselines.GOLDEN).exists():
-        blocks.append(_golden(read_result(folder / baselines.GOLDEN), read_seeds(folder)))
+        document = read_result(folder / baselines.GOLDEN)
+        blocks.append(_golden(document, read_seeds(folder)))
+        if samples := _samples(document):
+            blocks.append(samples)
     if pictures := [f"![{words}]({name})" for name, words in PICTURES.items() if (folder / name).exists()]:
         blocks.append("\n".join(pictures))
     if (folder / NOTES).exists():
@@ -125,6 +129,24 @@ def _golden(document: ResultDocument, seeds: Seeds | None) -> str:
         if found:
             rows.append([title, *map(report.text, found), _sizes(found[0].n)])
     return f"## Golden result on {document.track}\n\n{_table(rows, [*header, 'n'])}"
+
+
+def _samples(document: ResultDocument) -> str:
+    """What these weights generate, and what their long chains do; empty for a model that does not sample."""
+    if not any(item["name"] == "generation" for item in document.protocol.evaluators):
+        return ""
+    who, distance = extractor(document)
+    columns = {distance: distance.upper(), f"{distance}_infinity": f"{distance.upper()}∞", "inception_score": "IS"}
+    columns |= {"recall": "recall", "coverage": "coverage"}
+    rows = []
+    for source in (*SOURCES, *FLOOR):
+        found = [document.metric(f"{source}/{who}/{name}") for name in columns]
+        if all(metric is not None and metric.value is not None for metric in found):
+            rows.append([source, *(report.text(metric) for metric in found if metric is not None)])
+    if len(rows) == len(FLOOR):
+        return ""
+    said = "" if (line := behaviour(document)) is None else f"\n\nLong chains: {line}."
+    return f"## Samples\n\n{_table(rows, ['samples', *columns.values()])}\n\nExtractor `{who}`.{said}"
 
 
 def _sizes(n: dict[str, int]) -> str:

@@ -83,7 +83,8 @@ def chains(documents: Sequence[ResultDocument]) -> list[Table]:
             continue
         for mark in ("0K", "1K", "5K", "20K"):
             rows.append([document.model.name, mark, *(get(document, f"{mark}/{who}/{name}") for name in columns)])
-        notes.append(_behaviour(document))
+        if (line := behaviour(document)) is not None:
+            notes.append(f"{document.model.name}: {line}")
     if not rows:
         return []
     first = "fresh chains; K: the steps of the model's training; log p(x) up to the model's constant"
@@ -139,8 +140,8 @@ def _protocol(documents: Sequence[ResultDocument]) -> str:
     return f"{n} samples, seed {documents[0].seed}; fresh chains {steps}, {heat}; {chosen}"
 
 
-def _behaviour(document: ResultDocument) -> str:
-    """One line about a model's chains."""
+def behaviour(document: ResultDocument) -> str | None:
+    """One line about a model's long chains; None if it has none."""
     runaway, share, changes = (
         get(document, f"chain/{name}") for name in ("runaway", "effective_share", "class_changes")
     )
@@ -152,4 +153,4 @@ def _behaviour(document: ResultDocument) -> str:
         parts.append(f"{share.value:.2f} independent draws per chain and K steps")
     if changes.value is not None:
         parts.append(f"{100 * changes.value:.0f} % of the chains change class")
-    return f"{document.model.name}: {'; '.join(parts) or 'nothing to say'}"
+    return "; ".join(parts) or None
