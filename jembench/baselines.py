@@ -25,11 +25,16 @@ EXACT = {
 }
 
 
-def folder(track: str) -> Path:
-    """The baselines of a track: inside the package in a wheel, beside it in a clone or an editable install."""
+def shipped() -> Path:
+    """What comes trained: inside the package in a wheel, beside it in a clone or an editable install."""
     package = Path(__file__).resolve().parent
     packaged = package / "_baselines"
-    return (packaged if packaged.is_dir() else package.parent / "baselines") / track
+    return packaged if packaged.is_dir() else package.parent / "baselines"
+
+
+def folder(track: str) -> Path:
+    """The baselines of a track."""
+    return shipped() / track
 
 
 def names(track: str) -> dict[str, str]:

@@ -59,4 +59,4 @@ def of_track(name: str, track: Track) -> Extractor:
 
 def recipe_path(name: str) -> Path:
     """The recipe of an extractor that we trained."""
-    return baselines.folder(FOLDER) / name / baselines.RECIPE
+    return baselines.shipped() / FOLDER / name / baselines.RECIPE

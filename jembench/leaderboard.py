@@ -58,7 +58,8 @@ def leaderboard(track: Track, golden: Sequence[Path], attacked: Sequence[ResultD
         name = documents[0].protocol.name
         blocks.append(f"## Protocol {name} on {track.id} (`{protocol[:12]}`)\n\nExamples: {sizes}.")
         blocks.append(_training(chosen))
-        blocks.append(report.markdown(documents, best=best).rstrip())
+        several = best if len(documents) > 1 else None  # nobody to be better than
+        blocks.append(report.markdown(documents, best=several).rstrip())
         blocks.append(_models(chosen))
     blocks += _attacked(track, attacked)
     return "\n\n".join(blocks) + "\n"

@@ -9,6 +9,7 @@ from jembench.tables import Cell, Table, get
 
 SOURCES = ("fresh", "buffer", "conditional")
 FLOOR = ("uniform", "class-gaussians", "test")  # the same for all models
+SHORT = {"class-gaussians": "Gaussians"}
 STAYS = 1.5  # distance at 20 K over that at 1 K, above which chains leave the data
 DISTANCES = {"fd": ("FD", "KD", "kd"), "fid": ("FID", "KID", "kid")}
 
@@ -40,7 +41,9 @@ def generation(documents: Sequence[ResultDocument]) -> list[Table]:
         "nearer": "nearer",
     }
     notes = [_protocol(documents), f"extractor {who}; against the training split; {title}∞: extrapolated to infinite n"]
-    notes += ["uniform, class-gaussians: what to beat; test: real images that nobody trained on, the floor at its n"]
+    notes += [
+        "uniform, Gaussians (per class): what to beat; test: real images that nobody trained on, the floor at its n"
+    ]
     more = [
         "precision, density: samples near real images; recall, coverage: real images near samples",
         "cond.: share in which the extractor sees the class that was asked for",
@@ -119,7 +122,7 @@ def _rows(documents: Sequence[ResultDocument], who: str, columns: dict[str, str]
             rows.append([document.model.name, source, *(get(document, f"{source}/{who}/{name}") for name in columns)])
     for source in FLOOR:
         cells = [get(documents[0], f"{source}/{who}/{name}") for name in columns]
-        rows.append(["—", source, *(cell if cell.value is not None else "" for cell in cells)])
+        rows.append(["—", SHORT.get(source, source), *(cell if cell.value is not None else "" for cell in cells)])
     return rows
 
 

@@ -61,7 +61,12 @@ from jembench.types import UserError
 SEEDS = "seeds.json"
 
 #: Methods of intervals of metrics that lie in [0, 1]: see :mod:`jembench.metrics`.
-FRACTIONS = frozenset({"wilson", "delong-wilson", "pairs", "one-sided", "influence-wilson", "mover", "debiased"})
+FRACTIONS = frozenset(
+    {
+        *("wilson", "delong-wilson", "pairs", "one-sided", "influence-wilson", "mover", "debiased"),
+        *("wilson given reference", "wilson given samples", "jackknife given reference", "leave-one-kind-out"),
+    }
+)
 
 #: Two numbers of one metric and the same weights, measured on two machine types, differ by less (:mod:`jembench.gate`).
 MACHINES = 1e-3

@@ -35,11 +35,11 @@ def shifts(documents: Sequence[ResultDocument]) -> list[Table]:
         ):
             cells = [get(document, f"test/{tail}" if view == "clean" else f"{view}/{tail}") for view in columns]
             rows.append([document.model.name, label, *(_bare(cell) for cell in cells)])
-    titles = {"clean": "clean", "attacked": "attacked", "refined": "refined"}
+    titles = {"attacked": "attack", "refined": "refine"}
     header = ["model", "", *(titles.get(view, view.removeprefix("severity-")) for view in columns)]
     notes = [
         f"1 to {len(columns) - 3}: severity; {ALONG}",
-        "attacked: PGD at the headline eps; refined: 10 SGLD steps on log p(x); excess: raw confidence - accuracy",
+        "attack: PGD at the headline eps; refine: 10 SGLD steps on log p(x); excess: raw confidence - accuracy",
     ]
     return [Table(f"calibration under shift · {documents[0].track}", header, rows, notes, wide=True)]
 

@@ -13,7 +13,7 @@ from jembench.history import read_history
 from jembench.identity import file_sha256
 from jembench.recipes import read_recipe
 from jembench.results import read_result
-from jembench.scores import SCORES
+from jembench.scores import PAPER
 from jembench.seeds import read_seeds
 from jembench.types import UserError
 
@@ -32,7 +32,8 @@ DIGITS = (
 
 
 def test_the_cast_is_complete() -> None:
-    assert tuple(baselines.names("digits")) == DIGITS
+    assert tuple(baselines.recipes("digits")) == DIGITS
+    assert tuple(baselines.names("digits")) == (*baselines.REFERENCES, *DIGITS)
 
 
 @pytest.mark.parametrize("name", DIGITS)
@@ -68,7 +69,7 @@ def test_the_readme_shows_the_numbers_of_the_shipped_weights() -> None:
     lines = readme.read_text(encoding="utf-8").splitlines()
     for name in ("jem", "softmax"):
         document = read_result(baselines.golden(name, track="digits"))
-        for score in SCORES:
+        for score in PAPER:
             (line,) = [line for line in lines if line.startswith(f"{name} ") and f" {score.title} " in line]
             sources = [source.name for source in data.track("digits").ood] + ["mean"]
             metrics = [document.metric(f"{source}/{score.name}/auroc") for source in sources]

@@ -37,7 +37,7 @@ def test_rows_are_the_sources_that_a_model_has_and_the_references_once(few: Mapp
         ("glow-cond", "conditional"),
         ("softmax", "fresh"),
         ("—", "uniform"),
-        ("—", "class-gaussians"),
+        ("—", "Gaussians"),
         ("—", "test"),
     ]
     assert [tuple(row[:2]) for row in variety.rows] == rows

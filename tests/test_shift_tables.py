@@ -26,7 +26,7 @@ def value(cell: object) -> float:
 
 def test_shifts_are_the_documents_numbers_without_intervals(few: Mapping[str, Result]) -> None:
     (table,) = shifts([few["calibration"].outcome.document])
-    assert table.header == ["model", "", "clean", "1", "2", "3", "4", "5", "attacked", "refined"]
+    assert table.header == ["model", "", "clean", "1", "2", "3", "4", "5", "attack", "refine"]
     metrics = few["calibration"].metrics
     ece = next(row for row in table.rows if row[1] == "ECE raw")
     assert value(ece[2]) == metrics["test/raw/ece15"].value

@@ -25,7 +25,7 @@ from jembench import seeding
 from jembench.data.sets import CHAINS
 from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, by_need
 from jembench.evaluators.embedded import Embedded
-from jembench.evaluators.generation import RELATIVE, Looker
+from jembench.evaluators.generation import Looker, tolerated
 from jembench.evaluators.trajectory import MARKS, Trajectory, times
 from jembench.metrics import classification, frechet, intervals
 from jembench.metrics.chains import effective_size
@@ -129,7 +129,7 @@ class Chains:
                 made.append(called.missing(str(error), **where))
                 continue
             metric = called.of(estimate, n=n, **where)
-            made.append(replace(metric, tolerance=RELATIVE * estimate.value) if _gated(kind, mark) else metric)
+            made.append(replace(metric, tolerance=tolerated(estimate)) if _gated(kind, mark) else metric)
         return made
 
     def _whole(self, record: Mapping[str, NDArray[Any]], marks: list[Metric]) -> list[Metric]:

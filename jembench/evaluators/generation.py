@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 PAIRWISE = 10_000
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)  # of the curve, as far as there are samples
 REFERENCES = ("uniform", "class-gaussians")
-RELATIVE = 0.1  # of a distance: the tolerance of a gate, since its scale is that of the features
+RELATIVE = 0.1  # of a distance
 
 KINDS = (
     Kind("inception_score", "higher", 0.3),
@@ -218,6 +218,13 @@ def top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float
     return kept
 
 
+def tolerated(estimate: Estimate) -> float:
+    """How much worse a distance may be than a golden one: its scale is that of the features, and it may be near 0."""
+    known = estimate.low is not None and estimate.high is not None
+    half = (estimate.high - estimate.low) / 2 if known else 0.0  # type: ignore[operator]
+    return max(RELATIVE * abs(estimate.value), half)
+
+
 @dataclass(frozen=True)
 class _Row:
     """The metrics of one set of samples."""
@@ -239,14 +246,15 @@ class _Row:
             if isinstance(found, str):
                 made.append(called.missing(found, source=self.name, variant=looker.name))
                 continue
-            estimate, n = found
-            metric = called.of(estimate, source=self.name, variant=looker.name, n=n)
+            estimate, n, *p = found
+            metric = called.of(estimate, source=self.name, variant=looker.name, n=n, p=p[0] if p else None)
             if kind.name.startswith(("distance", "kernel")):
-                metric = replace(metric, tolerance=RELATIVE * abs(estimate.value))
+                metric = replace(metric, tolerance=tolerated(estimate))
             made.append(metric)
         return [*made, *self._conditional(), *self._curve()]
 
-    def _estimates(self) -> dict[str, tuple[Estimate, dict[str, int]] | str]:
+    def _estimates(self) -> dict[str, Any]:
+        """Estimate and n of every kind, with a p-value where there is one; or why there is none."""
         x, y = self.seen.features, self.train.features
         few, real = x[:PAIRWISE], y[:PAIRWISE]
         n = {self._words: len(x), "train": len(y)}
@@ -292,8 +300,8 @@ class _Row:
         own, theirs = (nearest(part, real, 1)[1][:, 0] for part in (few, held))
         found = memorisation(own, theirs)
         n = {self._words: len(few), "test": len(held), "train": len(real)}
-        copies = Estimate(float(found.copies), None, None, f"exact, p = {found.copies_p_value:.2g}")
-        return {"nearer": (found.nearer, n), "copies": (copies, n)}
+        copies = Estimate(float(found.copies), None, None, "exact")
+        return {"nearer": (found.nearer, n), "copies": (copies, n, found.copies_p_value)}
 
     @property
     def _words(self) -> str:
