@@ -201,9 +201,10 @@ def run(
         for name in suites:
             group = [outcome for outcome in outcomes if outcome.document.suite == name]
             _print(group, format)
-    for path in pictures:
-        if not quiet or format == "table":
-            typer.echo(str(path), err=format != "table")
+    if not quiet or format == "table":
+        for folder in dict.fromkeys(path.parent for path in pictures):  # a line for each: there may be ten in one
+            names = ", ".join(path.name for path in pictures if path.parent == folder)
+            typer.echo(f"{folder}: {names}", err=format != "table")
     _close(outcomes, time.perf_counter() - started, to_stdout=format == "table", quiet=quiet)
 
 
