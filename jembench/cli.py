@@ -444,9 +444,15 @@ def leaderboard(
     else:
         store.write(path, content.encode())
         typer.echo(str(path))
-        if bare := [document for document in attacked if leaderboard.bare(document)]:
-            from jembench import plots
+        from jembench import generation_plots, plots
+        from jembench.results import read_result
 
+        documents = [read_result(folder) for folder in baselines.all_golden(track)]
+        if (drawn := generation_plots.tradeoff(documents)) is not None:
+            picture = path.with_name(f"{track}-{leaderboard.HYBRID}.png")
+            store.write(picture, drawn)
+            typer.echo(str(picture))
+        if bare := [document for document in attacked if leaderboard.bare(document)]:
             picture = path.with_name(f"{track}-{leaderboard.PICTURE}.png")
             store.write(picture, plots.robustness(bare)["png"])
             typer.echo(str(picture))

@@ -27,7 +27,8 @@ from jembench.types import UserError
 Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
 
 
-PICTURE = "robustness"  # name of the picture beside the leaderboard
+PICTURE = "robustness"  # names of the pictures beside the leaderboard
+HYBRID = "hybrid"
 
 
 def leaderboard(track: Track, golden: Sequence[Path], attacked: Sequence[ResultDocument] = ()) -> str:
@@ -58,6 +59,8 @@ def leaderboard(track: Track, golden: Sequence[Path], attacked: Sequence[ResultD
         name = documents[0].protocol.name
         blocks.append(f"## Protocol {name} on {track.id} (`{protocol[:12]}`)\n\nExamples: {sizes}.")
         blocks.append(_training(chosen))
+        if len(documents) > 1 and any(item["name"] == "generation" for item in documents[0].protocol.evaluators):
+            blocks.append(f"![accuracy against the quality of samples]({track.name}-{HYBRID}.png)")
         several = best if len(documents) > 1 else None  # nobody to be better than
         blocks.append(report.markdown(documents, best=several).rstrip())
         blocks.append(_models(chosen))
