@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
-    from jembench.sgld import SGLD
-
 Capability = Literal["classifier", "density", "sampler", "chain", "features"]
 Start = Literal["fresh", "buffer"]
 Precision = Literal["fp32", "bf16"]
@@ -94,13 +92,11 @@ class Chained(Protocol):
     conditional: bool
 
     @property
-    def chain(self) -> SGLD:
-        """The chain that it was trained with: its number of steps is K."""
+    def chain(self) -> Any:
+        """The :class:`~jembench.sgld.SGLD` that it was trained with: its number of steps is K."""
         ...
 
-    def advance(
-        self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: SGLD | None = None
-    ) -> Tensor:
+    def advance(self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: Any = None) -> Tensor:
         """Where chains at ``x (n, C, H, W)`` are after ``settings``, by default :attr:`chain`; not clamped."""
         ...
 
