@@ -135,6 +135,8 @@ def evaluators(
         raise UserError(f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others")
     if detectors and "ood" not in names:
         raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
+    if "ood" not in names and any(source.origin for source in track.sources):
+        raise UserError(f"suite {suite!r} has no OOD sets: those of the user are of suite 'ood'")
     for name in names:
         if name == "robustness":
             made.append(Robustness(battery(spec, track, options or Options())))

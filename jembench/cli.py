@@ -148,7 +148,8 @@ def run(
     from jembench.store import Store
 
     started = time.perf_counter()
-    description = user.extended(data.track(track), _sets(ood or []))
+    description = data.track(track)
+    extended = user.extended(description, _sets(ood or []))
     store = Store.open(output)
     if weights is not None and len(model) > 1:
         raise UserError("--weights goes with one --model")
@@ -172,14 +173,16 @@ def run(
         temperature=temperature,
         keep_top=keep_top,
     )
+    detecting = _serving(suites, "ood")
+    generating = _serving(suites, "generation")
     plans = [
         plan(
             spec,
             name,
-            track=description,
+            track=extended if name in detecting else description,
             options=options,
-            sampling=sampling,
-            detectors=detector or (),
+            sampling=sampling if name in generating else None,
+            detectors=detector or () if name in detecting else (),
             seed=seed,
             limit=limit,
             device=device,
@@ -554,6 +557,13 @@ def _defended(spec: ModelSpec, refine: str | None, smooth: float | None, votes: 
     if smooth is not None:
         found.append(Defence.smoothing(smooth) if votes is None else Defence(steps=0, sigma=smooth, votes=votes))
     return [zoo.defended(spec, defence) for defence in found]
+
+
+def _serving(suites: list[str], evaluator: str) -> list[str]:
+    """The suites with an evaluator, which its options go to; all of them if none has it, to be told so."""
+    from jembench.suites import suite
+
+    return [name for name in suites if evaluator in suite(name)] or suites
 
 
 def _sets(words: list[str]) -> dict[str, str]:

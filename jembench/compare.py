@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from jembench import data, seeding, store
 from jembench.data.sets import Source, Track
 from jembench.evaluators.contract import Kind, Metric
-from jembench.evaluators.ood import groups
 from jembench.metrics import intervals, paired, paired_auroc
 from jembench.metrics.estimate import Estimate
 from jembench.results import EXAMPLES, ResultDocument, read_result
@@ -175,10 +174,13 @@ def _aurocs(one: _Side, other: _Side, track: Track) -> Iterator[_Test]:
     ]
     known = {source.name: source for source in track.ood}
     named = dict.fromkeys(metric.source for metric in one.document.metrics if metric.name == "auroc")
-    sets = {name: (known.get(name) or Source(name, "ood", 0, ""),) for name in named if name not in groups(track)}
-    for name, sources in {**sets, **groups(track)}.items():
+    for name in named:
         for score in measured[0]:
-            if score in measured[1]:
+            found = [get(side.document, f"{name}/{score}/auroc").n.keys() - {"test"} for side in (one, other)]
+            if score in measured[1] and found[0] == found[1]:  # a mean over other sets is another number
+                order = [source.name for source in track.ood] + sorted(found[0] - known.keys())
+                chosen = [each for each in order if each in found[0]]
+                sources = [known.get(each) or Source(each, "ood", 0, "") for each in chosen]
                 yield from _auroc(one, other, name, sources, score)
 
 

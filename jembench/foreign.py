@@ -56,9 +56,11 @@ def behind_contract(made: Any, name: str) -> Any:
 def abilities(model: Any, track: Track) -> frozenset[Capability]:
     """The capabilities of a model that hold on four images.
 
-    Not a density that has no gradient there (under ``no_grad``, say), nor features whose readout is not the logits.
+    Not a density that has no gradient there (under ``no_grad``, say), nor features whose readout is not the logits,
+    nor a sampler that cannot be called as the contract says.
     """
     from jembench.evaluators.input_gradient import InputGradient
+    from jembench.evaluators.samples import Samples
 
     found = capabilities(model)
     if "density" in found:
@@ -69,6 +71,12 @@ def abilities(model: Any, track: Track) -> frozenset[Capability]:
             found -= {"density"}
     if "features" in found and not _read_out(model, _batch(track)):
         found -= {"features"}
+    if "sampler" in found:
+        try:
+            with seeding.forked("abilities"):
+                Samples().columns(model, _batch(track), seeding.generator("abilities"))
+        except Exception:  # of a user's code
+            found -= {"sampler", "chain"}
     return found
 
 
@@ -92,14 +100,16 @@ def _read_out(model: Any, batch: Batch) -> bool:
 
 
 def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
-    """Hash of ``parts``, of all tensors of the model, and of its logits and input gradients on 4 fixed images.
+    """Hash of ``parts``, of all tensors of the model, and of all that it says of 4 fixed images, its samples among it.
 
     The outputs are in it because the code of a foreign model is not ours to hash: what it imports may change.
     """
     import torch
 
+    from jembench.evaluators.features import Features
     from jembench.evaluators.input_gradient import InputGradient
     from jembench.evaluators.logits import Logits
+    from jembench.evaluators.samples import Samples
 
     arrays = []
     if isinstance(model, torch.nn.Module):
@@ -107,7 +117,7 @@ def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
         for name in sorted(tensors):
             arrays.append(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     possible = abilities(model, track)
-    for measurement in (Logits(), InputGradient()):
+    for measurement in (Logits(), InputGradient(), Features(), Samples(), Samples(start="buffer")):
         if measurement.requires <= possible:
             with reproducible(), seeding.forked("fingerprint", measurement.name):
                 generator = seeding.generator("fingerprint", measurement.name)

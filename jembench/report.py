@@ -130,7 +130,7 @@ def _range(metric: Metric, *, wide: bool) -> str:
     """The interval without leading zeros: ``.890–.931``; half its width where the table is wide."""
     if metric.low is None or metric.high is None:
         return ""
-    if wide:
+    if wide and metric.method != BAND:
         return f"±{number((metric.high - metric.low) / 2)}".replace("±0.", "±.")
     low, high = (
         number(end).replace("0.", ".", 1) if abs(end) < 1 else number(end) for end in (metric.low, metric.high)
@@ -200,9 +200,7 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
         sizes = " + ".join(str(size) for size in get(document, f"{source}/max_py/auroc").n.values())
         labels = [source, "" if source in MEANS else sizes]
         for place, score in enumerate(SCORES):
-            names = ["auroc"] if source in MEANS else list(OOD)
-            found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in names]
-            found += [""] * (len(OOD) - len(found))
+            found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in OOD]
             rows.append([labels[place] if place < len(labels) else "", score.title, *found])
     header = ["OOD set, n", "score", *OOD.values()]
     title = f"OOD detection · {document.model.name} · {document.track}"

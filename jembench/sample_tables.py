@@ -136,11 +136,14 @@ def _protocol(documents: Sequence[ResultDocument]) -> str:
     who = extractor(documents[0])[0]
     sizes = [get(document, f"fresh/{who}/inception_score").n for document in documents]
     n = max((size for found in sizes for size in found.values()), default=0)
-    steps = "as long as in training" if settings["steps"] is None else f"{settings['steps']} steps"
-    heat = "the training's temperature" if settings["temperature"] is None else f"T = {settings['temperature']:g}"
+    ran = []
+    for document in documents:
+        steps, heat = (get(document, f"fresh/{who}/chain_{what}").value for what in ("steps", "temperature"))
+        if steps and heat is not None:
+            ran.append(f"{document.model.name} {steps:.0f} (T = {heat:.2g})")
     kept = settings["keep_top"]
     chosen = "no filter" if kept == 1 else f"ONLY THE TOP {100 * kept:g} % BY CONFIDENCE"
-    return f"{n} samples, seed {documents[0].seed}; fresh chains {steps}, {heat}; {chosen}"
+    return f"{n} samples, seed {documents[0].seed}; steps of the fresh chains: {', '.join(ran) or 'none'}; {chosen}"
 
 
 def behaviour(document: ResultDocument) -> str | None:

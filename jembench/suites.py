@@ -23,7 +23,7 @@ SUITES: dict[str, tuple[tuple[str, ...], str]] = {
     "distance": (("distance",), "the nearest adversarial of every image: accuracy against distance (jem2020)"),
     "all": (
         tuple(name for name in EVALUATORS if name not in ("robustness", "distance")),
-        "every evaluator without attacks, in one result",
+        "everything but robustness and distance, in one result",
     ),
 }
 

@@ -151,7 +151,8 @@ def capabilities(model: object) -> frozenset[Capability]:
         found.add("density")
     if callable(getattr(kind, "sample", None)):
         found.add("sampler")
-    if callable(getattr(kind, "advance", None)) and callable(getattr(kind, "persistent", None)):
+    chained = all(callable(getattr(kind, method, None)) for method in ("advance", "persistent"))
+    if chained and isinstance(getattr(getattr(model, "chain", None), "steps", None), int):
         found.add("chain")
     if callable(getattr(kind, "penultimate", None)) and getattr(model, "readout", None) is not None:
         found.add("features")

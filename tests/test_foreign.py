@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 import jembench
 from jembench import data, foreign, zoo
@@ -427,3 +428,36 @@ def test_a_model_object_that_counts_its_calls_is_refused(tmp_path):
 
     with pytest.raises(UserError, match="another one each time"):
         jembench.evaluate(Counting(), "accuracy", output=tmp_path)
+
+
+class Painter:
+    """A sampler of one grey, which no logits and no tensors betray."""
+
+    normalized = False
+
+    def __init__(self, grey: float) -> None:
+        self.grey = grey
+
+    def log_density(self, x: Tensor) -> Tensor:
+        return -x.flatten(1).square().sum(1)
+
+    def sample(self, n: int, *, generator: object, labels: object = None, start: str = "fresh") -> Tensor:
+        return torch.full((n, 1, 8, 8), self.grey)
+
+
+def test_what_a_sampler_draws_is_part_of_a_models_identity(tmp_path: Path) -> None:
+    """Otherwise the second would be shown the samples of the first."""
+    found = [jembench.evaluate(Painter(g), "generation", limit=30, name="m", output=tmp_path) for g in (0.1, 0.9)]
+    values = [each.metrics["fresh/digits-ref/fd"].value for each in found]
+    assert values[0] != values[1]
+
+
+class Stubborn(Painter):
+    def sample(self, n: int) -> Tensor:  # type: ignore[override]
+        return torch.full((n, 1, 8, 8), self.grey)
+
+
+def test_a_sampler_that_cannot_be_called_is_none(tmp_path: Path) -> None:
+    found = jembench.evaluate(Stubborn(0.5), "generation", limit=30, name="m", output=tmp_path)
+    metric = found.metrics["fresh/digits-ref/fd"]
+    assert (metric.value, metric.reason) == (None, "the model does not sample")

@@ -72,7 +72,9 @@ def test_number_seed_length_temperature_and_filter_are_said(tmp_path: Path) -> N
     sampling = Sampling(steps=3, temperature=1e-4, keep_top=0.5)
     result = jembench.evaluate("sadajem", "hybrid", limit=40, sampling=sampling, output=tmp_path)
     quality, _ = generation([result.outcome.document])
-    assert quality.notes[0] == ("20 samples, seed 0; fresh chains 3 steps, T = 0.0001; ONLY THE TOP 50 % BY CONFIDENCE")
+    assert quality.notes[0] == (
+        "20 samples, seed 0; steps of the fresh chains: sadajem 3 (T = 0.0001); ONLY THE TOP 50 % BY CONFIDENCE"
+    )
     assert result.metrics["fresh/digits-ref/inception_score"].n == {"fresh, top 50 %": 20}
     assert result.metrics["test/digits-ref/inception_score"].n == {"test": 40}
 

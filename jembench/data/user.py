@@ -3,11 +3,13 @@
 - a folder of pictures, in its whole depth, by the order of their names (pillow);
 - an ``.npz`` or ``.npy`` file of integers: its ``images``, ``x`` or ``data``, or its only array, ``(N, H, W)``,
   ``(N, H, W, C)`` or ``(N, C, H, W)``, 0..255 (other ranges are refused rather than guessed), never unpickled;
-- ``torchvision:NAME:FOLDER``, a data set of torchvision that lies in the folder (nothing is downloaded), its test part;
+- ``torchvision:NAME:FOLDER``, a data set of torchvision that lies in the folder (nothing is downloaded), its test
+  part, or all of it where it has no parts;
 - the name of an entry point of the group ``jembench.ood``: a function without arguments that returns such an array.
 
-Images of another size or number of colours are resized (antialiased, bilinear), made grey or repeated; 256 levels.
-They are then put in a fixed shuffled order, like every source, so that ``--limit`` takes a random sample of them.
+Images of another size or number of colours are resized (antialiased, bilinear), made grey or repeated, and rounded to
+the track's grey levels: a score must not tell them by how they are stored. They count as neither near nor far. They
+are then put in a fixed shuffled order, like every source, so that ``--limit`` takes a random sample of them.
 """
 
 from __future__ import annotations
@@ -73,12 +75,14 @@ def load(name: str, origin: str, track: Track) -> ImageSet:
     Raises:
         UserError: if they cannot be read, or there are none.
     """
-    raw = _read(name, origin)
+    raw = _read(name, str(origin))
     if not len(raw):
         raise UserError(f"OOD set {name!r}: {origin} holds no images")
     images = np.stack([_fitted(image, track.shape) for image in raw])
     order = seeding.permutation("user-ood", n=len(images))
-    return ImageSet(images[order], np.full(len(images), -1, dtype=np.int64), LEVELS)
+    stored = np.rint(images[order] * ((track.levels - 1) / (LEVELS - 1)))
+    kind = np.uint8 if track.levels <= LEVELS else np.uint16
+    return ImageSet(stored.astype(kind), np.full(len(images), -1, dtype=np.int64), track.levels)
 
 
 def _read(name: str, origin: str) -> list[Bytes]:
@@ -111,7 +115,9 @@ def _folder(name: str, folder: Path) -> list[Bytes]:
     for path in paths:
         try:
             with Image.open(path) as picture:
-                grey = picture.mode in ("1", "L", "LA", "I", "I;16", "F")
+                if picture.mode[0] in "IF":
+                    raise UserError(f"OOD set {name!r}: {path} has more than 8 bits a colour: convert it first")
+                grey = picture.mode in ("1", "L", "LA")
                 found.append(np.asarray(picture.convert("L" if grey else "RGB"), dtype=np.uint8))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(f"OOD set {name!r}: {path} is no picture that can be read ({error})") from error
@@ -129,6 +135,8 @@ def _torchvision(name: str, origin: str) -> list[Bytes]:
         raise unknown(f"torchvision data set of OOD set {name!r}:", kind, datasets.__all__)
     made = getattr(datasets, kind)
     takes = inspect.signature(made).parameters
+    if {"classes", "background"} & set(takes):
+        raise UserError(f"OOD set {name!r}: torchvision's {kind} has no test part")
     options: dict[str, Any] = {"root": folder} if "root" in takes else {}
     options |= {"train": False} if "train" in takes else {"split": "test"} if "split" in takes else {}
     with usercode.guarded(f"OOD set {name!r}: torchvision's {kind} cannot be read from {folder!r}"):
@@ -165,7 +173,7 @@ def _arrays(name: str, array: NDArray[Any]) -> list[Bytes]:
         array = array[..., None]
     elif array.ndim == 4 and array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
         array = array.transpose(0, 2, 3, 1)
-    if array.ndim != 4 or array.shape[3] not in (1, 3):
+    if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:
         raise UserError(f"OOD set {name!r}: images are (N, H, W), (N, H, W, C) or (N, C, H, W), not {array.shape}")
     return list(array.astype(np.uint8))
 

@@ -16,7 +16,7 @@ import numpy as np
 from jembench.evaluators.contract import Metric, Need, RecordBatch, gather
 from jembench.evaluators.detector import METHODS, Detector
 from jembench.evaluators.features import Features
-from jembench.evaluators.ood import Scored, detected, groups, mean_auroc
+from jembench.evaluators.ood import Scored, detected, groups, means
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Detectors:
         for mean, sources in groups(track).items():
             for name in self.names:
                 problem = _problem(found, ("test", *(source.name for source in sources)), name)
-                result.append(mean_auroc(found, mean, sources, name, problem))
+                result += means(found, mean, sources, name, problem)
         return result
 
 

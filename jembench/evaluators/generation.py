@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 PAIRWISE = 10_000
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)  # of the curve, as far as there are samples
 REFERENCES = ("uniform", "class-gaussians")
+FOREIGN = "the extractor does not know the track's classes"
 RELATIVE = 0.1  # of a distance
 
 KINDS = (
@@ -67,6 +68,7 @@ KINDS = (
     Kind("nearer", "neither"),
     Kind("copies", "neither"),
 )
+STEPS, TEMPERATURE = Kind("chain_steps", "neither"), Kind("chain_temperature", "neither")
 CONDITIONAL = Kind("conditional_accuracy", "higher", 0.05)
 NOTHING = {
     "buffer": "the model has no persistent chains",
@@ -175,7 +177,9 @@ class Generation:
             elif isinstance(train, str) or isinstance(test, str):
                 result += self._missing(name, train if isinstance(train, str) else str(test))
             else:
-                result += _Row(self, name, seen, train, test).metrics()
+                result += _Row(self, name, seen, train, test, track.classes).metrics()
+            if name in self.samples() and self.drawn()[name] in found:
+                result += _chain(found[self.drawn()[name]], name, self.extractor.name)
         return result
 
     def _missing(self, name: str, reason: str) -> list[Metric]:
@@ -218,6 +222,16 @@ def top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float
     return kept
 
 
+def _chain(record: Mapping[str, NDArray[Any]], name: str, who: str) -> list[Metric]:
+    """Length and temperature of the chains that were run: 0 and none of a buffer as it lies, and of exact samples."""
+    n = {name: int(record["there"].sum())}
+    steps, heat = int(record["steps"][0]), float(record["temperature"][0])
+    first = STEPS.of(Estimate(float(steps), None, None, "exact"), source=name, variant=who, n=n)
+    if np.isnan(heat):
+        return [first, TEMPERATURE.missing("no chain was run", source=name, variant=who)]
+    return [first, TEMPERATURE.of(Estimate(heat, None, None, "exact"), source=name, variant=who, n=n)]
+
+
 def tolerated(estimate: Estimate) -> float:
     """How much worse a distance may be than a golden one: its scale is that of the features, and it may be near 0."""
     known = estimate.low is not None and estimate.high is not None
@@ -234,6 +248,7 @@ class _Row:
     seen: Look
     train: Look
     test: Look
+    classes: int
 
     def metrics(self) -> list[Metric]:
         """All of them; a figure that cannot be computed says why."""
@@ -282,10 +297,9 @@ class _Row:
             ),
             "distance_infinity": attempt(lambda: frechet.frechet_infinity(x, y, rng=rng), n),
             "kernel": attempt(lambda: kernel_distance_estimate(few, real), pairs),
-            "class_imbalance": attempt(
-                lambda: class_balance(labels, self.seen.probabilities.shape[1], rng=rng).total_variation,
-                {self._words: len(x)},
-            ),
+            "class_imbalance": FOREIGN
+            if self.seen.probabilities.shape[1] != self.classes
+            else attempt(lambda: class_balance(labels, self.classes, rng=rng).total_variation, {self._words: len(x)}),
         }
         for pair, names in ((first, ("precision", "recall")), (second, ("density", "coverage"))):
             for place, name in enumerate(names):
@@ -315,8 +329,8 @@ class _Row:
         where: dict[str, Any] = {"source": self.name, "variant": self.of.extractor.name}
         if (self.seen.asked < 0).any():
             return [CONDITIONAL.missing("no class was asked for", **where)]
-        if self.seen.probabilities.shape[1] <= self.seen.asked.max():
-            return [CONDITIONAL.missing("the extractor does not know the track's classes", **where)]
+        if self.seen.probabilities.shape[1] != self.classes:
+            return [CONDITIONAL.missing(FOREIGN, **where)]
         right = self.seen.probabilities.argmax(1) == self.seen.asked
         return [CONDITIONAL.of(classification.accuracy(right), n={self._words: len(right)}, **where)]
 

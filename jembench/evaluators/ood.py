@@ -2,9 +2,10 @@
 
 For every OOD set and every score (:mod:`jembench.scores`, larger = more in-distribution), with the test split as
 positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 95 % of the test images are accepted),
-``aupr_in`` and ``aupr_out`` (average precision with the test split, or the OOD set, as positives).
-``mean/<score>/auroc`` is the mean over the sets; its interval knows that they share the test split and that some
-share their base images. ``near`` and ``far`` are means over the sets that a track calls near, and over the others.
+    ``aupr_in`` and ``aupr_out`` (average precision with the test split, or the OOD set, as positives).
+    ``mean/<score>/auroc`` is the mean over the sets (of the other three too, without an interval); its interval knows
+    that they share the test split and that some share their base images. ``near`` and ``far`` are means over the sets
+    that a track calls near, and over the others.
 
 ``auroc_gain`` is the difference of a score's AUROC to that of max p(y|x), which every classifier has, on the same
 images (:mod:`jembench.metrics.paired_auroc`), with its p-value.
@@ -25,7 +26,8 @@ from jembench.evaluators.contract import Kind, Measurement, Metric, Need, Record
 from jembench.evaluators.input_gradient import InputGradient
 from jembench.evaluators.logits import Logits
 from jembench.evaluators.refinement import Refinement
-from jembench.metrics import auroc, detection, paired_auroc
+from jembench.metrics import aupr, auroc, detection, fpr, paired_auroc
+from jembench.metrics.estimate import Estimate
 from jembench.scores import BASELINE, SCORES, Score
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Ood:
         for name, sources in groups(track).items():
             for score in SCORES:
                 names = ("test", *(source.name for source in sources))
-                result.append(mean_auroc(found, name, sources, score.name, _problem(found, names, score)))
+                result += means(found, name, sources, score.name, _problem(found, names, score))
                 if score != BASELINE:
                     result.append(_gain(found, name, sources, score))
         return result
@@ -110,7 +112,7 @@ class Ood:
 def groups(track: Track) -> dict[str, tuple[Source, ...]]:
     """The OOD sets that a mean is over, by its name: those near, those far, if there are any, and all."""
     near = tuple(source for source in track.ood if source.near)
-    far = tuple(source for source in track.ood if not source.near)
+    far = tuple(source for source in track.ood if not source.near and not source.origin)
     return {name: sources for name, sources in (("near", near), ("far", far), ("mean", track.ood)) if sources}
 
 
@@ -131,13 +133,21 @@ def detected(found: Scored, source: str, variant: str, problem: str | None) -> l
     return [kind.of(estimates[kind.name], source=source, variant=variant, n=n) for kind in KINDS]
 
 
-def mean_auroc(found: Scored, name: str, sources: Sequence[Source], variant: str, problem: str | None) -> Metric:
-    """Mean AUROC of one score over OOD sets, under the name of the mean; otherwise as :func:`detected`."""
+def means(found: Scored, name: str, sources: Sequence[Source], variant: str, problem: str | None) -> list[Metric]:
+    """Means of one score over OOD sets, under the name of the mean; otherwise as :func:`detected`.
+
+    That of the AUROC has an interval; the others have none, since the sets share the test split and some their images.
+    """
     if problem:
-        return AUROC.missing(problem, source=name, variant=variant)
+        return [kind.missing(problem, source=name, variant=variant) for kind in KINDS]
+    n, positive = _sizes(found, sources, variant), found["test"][variant]
     pairs = [(found[source.name][variant], source.base) for source in sources]
-    estimate = auroc.mean_auroc_estimate(pairs, found["test"][variant])
-    return AUROC.of(estimate, source=name, variant=variant, n=_sizes(found, sources, variant))
+    estimates = {"auroc": auroc.mean_auroc_estimate(pairs, positive)}
+    single = {"fpr95": fpr.fpr_at_tpr, "aupr_in": aupr.aupr, "aupr_out": aupr.aupr_out}
+    for kind, function in single.items():
+        value = float(np.mean([function(positive, negative) for negative, _ in pairs]))
+        estimates[kind] = Estimate(value, None, None, "none")
+    return [kind.of(estimates[kind.name], source=name, variant=variant, n=n) for kind in KINDS]
 
 
 def _gain(found: Scored, name: str, sources: Sequence[Source], score: Score) -> Metric:

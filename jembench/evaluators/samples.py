@@ -33,7 +33,8 @@ class Samples:
     """Columns ``image (B, D)``, clamped to [0, 1]; ``asked (B,)``, the class asked for or -1; ``confidence (B,)``.
 
     The confidence is the model's own max p(y|x) of the image, NaN if it is no classifier. Rows beyond the end of a
-    buffer are NaN, and not ``there (B,)``.
+    buffer are NaN, and not ``there (B,)``. ``steps`` and ``temperature (B,)`` are those of the chain; 0 and NaN where
+    none was run.
 
     Attributes:
         start: ``fresh`` or ``buffer``.
@@ -48,7 +49,7 @@ class Samples:
     temperature: float | None = None
 
     name: ClassVar[str] = "samples"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     finite: ClassVar[frozenset[str]] = frozenset()
 
     @property
@@ -71,7 +72,7 @@ class Samples:
         import torch
 
         count = len(batch.index)
-        steps = 0
+        steps, temperature = 0, np.nan
         there = np.ones(count, dtype=bool)
         y: Tensor | None
         if self.start == "buffer":
@@ -82,7 +83,7 @@ class Samples:
             x = model.sample(count, generator=generator, labels=y, steps=0)
             settings = tempered(model.chain, steps=self.steps, temperature=self.temperature)
             x = model.advance(x, generator=generator, labels=y, settings=settings)
-            steps = settings.steps
+            steps, temperature = settings.steps, settings.temperature
         else:
             y = asked(model, batch, conditional=self.conditional)
             x = model.sample(count, generator=generator, labels=y)
@@ -98,6 +99,8 @@ class Samples:
             "there": there,
             "asked": (torch.full((count,), -1) if y is None else y).cpu().numpy().astype(np.int64),
             "confidence": confidence.float().cpu().numpy(),
+            "steps": np.full(count, steps, dtype=np.int32),
+            "temperature": np.full(count, temperature, dtype=np.float32),
             "forwards": np.full(count, steps + able, dtype=np.int32),
             "gradients": np.full(count, steps, dtype=np.int32),
         }

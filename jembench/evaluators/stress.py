@@ -12,8 +12,8 @@ For the three scores of the paper:
 
 - ``refined_auroc``: test and OOD images alike are first refined by ten SGLD steps on the model's log p(x);
 - ``shift_auroc`` of ``blur-3`` and the like, the test split against itself at that severity: .5 where the score does
-  not see it. ``severity_trend`` is Kendall's tau-b between severity (0 is clean) and the mean score over the images,
-  from -1 (the score falls with every step) to 1.
+  not see it; without an interval, since the two are the same images. ``severity_trend`` is Kendall's tau-b between
+  severity (0 is clean) and the mean score over the images, from -1 (the score falls with every step) to 1.
 
 ``mean`` is over all OOD sets, with an interval that knows what they share.
 """
@@ -175,7 +175,7 @@ def _along(
             assert clean is not None
             assert values is not None
             means.append(float(np.mean(values)))
-            estimate = auroc.auroc_estimate(clean, values)
+            estimate = Estimate(auroc.auroc(clean, values), None, None, "none")
             result.append(SHIFT.of(estimate, source=name, variant=score.name, n={"test": len(values)}))
         if not lacks and clean is not None:
             trend = Estimate(trend_of([float(np.mean(clean)), *means]), None, None, "none")

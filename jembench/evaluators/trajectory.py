@@ -70,8 +70,7 @@ class Trajectory:
                 ).detach()
                 now = at
             shown = x.clamp(0, 1)
-            if at in {mark * steps for mark in MARKS}:
-                kept[at // max(steps, 1)] = shown
+            kept |= {mark: shown for mark in MARKS if mark * steps == at}
             with torch.no_grad():
                 density.append(model.log_density(shown))
                 seen.append(model.logits(shown, **extra).argmax(1) if known else torch.full((count,), -1))

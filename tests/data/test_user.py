@@ -37,9 +37,36 @@ def test_a_folder_an_npz_and_an_npy_of_the_same_images_are_the_same_set(
     assert len({source.sha256 for source in sources}) == 1
     assert (sources[0].n, sources[0].role) == (30, "ood")
     loaded = user.load("mine", str(origins[0]), TRACK)
-    assert sorted(map(bytes, loaded.images)) == sorted(map(bytes, images[:, None]))
-    assert not np.array_equal(loaded.images, images[:, None])  # in a shuffled order of their own
-    assert loaded.levels == 256
+    rounded = np.rint(images[:, None] * (16 / 255)).astype(np.uint8)  # to the track's 17 grey levels
+    assert sorted(map(bytes, loaded.images)) == sorted(map(bytes, rounded))
+    assert not np.array_equal(loaded.images, rounded)  # in a shuffled order of their own
+    assert loaded.levels == 17
+
+
+def test_the_tracks_own_images_come_back_as_they_are(tmp_path: Path) -> None:
+    """So that no score tells them by how they are stored; complexity would."""
+    own = data.load("digits", "test").images
+    np.savez(tmp_path / "own.npz", images=np.rint(own * (255 / 16)).astype(np.uint8))
+    loaded = user.load("own", str(tmp_path / "own.npz"), TRACK)
+    assert sorted(map(bytes, loaded.images)) == sorted(map(bytes, own))
+
+
+def test_pictures_of_more_than_8_bits_are_refused_rather_than_cut(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(tmp_path / "deep.png")
+    with pytest.raises(UserError, match="more than 8 bits a colour"):
+        user.source("deep", str(tmp_path), TRACK)
+
+
+def test_a_set_of_the_user_is_refused_by_a_suite_without_ood_and_is_in_no_mean_of_far(
+    tmp_path: Path, images: NDArray[np.uint8]
+) -> None:
+    np.savez(tmp_path / "mine.npz", images=images)
+    mine = {"mine": str(tmp_path / "mine.npz")}
+    with pytest.raises(UserError, match="has no OOD sets"):
+        jembench.evaluate("jem", "accuracy", ood=mine, limit=20, output=tmp_path / "o")
+    found = jembench.evaluate("jem", "ood", ood=mine, limit=20, output=tmp_path / "o")
+    assert "mine" in found.metrics["mean/log_px/auroc"].n
+    assert "mine" not in found.metrics["far/log_px/auroc"].n
 
 
 def test_other_sizes_and_colours_are_fitted(tmp_path: Path) -> None:
@@ -48,7 +75,7 @@ def test_other_sizes_and_colours_are_fitted(tmp_path: Path) -> None:
     np.savez(tmp_path / "red.npz", x=red)
     loaded = user.load("red", str(tmp_path / "red.npz"), TRACK)
     assert loaded.images.shape == (2, 1, 8, 8)
-    assert (loaded.images == 76).all()  # .299 of 255: the luma of red
+    assert (loaded.images == 5).all()  # .299 of 16: the luma of red
 
 
 def test_a_data_set_of_torchvision() -> None:
