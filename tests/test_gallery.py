@@ -141,6 +141,10 @@ def test_names_of_pictures_are_in_the_documentation() -> None:
 def test_the_command_says_where_they_are(call: Callable[..., Any], tmp_path: Path) -> None:
     answer = call("run", "--model", "oracle", "--track", "gauss", "--suite", "hybrid", "--limit", "8", "-o", tmp_path)
     assert answer.code == 0, answer.err
-    found = [line for line in answer.out.splitlines() if line.endswith(".png")]
-    assert {Path(line).name for line in found} >= {"samples-fresh.png", "neighbours.png"}
-    assert all(Path(line).is_file() for line in found)
+    found = {}
+    for line in answer.out.splitlines():
+        folder, colon, names = line.partition(": ")
+        if colon and names.endswith(".png"):
+            found |= {name: Path(folder) / name for name in names.split(", ")}
+    assert set(found) >= {"samples-fresh.png", "neighbours.png"}
+    assert all(path.is_file() for path in found.values())

@@ -177,9 +177,10 @@ class Generation:
             elif isinstance(train, str) or isinstance(test, str):
                 result += self._missing(name, train if isinstance(train, str) else str(test))
             else:
-                result += _Row(self, name, seen, train, test, track.classes).metrics()
-            if name in self.samples() and self.drawn()[name] in found:
-                result += _chain(found[self.drawn()[name]], name, self.extractor.name)
+                row = _Row(self, name, seen, train, test, track.classes)
+                result += row.metrics()
+                if name in self.samples():
+                    result += row.chain(found[self.drawn()[name]])
         return result
 
     def _missing(self, name: str, reason: str) -> list[Metric]:
@@ -222,16 +223,6 @@ def top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float
     return kept
 
 
-def _chain(record: Mapping[str, NDArray[Any]], name: str, who: str) -> list[Metric]:
-    """Length and temperature of the chains that were run: 0 and none of a buffer as it lies, and of exact samples."""
-    n = {name: int(record["there"].sum())}
-    steps, heat = int(record["steps"][0]), float(record["temperature"][0])
-    first = STEPS.of(Estimate(float(steps), None, None, "exact"), source=name, variant=who, n=n)
-    if np.isnan(heat):
-        return [first, TEMPERATURE.missing("no chain was run", source=name, variant=who)]
-    return [first, TEMPERATURE.of(Estimate(heat, None, None, "exact"), source=name, variant=who, n=n)]
-
-
 def tolerated(estimate: Estimate) -> float:
     """How much worse a distance may be than a golden one: its scale is that of the features, and it may be near 0."""
     known = estimate.low is not None and estimate.high is not None
@@ -267,6 +258,16 @@ class _Row:
                 metric = replace(metric, tolerance=tolerated(estimate))
             made.append(metric)
         return [*made, *self._conditional(), *self._curve()]
+
+    def chain(self, record: Mapping[str, NDArray[Any]]) -> list[Metric]:
+        """Length and temperature of the chains, where some were run: not of a buffer as it lies, nor of a flow."""
+        heat = float(record["temperature"][0])
+        if np.isnan(heat):
+            return []
+        where: dict[str, Any] = {"source": self.name, "variant": self.of.extractor.name}
+        n = {self._words: len(self.seen.features)}
+        facts = ((STEPS, float(record["steps"][0])), (TEMPERATURE, heat))
+        return [kind.of(Estimate(value, None, None, "exact"), n=n, **where) for kind, value in facts]
 
     def _estimates(self) -> dict[str, Any]:
         """Estimate and n of every kind, with a p-value where there is one; or why there is none."""

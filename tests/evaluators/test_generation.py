@@ -71,6 +71,8 @@ def records(
     drawn = {
         "image": fresh,
         "there": np.ones(len(fresh), dtype=bool),
+        "steps": np.zeros(len(fresh), dtype=np.int32),
+        "temperature": np.full(len(fresh), np.nan, dtype=np.float32),
         "asked": np.full(len(fresh), -1),
         "confidence": np.linspace(0, 1, len(fresh), dtype=np.float32),
         **(change or {}),

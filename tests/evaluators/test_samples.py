@@ -216,7 +216,7 @@ def test_what_they_need_and_what_they_are_called() -> None:
     described = describe(Samples(steps=3, temperature=0.5))
     assert described == {
         "name": "samples",
-        "version": 1,
+        "version": 2,
         "start": "fresh",
         "conditional": False,
         "steps": 3,
