@@ -9,7 +9,7 @@ from jembench.tables import Cell, Table, get
 
 SOURCES = ("fresh", "buffer", "conditional")
 FLOOR = ("uniform", "class-gaussians", "test")  # the same for all models
-SHORT = {"class-gaussians": "Gaussians"}
+SHORT = {"class-gaussians": "Gaussians", "conditional": "by class"}
 STAYS = 1.5  # distance at 20 K over that at 1 K, above which chains leave the data
 DISTANCES = {"fd": ("FD", "KD", "kd"), "fid": ("FID", "KID", "kid")}
 
@@ -34,8 +34,8 @@ def generation(documents: Sequence[ResultDocument]) -> list[Table]:
     variety = {
         "precision": "prec.",
         "recall": "recall",
-        "density": "density",
-        "coverage": "coverage",
+        "density": "dens.",
+        "coverage": "cover.",
         "class_imbalance": "imbal.",
         "conditional_accuracy": "cond.",
         "nearer": "nearer",
@@ -119,7 +119,8 @@ def _rows(documents: Sequence[ResultDocument], who: str, columns: dict[str, str]
     for document in documents:
         found = [source for source in SOURCES if _sampled(document, source, who)]
         for source in found or SOURCES[:1]:
-            rows.append([document.model.name, source, *(get(document, f"{source}/{who}/{name}") for name in columns)])
+            cells = [get(document, f"{source}/{who}/{name}") for name in columns]
+            rows.append([document.model.name, SHORT.get(source, source), *cells])
     for source in FLOOR:
         cells = [get(documents[0], f"{source}/{who}/{name}") for name in columns]
         rows.append(["—", SHORT.get(source, source), *(cell if cell.value is not None else "" for cell in cells)])

@@ -141,7 +141,8 @@ def test_a_model_that_cannot_be_copied_is_refused(tmp_path: Path) -> None:
 def test_metrics_are_by_id_and_the_folder_holds_the_files(oracle: Result) -> None:
     assert all(name == metric.id for name, metric in oracle.metrics.items())
     assert len(oracle.metrics) == len(oracle.outcome.document.metrics)
-    assert {path.name for path in oracle.folder.iterdir()} == {"result.json", "examples.parquet"}
+    there = {path.name for path in oracle.folder.iterdir() if path.suffix != ".png"}  # another test may have drawn some
+    assert there == {"result.json", "examples.parquet"}
 
 
 def test_the_records_give_the_numbers_again(digits: dict[str, Result]) -> None:

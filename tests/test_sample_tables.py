@@ -32,9 +32,9 @@ def test_rows_are_the_sources_that_a_model_has_and_the_references_once(few: Mapp
     assert rows == [
         ("sadajem", "fresh"),
         ("sadajem", "buffer"),
-        ("sadajem", "conditional"),
+        ("sadajem", "by class"),
         ("glow-cond", "fresh"),
-        ("glow-cond", "conditional"),
+        ("glow-cond", "by class"),
         ("softmax", "fresh"),
         ("—", "uniform"),
         ("—", "Gaussians"),
