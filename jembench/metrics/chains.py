@@ -16,8 +16,6 @@ draws, however long they run.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -47,9 +45,3 @@ def effective_size(traces: ArrayLike) -> float:
         total += (1 - (lag + 1) / t) * rho[lag] + (1 - (lag + 2) / t) * rho[lag + 1]
     size: float = min(m * t / (1 + 2 * max(total, 0.0)), m * t)
     return size
-
-
-def mixing_time(traces: ArrayLike) -> float:
-    """Observations of one chain per independent draw, M T / ESS >= 1; otherwise as :func:`effective_size`."""
-    m, t = np.shape(traces)
-    return math.prod((m, t)) / effective_size(traces)
