@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jembench import data, seeding, store, usercode, zoo
+from jembench import data, files, seeding, usercode, zoo
 from jembench.attacks.threat import Goal, Norm, Threat, check_eps
 from jembench.metrics import classification
 from jembench.metrics.estimate import Estimate
@@ -88,7 +88,7 @@ def write(path: Path, header: Header, tensors: Mapping[str, NDArray[Any]]) -> No
     from safetensors.numpy import save
 
     whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    store.write(path, save(whole, metadata={KEY: header.model_dump_json()}))
+    files.write(path, save(whole, metadata={KEY: header.model_dump_json()}))
 
 
 def read(path: Path, track: Track) -> tuple[Header, dict[str, NDArray[Any]]]:
@@ -120,8 +120,8 @@ def read(path: Path, track: Track) -> tuple[Header, dict[str, NDArray[Any]]]:
 def _check(path: Path, header: Header, tensors: dict[str, NDArray[Any]], track: Track) -> None:
     if header.track != track.id:
         raise UserError(f"{path}: adversarials of track {header.track}, not {track.id}: use --track")
-    known = {source.name: source for source in track.sources}
-    source = known.get(header.source)
+    known = {source.name for source in track.sources}
+    source = data.found(track, header.source) if header.source in known else None
     if source is None or source.sha256 != header.sha256:
         raise UserError(f"{path}: adversarials of other images than {track.id} has in {header.source!r}")
     for ball in header.balls:
@@ -151,14 +151,14 @@ def verify(path: Path, spec: ModelSpec, *, track: Track, draws: int, seed: int, 
     from jembench.attacks.verify import verify as judge
 
     header, tensors = read(path, track)
-    images = data.load(track.name, header.source)
+    images = data.images(track, header.source)
     model = zoo.load(spec, device=device)
     if "classifier" not in spec.capabilities:
         raise UserError(f"model {spec.name!r} gives no logits")
     found = []
     for ball in header.balls:
         index = tensors[f"{ball.name}/index"]
-        x = torch.from_numpy(images.pixels()[index]).to(device)
+        x = torch.from_numpy(images.at(index)).to(device)
         y = torch.from_numpy(images.labels[index]).to(device)
         target = torch.from_numpy(tensors[f"{ball.name}/target"]).to(device)
         generator = seeding.generator(seed, "verify-adversarials", ball.name)

@@ -106,6 +106,7 @@ def evaluate(
     suite: str = "all",
     *,
     track: str = "digits",
+    data_dir: str | Path | None = None,
     name: str | None = None,
     seed: int = 0,
     limit: int | None = None,
@@ -125,6 +126,7 @@ def evaluate(
             logits).
         suite: name of the suite.
         track: name of the track.
+        data_dir: folder of ``.npz`` files with the images of a track that does not carry its own.
         name: what tables call a model object; its class by default.
         seed: of all randomness.
         limit: use the first ``limit`` examples of every source.
@@ -140,12 +142,13 @@ def evaluate(
     Raises:
         UserError: for bad input of any kind.
     """
-    description = user.extended(data.track(track), ood or {})
+    published = data.track(track, folder=None if data_dir is None else Path(data_dir))
+    description = user.extended(published, ood or {})
     store = Store.open(Path(output))
     if isinstance(model, str):
         if name is not None:
             raise UserError("name is for model objects: a named model has its own")
-        spec = zoo.resolve(model, track=track)
+        spec = zoo.resolve(model, track=track, folder=published.folder)
     else:
         spec = zoo.in_memory(model, track=track, name=name or type(model).__name__)
     if defence is not None:

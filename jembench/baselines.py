@@ -21,6 +21,9 @@ REFERENCES = {
 }
 EXACT = {
     "digits": REFERENCES,
+    "cifar10": REFERENCES,
+    "cifar100": REFERENCES,
+    "svhn": REFERENCES,
     "gauss": {"oracle": "the mixture itself: exact logits, log density and samples", **REFERENCES},
 }
 

@@ -17,6 +17,7 @@ from jembench.types import Precision, UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
+    from jembench.data.sets import Track
     from jembench.engine import Outcome
     from jembench.rebuild import Setup
     from jembench.tables import Table
@@ -63,6 +64,10 @@ SmoothOption = Annotated[
     float | None, typer.Option("--smooth", help="Standard deviation of Gaussian noise before the model: the control.")
 ]
 VotesOption = Annotated[int | None, typer.Option("--votes", help="Noisy copies whose logits a defence averages.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of .npz files with the images of a track that does not carry its own."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 
 
@@ -82,6 +87,7 @@ def run(
     model: ModelOption,
     suite: SuiteOption = "all",
     track: TrackOption = "digits",
+    data_dir: DataOption = None,
     weights: WeightsOption = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="Of the result on stdout.")] = "table",
     seed: SeedOption = 0,
@@ -148,13 +154,14 @@ def run(
     from jembench.store import Store
 
     started = time.perf_counter()
-    description = data.track(track)
+    description = data.track(track, folder=data_dir)
     extended = user.extended(description, _sets(ood or []))
     store = Store.open(output)
     if weights is not None and len(model) > 1:
         raise UserError("--weights goes with one --model")
     suites = list(dict.fromkeys(name.strip() for name in suite.split(",")))
-    bare = [zoo.resolve(name, track=track, weights=weights) for name in dict.fromkeys(model)]
+    place = description.folder
+    bare = [zoo.resolve(name, track=track, weights=weights, folder=place) for name in dict.fromkeys(model)]
     specs = _distinct([item for spec in bare for item in _defended(spec, refine, smooth, votes)])
     options = Options(
         norms=_words(norm),
@@ -282,6 +289,7 @@ def train(
         ),
     ] = None,
     track: TrackOption = "digits",
+    data_dir: DataOption = None,
     device: DeviceOption = "cpu",
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's own.")] = None,
     resume: Annotated[
@@ -299,7 +307,7 @@ def train(
 
     if (recipe is None) != everything:
         raise UserError("name one recipe or baseline to train, or all of a track by --all")
-    data.track(track)
+    description = data.track(track, folder=data_dir)
     source = baselines.recipe_path(recipe, track=track) if recipe is not None else None
     from jembench import rebuild
 
@@ -307,10 +315,10 @@ def train(
     place = OUTPUT / "training" / track if output is None else output
     if source is not None:
         place = place / source.resolve().parent.name if output is None else place
-        _train_one(source, place, track=track, setup=setup, resume=resume, quiet=quiet)
+        _train_one(source, place, track=description, setup=setup, resume=resume, quiet=quiet)
         return
     rebuild.rebuild(
-        track,
+        description,
         place,
         setup=setup,
         resume=resume,
@@ -327,6 +335,7 @@ def gate(
     ],
     suite: Annotated[str, typer.Option("--suite", "-s", help="The suite to compare.")] = "all",
     track: TrackOption = "digits",
+    data_dir: DataOption = None,
     weights: WeightsOption = None,
     golden: Annotated[
         Path | None, typer.Option("--golden", help="A result folder to compare with, instead of the baseline's own.")
@@ -347,8 +356,8 @@ def gate(
     from jembench.results import Protocol, read_result
     from jembench.store import Store
 
-    description = data.track(track)
-    spec = zoo.resolve(model, track=track, weights=weights)
+    description = data.track(track, folder=data_dir)
+    spec = zoo.resolve(model, track=track, weights=weights, folder=description.folder)
     defence = None if refine is None else Defence(refine)
     spec = spec if defence is None else zoo.defended(spec, defence)
     made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
@@ -370,17 +379,19 @@ def golden(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Of these baselines only; repeat.")] = None,
     refine: Annotated[str, typer.Option("--refine", help="SGLD steps of the refined rows.")] = "1,10",
     track: TrackOption = "digits",
+    data_dir: DataOption = None,
     records: Annotated[Path, typer.Option("--records", help="The store of the runs.")] = OUTPUT,
     workers: WorkersOption = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Measure the golden results of suite robustness: of every baseline, bare and behind refinements."""
-    from jembench import rebuild
+    from jembench import data, rebuild
 
+    description = data.track(track, folder=data_dir)
     steps = [_whole(word, "--refine") for word in _words(refine) or ()]
     with progress(quiet) as show:
         places = rebuild.attack(
-            track, output, records=records, refine=steps, names=model or (), workers=workers, progress=show
+            description, output, records=records, refine=steps, names=model or (), workers=workers, progress=show
         )
     for place in places:
         typer.echo(str(place))
@@ -391,6 +402,7 @@ def verify_adversarials(
     file: Annotated[Path, typer.Argument(help="What `jembench run --save-adversarials` wrote.")],
     model: Annotated[str, typer.Option("--model", "-m", help="As of `jembench run`; it need not be the attacked one.")],
     track: TrackOption = "digits",
+    data_dir: DataOption = None,
     weights: WeightsOption = None,
     refine: Annotated[int | None, typer.Option("--refine", help="SGLD steps of a refinement before the model.")] = None,
     smooth: SmoothOption = None,
@@ -404,7 +416,7 @@ def verify_adversarials(
 
     from jembench import adversarials, data, zoo
 
-    description = data.track(track)
+    description = data.track(track, folder=data_dir)
     bare = zoo.resolve(model, track=track, weights=weights)
     if refine is not None and smooth is not None:
         raise UserError("adversarials are judged by one model: choose --refine or --smooth")
@@ -431,7 +443,7 @@ def leaderboard(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
 ) -> None:
     """Write leaderboards/TRACK.md from the golden results of the track's baselines."""
-    from jembench import baselines, data, leaderboard, store
+    from jembench import baselines, data, files, leaderboard
 
     description = data.track(track)
     attacked = leaderboard.robustness(description, baselines.all_attacked(track))
@@ -445,7 +457,7 @@ def leaderboard(
             raise typer.Exit(1)
         typer.echo(f"{path} is current")
     else:
-        store.write(path, content.encode())
+        files.write(path, content.encode())
         typer.echo(str(path))
         from jembench import generation_plots, plots
         from jembench.results import read_result
@@ -453,11 +465,11 @@ def leaderboard(
         documents = [read_result(folder) for folder in baselines.all_golden(track)]
         if (drawn := generation_plots.tradeoff(documents)) is not None:
             picture = path.with_name(f"{track}-{leaderboard.HYBRID}.png")
-            store.write(picture, drawn)
+            files.write(picture, drawn)
             typer.echo(str(picture))
         if bare := [document for document in attacked if leaderboard.bare(document)]:
             picture = path.with_name(f"{track}-{leaderboard.PICTURE}.png")
-            store.write(picture, plots.robustness(bare)["png"])
+            files.write(picture, plots.robustness(bare)["png"])
             typer.echo(str(picture))
 
 
@@ -469,7 +481,7 @@ def card(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
 ) -> None:
     """Write the README.md of a baseline from its recipe, training record, golden result and NOTES.md."""
-    from jembench import baselines, data, store
+    from jembench import baselines, data, files
     from jembench import card as cards
 
     if (name is None) != everything:
@@ -484,7 +496,7 @@ def card(
         if not check:
             if current is not None and cards.AUTHOR not in current:
                 raise UserError(f"{path} was not written by jembench: move it away, or keep its words in {cards.NOTES}")
-            store.write(path, content.encode())
+            files.write(path, content.encode())
             typer.echo(str(path))
         elif current == content:
             typer.echo(f"{path} is current")
@@ -525,7 +537,7 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-def _train_one(source: Path, place: Path, *, track: str, setup: Setup, resume: bool, quiet: bool) -> None:
+def _train_one(source: Path, place: Path, *, track: Track, setup: Setup, resume: bool, quiet: bool) -> None:
     """Train a recipe; of the processes that torchrun has started only the first one speaks."""
     from jembench import rebuild
     from jembench.history import read_history

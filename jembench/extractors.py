@@ -35,6 +35,9 @@ class Extractor:
 
 EXTRACTORS = {
     "digits-ref": Extractor("a small classifier of digits that is evaluated nowhere: 64 features", ("digits",)),
+    "cifar10-ref": Extractor(
+        "a wide residual network of photographs that is evaluated nowhere: 128 features", ("cifar10",)
+    ),
     "pixels": Extractor("the pixels themselves, with the classes of the oracle", ("gauss",)),
     "inception-v3": Extractor(
         "the Inception network of 2015: 2,048 features; the only one of FID", distance="fid", kernel="kid"

@@ -44,6 +44,7 @@ from jembench import (
     calibration_plots,
     data,
     engine,
+    files,
     generation_plots,
     ood_plots,
     plots,
@@ -108,7 +109,7 @@ def pictures(made: Made, records: Store, output: Path) -> list[Path]:
         chosen = [each for each in shown if any(each.evaluator(item) is not None for item in evaluators)]
         for kind, content in (figure(chosen) if chosen else {}).items():
             paths.append(output / f"{name}-{chosen[0].plan.track.name}.{kind}")
-            store.write(paths[-1], content)
+            files.write(paths[-1], content)
     for each in shown:
         for name, evaluator, draw in PICTURES:
             if each.evaluator(evaluator) is None:
@@ -118,7 +119,7 @@ def pictures(made: Made, records: Store, output: Path) -> list[Path]:
                 picture = draw(each)
                 if picture is None:
                     continue
-                store.write(path, picture)
+                files.write(path, picture)
             paths.append(path)
     return paths
 
@@ -167,7 +168,7 @@ def _pairs(shown: Shown) -> bytes | None:
     """Rows of clean images, each above its smallest adversarial, of every norm at its headline eps."""
     headlines = {(grid.norm, grid.headline) for grid in shown.evaluator("robustness").battery.grids}
     track = shown.plan.track
-    clean = data.load(track.name, SOURCE).pixels()
+    clean = data.images(track, SOURCE)
     rows = []
     for part, columns in _parts(shown, WORST):
         if (part.norm, part.eps) not in headlines:
@@ -176,7 +177,7 @@ def _pairs(shown: Shown) -> bytes | None:
         order = broken[np.argsort(columns["distance"][broken], kind="stable")]
         for start in range(0, min(len(order), PAIRS * plots.SIDE) - plots.SIDE + 1, plots.SIDE):
             chosen = order[start : start + plots.SIDE]
-            rows += [clean[columns["index"][chosen]], columns["adversarial"][chosen].reshape(-1, *track.shape)]
+            rows += [clean.at(columns["index"][chosen]), columns["adversarial"][chosen].reshape(-1, *track.shape)]
     return plots.grid(np.concatenate(rows)) if rows else None
 
 
@@ -216,7 +217,7 @@ def _neighbours(shown: Shown) -> bytes | None:
     evaluator, track = shown.evaluator("generation"), shown.plan.track
     looked = evaluator.looked()
     found = shown.found(evaluator.drawn()["fresh"], looked["fresh"], looked["train"])
-    return sample_plots.neighbours(evaluator, found, data.load(track.name, "train"), track)
+    return sample_plots.neighbours(evaluator, found, data.images(track, "train"), track)
 
 
 def _chains(shown: Shown) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jembench import store
+from jembench import files
 from jembench.results import Environment
 from jembench.types import UserError
 
@@ -73,7 +73,14 @@ class TrainingCost(_Entry):
 
 
 class History(_Entry):
-    """The content of ``training.json``. ``recipe`` is the hash of the recipe, ``parameters`` the number of weights."""
+    """The content of ``training.json``.
+
+    Attributes:
+        recipe: hash of the recipe.
+        parameters: number of weights.
+        initial: hash of the weights file that the run started from; null for random weights.
+        images: hash of the training images where they are not part of jembench.
+    """
 
     schema_version: Literal[1] = 1
     recipe: str
@@ -85,12 +92,14 @@ class History(_Entry):
     epochs: list[Epoch]
     cost: TrainingCost
     environment: Environment
+    initial: str | None = None
+    images: str | None = None
 
 
 def write_history(folder: Path, history: History) -> None:
     """Write ``training.json``."""
     text = json.dumps(history.model_dump(mode="json"), indent=1, allow_nan=False)
-    store.write(folder / HISTORY, text.encode() + b"\n")
+    files.write(folder / HISTORY, text.encode() + b"\n")
 
 
 def read_history(folder: Path) -> History:

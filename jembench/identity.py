@@ -48,9 +48,11 @@ def file_sha256(path: Path) -> str:
 
 def array_sha256(*arrays: NDArray[np.generic]) -> str:
     """Hexadecimal SHA-256 over dtype, shape and little-endian bytes of arrays, in order."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for array in arrays:
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(canonical([little.dtype.str, list(little.shape)]))
-        digest.update(little.tobytes(order="C"))
+        digest.update(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

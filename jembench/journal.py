@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from jembench import store
+from jembench import files
 from jembench.history import read_history
 from jembench.plots import curve, grid
 from jembench.types import UserError
@@ -86,12 +86,12 @@ class Journal:
 
     def _draw(self, iteration: int, samples: Tensor) -> None:
         picture = grid(samples.numpy())
-        store.write(self.folder / f"{SAMPLES}.png", picture)
+        files.write(self.folder / f"{SAMPLES}.png", picture)
         every = self.samples_every
         if every is None or iteration < every:
             return
         if iteration // every not in {int(path.stem) // every for path in self._kept()}:
-            store.write(self.folder / SAMPLES / f"{iteration:06d}.png", picture)
+            files.write(self.folder / SAMPLES / f"{iteration:06d}.png", picture)
 
     def _kept(self) -> list[Path]:
         """The grids that are kept, also those from before the run was killed."""
@@ -107,7 +107,7 @@ class Journal:
 
 def draw_curve(folder: Path) -> None:
     """Write ``curve.png`` of a finished run."""
-    store.write(folder / CURVE, curve(read_history(folder)))
+    files.write(folder / CURVE, curve(read_history(folder)))
 
 
 def _tag(name: str) -> str:

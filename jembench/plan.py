@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jembench import store, zoo
+from jembench import data, store, zoo
 from jembench.batteries import Options, evaluators
-from jembench.data.sets import Track
+from jembench.data.sets import Source, Track
 from jembench.evaluators.contract import Evaluator, Measurement, Need, describe
 from jembench.extractors import EXTRACTORS
 from jembench.identity import canonical, identity
@@ -164,7 +164,7 @@ def plan(
     for need in needs:
         planner.chunks(need)
     every = tuple(planner.wanted)
-    sources = {need.source: track.source(need.source) for need in every}
+    sources = {need.source: planner.source(need.source) for need in every}
     protocol = {
         "name": PROTOCOL,
         "track": track.id,
@@ -187,6 +187,7 @@ class _Planner:
         self._weights = weights
         self._model, self._track, self._seed, self._limit, self._device = model, track, seed, limit, device
         self._others: dict[str, ModelSpec] = {"": model}
+        self._sources: dict[str, Source] = {}
         self.wanted: dict[Need, tuple[Job, ...]] = {}  # also those that the model cannot give, without chunks
 
     def chunks(self, need: Need) -> tuple[Job, ...]:
@@ -199,7 +200,7 @@ class _Planner:
             if need.essential and not (given and all(given)):
                 return self.wanted.setdefault(need, ())
             whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
-            source, size = self._track.source(need.source), self._track.chunk
+            source, size = self.source(need.source), self._track.chunk
             n = min(source.n, self._limit or source.n, need.limit or source.n)
             self.wanted[need] = tuple(
                 Job(
@@ -221,10 +222,16 @@ class _Planner:
             )
         return self.wanted.setdefault(need, ())
 
+    def source(self, name: str) -> Source:
+        """A source of the track as it is on this machine."""
+        if name not in self._sources:
+            self._sources[name] = data.found(self._track, name)
+        return self._sources[name]
+
     def _spec(self, name: str) -> ModelSpec:
         if name not in self._others:
             if name in EXTRACTORS:
                 self._others[name] = zoo.extractor(name, track=self._track.name, weights=self._weights)
             else:
-                self._others[name] = zoo.resolve(name, track=self._track.name)
+                self._others[name] = zoo.resolve(name, track=self._track.name, folder=self._track.folder)
         return self._others[name]

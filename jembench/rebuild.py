@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jembench import baselines, data, engine, snapshots, store, training, zoo
+from jembench import baselines, engine, files, snapshots, store, training, zoo
 from jembench.card import CARD, NOTES, card
 from jembench.defences import Defence
 from jembench.history import History, read_history
@@ -27,6 +27,7 @@ from jembench.team import called
 from jembench.types import UserError
 
 if TYPE_CHECKING:
+    from jembench.data.sets import Track
     from jembench.training import Observer
 
 SUITE = "all"  # of golden results
@@ -63,7 +64,7 @@ class Setup:
         return recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": self.seed})})
 
 
-def fit(source: Path, folder: Path, *, track: str, setup: Setup, resume: bool, observer: Observer) -> Path:
+def fit(source: Path, folder: Path, *, track: Track, setup: Setup, resume: bool, observer: Observer) -> Path:
     """Train the recipe in the file ``source`` into ``folder``, with its journal.
 
     Returns:
@@ -72,15 +73,21 @@ def fit(source: Path, folder: Path, *, track: str, setup: Setup, resume: bool, o
     Raises:
         UserError: see :func:`jembench.training.train`.
     """
-    recipe = setup.read(source, track=track)
+    recipe = setup.read(source, track=track.name)
     with Journal(folder, samples_every=setup.samples_every, tensorboard=setup.tensorboard) as journal:
         return training.train(
-            recipe, folder, source=source, device=setup.device, resume=resume, observers=[observer, journal]
+            recipe,
+            folder,
+            track=track,
+            source=source,
+            device=setup.device,
+            resume=resume,
+            observers=[observer, journal],
         )
 
 
 def rebuild(
-    track: str,
+    track: Track,
     output: Path,
     *,
     setup: Setup,
@@ -91,7 +98,7 @@ def rebuild(
     """Train and measure every baseline of a track, in the order of names.
 
     Args:
-        track: name of the track.
+        track: with the place of its images.
         output: gets a folder for each, with recipe, weights, golden result and card.
         setup: how.
         resume: leave out what is finished, and go on with what was killed.
@@ -104,15 +111,14 @@ def rebuild(
     """
     if called():
         raise UserError("all models of a track are trained in one process: under torchrun, name one recipe")
-    data.track(track)
-    sources = baselines.recipes(track)
+    sources = baselines.recipes(track.name)
     if not sources:
-        raise UserError(f"track {track} has no recipes to train")
+        raise UserError(f"track {track.name} has no recipes to train")
     for name, source in sources.items():
-        for seed, folder in _folders(setup.read(source, track=track), name, output).items():
-            _check(folder, replace(setup, seed=seed).read(source, track=track), resume=resume)
+        for seed, folder in _folders(setup.read(source, track=track.name), name, output).items():
+            _check(folder, replace(setup, seed=seed).read(source, track=track.name), resume=resume)
     for name, source in sources.items():
-        folders = _folders(setup.read(source, track=track), name, output)
+        folders = _folders(setup.read(source, track=track.name), name, output)
         for seed, folder in folders.items():
             if not (folder / baselines.WEIGHTS).exists():
                 label = name if folder == output / name else f"{name}, seed {seed}"
@@ -132,7 +138,7 @@ def _folders(recipe: Recipe, name: str, output: Path) -> dict[int, Path]:
 
 
 def attack(
-    track: str,
+    track: Track,
     output: Path,
     *,
     records: Path,
@@ -144,7 +150,7 @@ def attack(
     """Measure the golden results of suite ``robustness``: of every classifier of a track, bare and behind refinements.
 
     Args:
-        track: name of the track.
+        track: with the place of its images.
         output: gets them in a folder for each baseline, laid out as ``baselines/<track>``.
         records: the store of the runs; what is there is not computed again.
         refine: SGLD steps of the refinements.
@@ -158,17 +164,16 @@ def attack(
     Raises:
         UserError: for an unknown baseline.
     """
-    description = data.track(track)
     plans, places = [], []
-    for name in names or baselines.recipes(track):
-        spec = zoo.resolve(name, track=track)
+    for name in names or baselines.recipes(track.name):
+        spec = zoo.resolve(name, track=track.name)
         if "classifier" not in spec.capabilities:
             continue
         rows = {"": spec}
         if "density" in spec.capabilities:
             rows |= {(made := Defence(steps)).title: zoo.defended(spec, made) for steps in refine}
         for title, row in rows.items():
-            plans.append(plan(row, ATTACKED, track=description))
+            plans.append(plan(row, ATTACKED, track=track))
             places.append(output / name / baselines.attacked(title))
     outcomes = engine.run(plans, store.Store.open(records), workers=workers, progress=progress)
     for outcome, place in zip(outcomes, places, strict=True):
@@ -178,7 +183,7 @@ def attack(
 
 def _copy(result: Path, golden: Path) -> None:
     for name in (EXAMPLES, RESULT):  # in this order: a folder with a result is complete
-        store.write(golden / name, (result / name).read_bytes())
+        files.write(golden / name, (result / name).read_bytes())
 
 
 def gather(runs: Mapping[int, Path], folder: Path) -> None:
@@ -218,7 +223,7 @@ def _train(
     source: Path,
     folder: Path,
     *,
-    track: str,
+    track: Track,
     setup: Setup,
     watch: Callable[[str], AbstractContextManager[Observer]],
 ) -> None:
@@ -230,13 +235,11 @@ def _train(
         raise UserError(f"{name}: {error}") from error
 
 
-def _measure(folder: Path, *, track: str, device: str) -> None:
+def _measure(folder: Path, *, track: Track, device: str) -> None:
     """The golden result."""
     golden = folder / baselines.GOLDEN
     if not (golden / RESULT).exists():
-        made = plan(
-            zoo.resolve(str(folder / baselines.RECIPE), track=track), SUITE, track=data.track(track), device=device
-        )
+        made = plan(zoo.resolve(str(folder / baselines.RECIPE), track=track.name), SUITE, track=track, device=device)
         with tempfile.TemporaryDirectory() as place:
             (outcome,) = engine.run([made], store.Store.open(Path(place)))
             _copy(outcome.folder, golden)
@@ -247,5 +250,5 @@ def _finish(folder: Path, source: Path) -> None:
     draw_curve(folder)
     notes = source.with_name(NOTES)
     if notes.exists():
-        store.write(folder / NOTES, notes.read_bytes())
-    store.write(folder / CARD, card(folder).encode())
+        files.write(folder / NOTES, notes.read_bytes())
+    files.write(folder / CARD, card(folder).encode())

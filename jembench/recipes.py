@@ -86,6 +86,8 @@ class DataPart(_Part):
         labels_seed: of the draw of these examples; ``training.seed`` by default.
         shift: images of the labelled stream are moved by up to this many pixels each way.
         shift_density: likewise for the stream of log p(x); ``shift`` by default.
+        padding: what comes in where an image is moved: ``zero``, or ``reflect``, its mirror image.
+        flip: whether images are mirrored left-right, every second one at random.
         noise: standard deviation of the input noise of the labelled stream, in units of the [0, 1] pixel range.
         noise_density: likewise for the stream of log p(x); ``noise`` by default.
     """
@@ -94,6 +96,8 @@ class DataPart(_Part):
     labels_seed: Count | None = None
     shift: Count = 0
     shift_density: Count | None = None
+    padding: Literal["zero", "reflect"] = "zero"
+    flip: bool = False
     noise: Weight = 0.015
     noise_density: Weight | None = None
 
@@ -188,12 +192,16 @@ class TrainingPart(_Part):
         batch: images of each stream and chains per iteration, over all processes.
         precision: of the network in the training step; weights and updates are always fp32.
         seed: of all randomness.
+        initial: the baseline of the track whose network the run starts from, instead of random weights.
+        store: precision in which the weights are kept at the end.
     """
 
     iterations: Positive
     batch: Annotated[int, Field(ge=2)] = 64
     precision: Precision = "fp32"
     seed: Count = 0
+    initial: str | None = None
+    store: Literal["fp32", "fp16"] = "fp32"
 
 
 class SupervisorPart(_Part):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
-from jembench import store
+from jembench import files
 from jembench.evaluators.contract import Metric
 from jembench.identity import identity, sha256
 from jembench.types import UserError
@@ -129,9 +129,9 @@ class ResultDocument(_Entry):
 
 def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
     """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
-    store.write(folder / EXAMPLES, examples)
+    files.write(folder / EXAMPLES, examples)
     text = json.dumps(TypeAdapter(ResultDocument).dump_python(document, mode="json"), indent=1, allow_nan=False)
-    store.write(folder / RESULT, text.encode() + b"\n")
+    files.write(folder / RESULT, text.encode() + b"\n")
 
 
 def read_result(folder: Path) -> ResultDocument:

@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from jembench import data, provenance, seeding, snapshots, supervisor, zoo
+from jembench.data.sets import Track
 from jembench.draws import adversarial, continued, look
 from jembench.history import Chosen, Epoch, History, Rollback, TrainingCost
 from jembench.models.chains import Chains
@@ -97,8 +98,9 @@ class _Means:
 class Run:
     """The state of one training run and its steps."""
 
-    def __init__(self, recipe: Recipe, device: torch.device, members: Team, kept: Path) -> None:
+    def __init__(self, recipe: Recipe, track: Track, device: torch.device, members: Team, kept: Path) -> None:
         self.recipe = recipe
+        self.track = track
         self.device = device
         self.team = members
         self.seed = recipe.training.seed
@@ -110,14 +112,14 @@ class Run:
         self.means = _Means()
         self.supervisor = Supervisor(recipe.supervisor)
         self.ring = snapshots.Ring(kept, recipe.supervisor.keep)
-        track = data.track(recipe.track)
-        images = data.load(recipe.track, "train")
+        images = data.images(track, "train")
         self.epoch = recipe.selection.every or max(1, round(len(images) / recipe.training.batch))
         self.share = members.share(recipe.training.batch)
-        self.validation = Validation.of(data.load(recipe.track, "validation"), images, device=device)
+        self.validation = Validation.of(data.images(track, "validation"), images, device=device)
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(seeding.generator(self.seed, "weights").get_state())
             self.model: Any = zoo.build(recipe, track)
+        self.initial = zoo.start_from(self.model, recipe)
         normalised = bool(getattr(self.model, "normalized", False))
         self.streams = Streams(
             images, self._data(), classes=track.classes, share=self.share, device=device, dequantise=normalised
@@ -140,9 +142,9 @@ class Run:
         if hasattr(self.model, "initialise"):
             whole = Share(0, self.share.total, self.share.total)
             first = Streams(
-                data.load(self.recipe.track, "train"),
+                data.images(self.track, "train"),
                 self._data(),
-                classes=data.track(self.recipe.track).classes,
+                classes=self.track.classes,
                 share=whole,
                 device=torch.device("cpu"),
                 dequantise=True,
@@ -151,7 +153,7 @@ class Run:
             self.model.initialise(x)
         if isinstance(sampler := getattr(self.model, "sampler", None), Chains):
             known = self.streams.labelled
-            sampler.origin.fit(self.streams.images[known], self.streams.labels[known])
+            sampler.origin.fit(lambda y: self.streams.pixels(known[self.streams.labels[known] == y]))
 
     def _fresh_buffer(self) -> ReplayBuffer | None:
         """Chains at their starting points, others after every rollback."""
@@ -387,8 +389,16 @@ class Run:
             sampler: Chains = self.model.sampler
             sampler.chains.copy_(self.team.gather(self.buffer.images).flatten(0, 1))
             sampler.labels.copy_(self.team.gather(self.buffer.labels).flatten())
+        half = self.recipe.training.store == "fp16"
         with self._evaluated():
-            return {name: value.detach().cpu().clone().contiguous() for name, value in self.model.state_dict().items()}
+            return {
+                name: (value.half() if half and value.is_floating_point() else value)
+                .detach()
+                .cpu()
+                .clone()
+                .contiguous()
+                for name, value in self.model.state_dict().items()
+            }
 
     def final_state(self) -> dict[str, Tensor]:
         """The weights of the chosen checkpoint."""
@@ -416,6 +426,8 @@ class Run:
             epochs=self.epochs,
             cost=TrainingCost(**asdict(self.meter), processes=self.team.size),
             environment=provenance.environment(str(self.device)),
+            initial=self.initial,
+            images=data.found(self.track, "train").sha256 if self.track.external else None,
         )
 
 

@@ -52,7 +52,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from jembench import store
+from jembench import files
 from jembench.evaluators.contract import Metric
 from jembench.report import BAND
 from jembench.results import ResultDocument
@@ -168,7 +168,7 @@ def collect(runs: Sequence[tuple[int, ResultDocument]]) -> Seeds:
 def write_seeds(folder: Path, seeds: Seeds) -> None:
     """Write ``seeds.json``."""
     text = json.dumps(seeds.model_dump(mode="json"), indent=1, allow_nan=False)
-    store.write(folder / SEEDS, text.encode() + b"\n")
+    files.write(folder / SEEDS, text.encode() + b"\n")
 
 
 def read_seeds(folder: Path) -> Seeds | None:

@@ -1,6 +1,6 @@
 """Snapshots: everything that the rest of a training run depends on, in a ring of files.
 
-A snapshot is written whole or not at all (:func:`jembench.store.write`), after the SHA-256 of its content, and carries
+A snapshot is written whole or not at all (:func:`jembench.files.write`), after the SHA-256 of its content, and carries
 the list of the snapshots that were valid when it was written. So after a kill at any point the newest readable file
 says what the ring is, and after a full disk the last good one is intact. Nothing is unpickled: ``weights_only=True``.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jembench import store
+from jembench import files
 from jembench.types import UserError
 
 FOLDER = "snapshots"
@@ -54,7 +54,7 @@ class Ring:
         file = io.BytesIO()
         torch.save({"ring": entries, "state": state}, file)
         content = file.getvalue()
-        store.write(self._path(number), hashlib.sha256(content).digest() + content)
+        files.write(self._path(number), hashlib.sha256(content).digest() + content)
         self.entries = entries
         left_over = self.folder.glob(".[0-9]*.pt.*")  # of a write that was killed
         for path in {*_files(self.folder), *left_over} - {self._path(number) for number, _ in entries}:
@@ -83,12 +83,12 @@ def reopen(folder: Path, keep: int) -> tuple[Ring, bytes]:
     Raises:
         UserError: if there is none.
     """
-    files = _files(folder)
-    for path in reversed(files):
+    kept = _files(folder)
+    for path in reversed(kept):
         if (content := _read(path)) is not None:
             entries = [(int(number), int(iteration)) for number, iteration in _decoded(content, path)["ring"]]
             return Ring(folder, keep, entries), content
-    if not files:
+    if not kept:
         raise UserError(f"{folder.parent} holds no snapshot to resume: leave out --resume")
     raise UserError(
         f"{folder.parent} holds no readable snapshot: remove {folder}, and leave out --resume to start again"

@@ -9,6 +9,8 @@ r"""Starts: where SGLD chains begin.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -28,8 +30,8 @@ class Start(nn.Module):
         self.shape = shape
         self.classes = classes
 
-    def fit(self, images: Tensor, labels: Tensor) -> None:
-        """Take from training images ``(N, C, H, W)`` and labels ``(N,)`` what the start needs."""
+    def fit(self, of_class: Callable[[int], Tensor]) -> None:
+        """Take from the training images ``(N, C, H, W)`` of every class what the start needs."""
 
 
 class Uniform(Start):
@@ -52,10 +54,10 @@ class ClassGaussians(Start):
         self.register_buffer("mean", torch.zeros(classes, dimension))
         self.register_buffer("factor", torch.zeros(classes, dimension, min(RANK, dimension)))
 
-    def fit(self, images: Tensor, labels: Tensor) -> None:
+    def fit(self, of_class: Callable[[int], Tensor]) -> None:
         """Mean and leading principal directions of every class."""
         for y in range(self.classes):
-            x = images[labels == y].flatten(1).double().cpu()
+            x = of_class(y).flatten(1).double().cpu()
             mean = x.mean(0)
             _, values, directions = torch.linalg.svd((x - mean) / max(len(x) - 1, 1) ** 0.5, full_matrices=False)
             kept = min(len(values), self.factor.shape[2])

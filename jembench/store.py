@@ -6,18 +6,15 @@ Layout under the output folder, with the schema version as part of every path::
     v1/chunks/<2 hex>/<key>.cost.json      what it took and where it was computed, outside the records' digest
     v1/<track>/<model>/<suite>/<key>/      results
 
-The only write is :func:`write`: a temporary file in the same folder, fsync, rename. A process killed at any
-point leaves complete files only, and the next run goes on from them.
+The only write is :func:`jembench.files.write`: a temporary file in the same folder, fsync, rename. A process killed at
+any point leaves complete files only, and the next run goes on from them.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,31 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jembench import files
 from jembench.identity import array_sha256, canonical, identity, sha256
 from jembench.types import UserError
 
 SCHEMA = 1
 DIGEST = "jembench.sha256"  # in a record's Parquet metadata: the hash of its columns
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically, making its folder if need be.
-
-    Raises:
-        UserError: if the place cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
 
 
 @dataclass(frozen=True)
@@ -86,8 +64,8 @@ class Store:
 
     def put(self, key: str, records: bytes, cost: Mapping[str, Any]) -> None:
         """Keep a chunk's records; the records come last, so that a chunk with records is complete."""
-        write(self._path(key).with_suffix(".cost.json"), canonical(dict(cost)))
-        write(self._path(key), records)
+        files.write(self._path(key).with_suffix(".cost.json"), canonical(dict(cost)))
+        files.write(self._path(key), records)
 
     def get(self, key: str) -> bytes:
         """The bytes of a chunk's records."""

@@ -5,6 +5,8 @@ Every process of a team draws for the whole batch from a generator in the same s
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,10 +47,16 @@ class Streams:
     ) -> None:
         self.part = part
         self.share = share
-        self.images = torch.from_numpy(images.pixels()).to(device)
+        kept = images.images if images.images.dtype == np.uint8 else images.images.astype(np.int32)
+        self.images = torch.tensor(kept, device=device)  # integers: the whole set as floats takes four times as much
+        self.levels = images.levels
         self.labels = torch.from_numpy(images.labels).to(device)
         self.labelled = torch.from_numpy(labelled(images.labels, part, classes=classes)).to(device)
         self.cell = 1 / (images.levels - 1) if dequantise else 0.0
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """Training images by their index ``(B,)`` as floats in [0, 1]."""
+        return self.images[index].float() / (self.levels - 1)
 
     def of_labels(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Images ``(B, C, H, W)`` whose class ``(B,)`` is known."""
@@ -71,7 +79,12 @@ class Streams:
         return x, self.share.of(self.labels[index]) if with_labels else None
 
     def _augmented(self, index: Tensor, shift: int, noise: float, generator: Generator) -> Tensor:
-        x = self.share.of(shifted(self.images[index], shift, generator=generator))
+        x = shifted(self.pixels(index), shift, padding=self.part.padding, generator=generator)
+        if self.part.flip:
+            x = torch.where(
+                (torch.rand(len(x), generator=generator) < 0.5).to(x.device)[:, None, None, None], x.flip(3), x
+            )
+        x = self.share.of(x)
         if self.cell > 0:
             uniform = torch.rand((len(index), *x.shape[1:]), generator=generator)
             x = x + self.cell * (self.share.of(uniform).to(x) - 0.5)
@@ -97,12 +110,12 @@ def labelled(labels: NDArray[np.int64], part: DataPart, *, classes: int) -> NDAr
     return np.sort(np.concatenate(chosen))
 
 
-def shifted(x: Tensor, most: int, *, generator: Generator) -> Tensor:
-    """Images ``(B, C, H, W)`` moved by up to ``most`` pixels each way, zeros coming in."""
+def shifted(x: Tensor, most: int, *, padding: Literal["zero", "reflect"] = "zero", generator: Generator) -> Tensor:
+    """Images ``(B, C, H, W)`` moved by up to ``most`` pixels each way; zeros come in, or their mirror image."""
     if most == 0:
         return x
     count, _, height, width = x.shape
-    padded = functional.pad(x, (most,) * 4)
+    padded = functional.pad(x, (most,) * 4, mode="constant" if padding == "zero" else padding)
     offset = torch.randint(2 * most + 1, (2, count), generator=generator).to(x.device)
     rows = offset[0][:, None] + torch.arange(height, device=x.device)
     columns = offset[1][:, None] + torch.arange(width, device=x.device)

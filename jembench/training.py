@@ -21,7 +21,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from jembench import baselines, snapshots, store
+from jembench import baselines, data, files, snapshots
+from jembench.data.sets import Track
 from jembench.history import Epoch, Rollback, read_history, write_history
 from jembench.numerics import check_device
 from jembench.recipes import Recipe
@@ -50,6 +51,7 @@ def train(
     recipe: Recipe,
     output: Path,
     *,
+    track: Track | None = None,
     source: Path | None = None,
     device: str = "cpu",
     resume: bool = False,
@@ -60,6 +62,7 @@ def train(
     Args:
         recipe: model, objective and sampler.
         output: folder for the weights and, while it runs, the snapshots.
+        track: that of the recipe, with the place of its images; by default, where they are looked for first.
         source: the file of the recipe, kept beside the weights so that the folder can be evaluated.
         device: a torch device.
         resume: go on from the snapshots in ``output``; of a finished run of the same recipe there is nothing to do.
@@ -86,16 +89,16 @@ def train(
     device = local(device)
     check_device(device)
     with team(device) as members:
-        run = Run(recipe, torch.device(device), members, kept)
+        run = Run(recipe, track or data.track(recipe.track), torch.device(device), members, kept)
         run.begin(resume=resume)
         if source is not None and members.leads:
-            store.write(output / baselines.RECIPE, source.read_bytes())
+            files.write(output / baselines.RECIPE, source.read_bytes())
         while run.iteration < recipe.training.iterations:
             _advance(run, observers if members.leads else ())
         final = run.final_state()
         if members.leads:
             write_history(output, run.history())
-            store.write(weights, save(final))
+            files.write(weights, save(final))
             shutil.rmtree(kept, ignore_errors=True)
     return weights
 

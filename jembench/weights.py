@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, *, part: str = "") -> None:
     """Load a safetensors file into ``model``, strictly; nothing is ever unpickled.
+
+    Args:
+        model: gets the tensors, in its own precision.
+        path: of the file.
+        part: only the tensors whose names begin so, by the rest of their names.
 
     Raises:
         UserError: if the file is missing, damaged, a pickle, or of another network.
@@ -34,6 +39,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         state = load(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error}): it is damaged or incomplete") from error
+    state = {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
     own = model.state_dict()
     if problem := _difference(own, state):
         raise UserError(f"{path}: the weights are of another network: {problem}")

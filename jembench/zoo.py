@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 INCEPTION = "inception-v3"
+GAUSSIANS = "class-gaussians"  # the one model that is made of images
 TWIN = "twin"  # ``jem@twin``: the baseline with the weights of another training seed
 DEFENDED = 1  # version of defences, part of the fingerprint of a defended model
 LONGEST = 100  # characters of a name, which is part of a path
@@ -50,6 +51,7 @@ class ModelSpec:
         stochastic: whether its logits draw noise.
         defence: what stands before it, if anything.
         base: the name of the model behind a defence.
+        images: where the training images of an external track lie prepared, for the one that is made of them.
     """
 
     name: str
@@ -63,20 +65,22 @@ class ModelSpec:
     stochastic: bool = False
     defence: Defence | None = None
     base: str = ""
+    images: str = ""
 
 
-def resolve(reference: str, *, track: str, weights: Path | None = None) -> ModelSpec:
+def resolve(reference: str, *, track: str, weights: Path | None = None, folder: str = "") -> ModelSpec:
     """The spec of a model by its reference.
 
     Args:
         reference: a baseline's name, ``path/to/recipe.toml``, ``path/to/file.py:build`` or ``package.module:build``.
         track: the track it is evaluated on.
         weights: a safetensors file to load into it, instead of the one beside the recipe.
+        folder: where the images of an external track are, for a reference that is made of them.
 
     Raises:
         UserError: for an unknown name, or a model that cannot be built or loaded.
     """
-    description = data.track(track)
+    description = data.track(track, folder=Path(folder) if folder else None)
     if _is_code(reference):
         return _resolve_foreign(reference, description, weights)
     name, _, suffix = reference.rpartition("@")
@@ -84,8 +88,11 @@ def resolve(reference: str, *, track: str, weights: Path | None = None) -> Model
         return resolve(name, track=track, weights=twin)
     if reference in baselines.EXACT.get(track, {}) and weights is None:
         kind = KINDS[reference]
-        exact = identity({"kind": reference, "version": kind.version, "track": description.id})
-        return ModelSpec(reference, track, reference, None, exact, kind.capabilities)
+        made_of = data.found(description, "train") if description.external and reference == GAUSSIANS else None
+        own = {} if made_of is None else {"data": made_of.sha256}
+        exact = identity({"kind": reference, "version": kind.version, "track": description.id, **own})
+        images = "" if made_of is None else made_of.origin
+        return ModelSpec(reference, track, reference, None, exact, kind.capabilities, images=images)
     source = baselines.recipe_path(reference, track=track).resolve()
     recipe = read_recipe(source, track=track)
     path = weights if weights is not None else source.parent / baselines.WEIGHTS
@@ -162,6 +169,8 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
         bare = replace(spec, name=spec.base, fingerprint="", capabilities=frozenset(), defence=None)
         return Defended(load(bare, device=device), spec.defence)
     track = data.track(spec.track)
+    if spec.images:
+        track = track.placed("train", spec.images)
     check_device(device)
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.module is not None:
@@ -202,6 +211,23 @@ def build(recipe: Recipe, track: Track) -> Any:
         return _call(KINDS[recipe.model.kind].builder, recipe, track)
     except ValueError as error:
         raise UserError(f"network {recipe.model.network!r} cannot be built: {error}") from error
+
+
+def start_from(model: Any, recipe: Recipe) -> str | None:
+    """Give a model the network of the baseline that its recipe starts from.
+
+    Returns:
+        The hash of that baseline's weights file; None if the recipe starts from random weights.
+
+    Raises:
+        UserError: for an unknown baseline, or one of another network.
+    """
+    reference = recipe.training.initial
+    if reference is None:
+        return None
+    path = baselines.recipe_path(reference, track=recipe.track).parent / baselines.WEIGHTS
+    load_weights(model.network, path, part="network.")
+    return file_sha256(path)
 
 
 def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jembench import provenance, store
+from jembench import files, provenance
 from jembench.history import (
     HISTORY,
     Chosen,
@@ -77,7 +77,7 @@ def test_what_is_no_number_is_null_or_nothing(value: float) -> None:
 def test_another_content_is_refused_with_its_place(tmp_path: Path, change: Any, words: str) -> None:
     content = history().model_dump(mode="json")
     change(content)
-    store.write(tmp_path / HISTORY, json.dumps(content).encode())
+    files.write(tmp_path / HISTORY, json.dumps(content).encode())
     with pytest.raises(UserError, match=f"training.json: not a valid training record \\({words}"):
         read_history(tmp_path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jembench import baselines, engine, rebuild, training
+from jembench import baselines, data, engine, rebuild, training
 from jembench.card import card
 from jembench.history import Epoch, Rollback, read_history
 from jembench.plan import plan
@@ -80,7 +80,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make(output: Path, watcher: Watcher, *, resume: bool = False, setup: Setup | None = None) -> Watcher:
     setup = setup if setup is not None else Setup()
-    rebuild.rebuild("digits", output, setup=setup, resume=resume, watch=watcher, say=watcher.said.append)
+    rebuild.rebuild(data.track("digits"), output, setup=setup, resume=resume, watch=watcher, say=watcher.said.append)
     return watcher
 
 
@@ -118,7 +118,7 @@ def test_a_killed_rebuild_goes_on(shelf: Path, tmp_path: Path) -> None:
         whole = rebuild.fit(
             shelf / "b" / "recipe.toml",
             tmp_path / "whole",
-            track="digits",
+            track=data.track("digits"),
             setup=Setup(),
             resume=False,
             observer=observer,
@@ -169,7 +169,7 @@ def test_bad_input_is_refused_before_anything_is_trained(shelf: Path, tmp_path: 
     with pytest.raises(UserError, match="seed must be a whole number of at least 0, not -1"):
         make(tmp_path / "out", Watcher(), setup=Setup(seed=-1))
     with pytest.raises(UserError, match="track gauss has no recipes to train"):
-        rebuild.rebuild("gauss", tmp_path / "out", setup=Setup(), resume=False, watch=Watcher(), say=print)
+        rebuild.rebuild(data.track("gauss"), tmp_path / "out", setup=Setup(), resume=False, watch=Watcher(), say=print)
     assert not (tmp_path / "out").exists()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from jembench import store
+from jembench import files, store
 from jembench.identity import sha256
 from jembench.store import Store
 from jembench.types import UserError
@@ -135,7 +135,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     path = tmp_path / "deep" / "file.json"
-    store.write(path, b"old")
+    files.write(path, b"old")
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -147,7 +147,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     else:
         monkeypatch.setattr(Path, "open", fail)  # as a folder that may not be written
     with pytest.raises(UserError, match="No space left on device") as error:
-        store.write(path, b"new")
+        files.write(path, b"new")
     monkeypatch.undo()
     assert "\n" not in str(error.value)
     assert path.read_bytes() == b"old"
@@ -166,20 +166,20 @@ def test_the_bytes_are_on_disk_before_they_have_a_name(tmp_path: Path, monkeypat
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    store.write(tmp_path / "file", b"12345")
+    files.write(tmp_path / "file", b"12345")
     assert events == [("fsync", 5), ("rename", 5)]
 
 
 def test_records_come_after_their_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk with records is complete: killed in between, it is computed again."""
     kept, key = Store.open(tmp_path), "ab" * 32
-    written = store.write
+    written = files.write
 
     def once(path: Path, data: bytes) -> None:
         written(path, data)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "write", once)
+    monkeypatch.setattr(files, "write", once)
     with pytest.raises(KeyboardInterrupt):
         kept.put(key, store.encode(COLUMNS), COST)
     assert not kept.has(key)
@@ -190,7 +190,7 @@ def test_records_come_after_their_cost(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_store_of_another_schema_is_refused(
     tmp_path: Path, tree: Callable[[Path], dict[str, str]], name: str
 ) -> None:
-    store.write(tmp_path / name / "chunks" / "ab" / "x.parquet", b"precious")
+    files.write(tmp_path / name / "chunks" / "ab" / "x.parquet", b"precious")
     before = tree(tmp_path)
     with pytest.raises(UserError, match=f"schema {name[1:]}, this jembench writes schema 1"):
         Store.open(tmp_path)
@@ -201,7 +201,7 @@ def test_other_things_beside_the_store_are_none_of_its_business(tmp_path: Path) 
     for name in ("vacation", "v1a", "version", "notes", "v2"):
         (tmp_path / name).mkdir()
     (tmp_path / "v3").touch()
-    store.write(tmp_path / "v1a" / "chunks" / "x.parquet", b"of somebody else")
+    files.write(tmp_path / "v1a" / "chunks" / "x.parquet", b"of somebody else")
     assert Store.open(tmp_path).root == tmp_path / "v1"
 
 

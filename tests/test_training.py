@@ -131,7 +131,7 @@ def interrupt(made: Recipe, folder: Path, place: str, iteration: int, **options:
 
 def alone(made: Recipe, folder: Path = Path("nowhere")) -> runs.Run:
     """A run in this process that writes nothing by itself."""
-    return runs.Run(made, torch.device("cpu"), Team(), folder)
+    return runs.Run(made, data.track(made.track), torch.device("cpu"), Team(), folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,28 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jembench.identity import array_sha256
 from jembench.types import UserError, unknown
 
 if TYPE_CHECKING:
-    from jembench.data.sets import ImageSet, Track
+    from jembench.data.sets import ImageSet, Source, Track
 
-TRACKS = {"digits": "jembench.data.digits", "gauss": "jembench.data.gauss"}
+TRACKS = {
+    "digits": "jembench.data.digits",
+    "cifar10": "jembench.data.cifar10",
+    "cifar100": "jembench.data.cifar100",
+    "svhn": "jembench.data.svhn",
+    "gauss": "jembench.data.gauss",
+}
 
 
-def track(name: str) -> Track:
+def track(name: str, *, folder: Path | None = None) -> Track:
     """The description of a track; loads no image.
 
+    Args:
+        name: of the track.
+        folder: of ``.npz`` files with its images, if they are not part of jembench; its downloads by default.
+
     Raises:
-        UserError: for an unknown name.
+        UserError: for an unknown name, or a folder for a track that has its images.
     """
     if name not in TRACKS:
         raise unknown("track", name, TRACKS)
     description: Track = import_module(TRACKS[name]).TRACK
-    return description
+    if folder is None:
+        return description
+    if not description.external:
+        raise UserError(f"track {name} carries its images: leave out --data-dir")
+    return replace(description, folder=str(folder.resolve()))
+
+
+def found(track: Track, name: str) -> Source:
+    """A source of a track as it is on this machine; of an external one, where its images are, their number and hash.
+
+    Raises:
+        UserError: if they are not there, or not those of the track.
+    """
+    source = track.source(name)
+    if source.part is None or source.origin:
+        return source
+    from jembench.data import external
+
+    return external.found(track, source)
+
+
+def images(track: Track, name: str) -> ImageSet:
+    """The images of a source of a track, wherever they come from.
+
+    Raises:
+        UserError: see :func:`found` and :func:`load`.
+    """
+    return load(track.name, name, origin=found(track, name).origin)
 
 
 def load(track_name: str, source_name: str, *, origin: str = "") -> ImageSet:
@@ -32,21 +71,27 @@ def load(track_name: str, source_name: str, *, origin: str = "") -> ImageSet:
     Args:
         track_name: of the track.
         source_name: of its image set.
-        origin: where a user's own set is read from: it has no pinned hash, whoever planned for it took its own.
+        origin: where a user's own set is read from, or an external one lies prepared: whoever planned for it took its
+            hash.
 
     Raises:
         UserError: if the bytes are not those that the track was published with.
     """
+    known = track(track_name)
+    if origin and any(item.name == source_name for item in known.sources):
+        from jembench.data import external
+
+        return external.load(known, source_name, origin)
     if origin:
         from jembench.data import user
 
-        return user.load(source_name, origin, track(track_name))
-    source = track(track_name).source(source_name)
-    images: ImageSet = import_module(TRACKS[track_name]).build(source_name)
-    found = array_sha256(images.images, images.labels)
-    if found != source.sha256 or len(images) != source.n:
+        return user.load(source_name, origin, known)
+    source = known.source(source_name)
+    built: ImageSet = import_module(TRACKS[track_name]).build(source_name)
+    digest = array_sha256(built.images, built.labels)
+    if digest != source.sha256 or len(built) != source.n:
         raise UserError(
-            f"{track_name}/{source_name}: the images are not those of the track (sha256 {found[:12]}, "
+            f"{track_name}/{source_name}: the images are not those of the track (sha256 {digest[:12]}, "
             f"expected {source.sha256[:12]}): numbers would not be comparable; reinstall jembench and its dependencies"
         )
-    return images
+    return built

@@ -7,7 +7,7 @@ no image; :func:`jembench.data.load` builds an image set and checks it against t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,25 @@ ASKED = "sampling chains, asked for the classes in turn"
 
 
 @dataclass(frozen=True)
+class Part:
+    """How a source is cut from a published set that jembench does not carry: see :mod:`jembench.data.external`.
+
+    Attributes:
+        set: of these images, such as ``cifar10``.
+        split: its part, ``train`` or ``test``.
+        span: of every class, the images from this share to that share of the canonical order, in thousandths.
+        mix: ``pairs``, the mean of two images of different classes, each used once; ``halves``, of image i and i + N/2.
+        view: ``crop`` or ``resize``, what is done to photographs that are not stored at the size of the track.
+    """
+
+    set: str
+    split: str
+    span: tuple[int, int] = (0, 1000)
+    mix: Literal["", "pairs", "halves"] = ""
+    view: Literal["", "crop", "resize"] = ""
+
+
+@dataclass(frozen=True)
 class Source:
     """One image set of a track.
 
@@ -29,11 +48,14 @@ class Source:
         name: identifier, unique in the track.
         role: what it is for; only ``test``, ``ood`` and ``chains`` may appear in a published number.
         n: number of images.
-        sha256: hash of its images and labels (:func:`jembench.identity.array_sha256`).
+        sha256: hash of its images and labels (:func:`jembench.identity.array_sha256`); empty where no complete copy of
+            a published set was at hand to pin it.
         base: name of the source its images are made from, if any; sets with the same base are not independent.
         about: one line of explanation.
-        origin: where a user's own set is read from (:mod:`jembench.data.user`); empty for those of the track.
+        origin: where a user's own set is read from (:mod:`jembench.data.user`), or the prepared images of an external
+            one; empty for those that jembench carries.
         near: of an OOD set, whether its images are close to those of the track, so that it is hard to tell.
+        part: of an external set, how it is cut from a published one; n is that of the complete set.
     """
 
     name: str
@@ -44,6 +66,7 @@ class Source:
     about: str = ""
     origin: str = ""
     near: bool = False
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +114,7 @@ class Track:
         shifts: what happens to the test images in the tables.
         extractor: name of the feature extractor of sample quality (:mod:`jembench.extractors`).
         held_out: what happens to the validation images for estimators to be fitted on: of no kind in ``shifts``.
+        folder: of a track with external sources, the user's folder of ``.npz`` files; the downloads if empty.
     """
 
     name: str
@@ -105,6 +129,12 @@ class Track:
     shifts: tuple[Severities, ...] = ()
     held_out: tuple[Severities, ...] = ()
     extractor: str = "inception-v3"
+    folder: str = ""
+
+    @property
+    def external(self) -> bool:
+        """Whether its images are not part of jembench."""
+        return any(source.part is not None for source in self.sources)
 
     @property
     def id(self) -> str:
@@ -115,6 +145,11 @@ class Track:
     def ood(self) -> tuple[Source, ...]:
         """The OOD sets, in the order of the tables."""
         return tuple(source for source in self.sources if source.role == "ood")
+
+    def placed(self, name: str, origin: str) -> Track:
+        """The track with the place of one of its sources."""
+        moved = (replace(item, origin=origin) if item.name == name else item for item in self.sources)
+        return replace(self, sources=tuple(moved))
 
     def source(self, name: str) -> Source:
         """The source called ``name``; ``KeyError`` if there is none."""
@@ -141,6 +176,15 @@ class ImageSet:
     def pixels(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Images ``start:stop`` as float32 in [0, 1]: k / (levels - 1)."""
         return self.images[start:stop].astype(np.float32) / np.float32(self.levels - 1)
+
+    def at(self, index: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The images of an index, likewise."""
+        chosen: NDArray[np.unsignedinteger] = self.images[index]
+        return chosen.astype(np.float32) / np.float32(self.levels - 1)
+
+    def of_class(self, y: int) -> NDArray[np.float32]:
+        """The images of class y, likewise."""
+        return self.at(np.flatnonzero(self.labels == y))
 
 
 def chains(track: Track) -> ImageSet:

@@ -56,7 +56,7 @@ def class_gaussians(track: Track) -> Reference:
     """The Gaussians of the track's training images."""
     from jembench import data
 
-    train = data.load(track.name, "train")
+    train = data.images(track, "train")
     origin = starts.ClassGaussians(shape=track.shape, classes=track.classes)
-    origin.fit(torch.from_numpy(train.pixels()), torch.from_numpy(train.labels))
+    origin.fit(lambda y: torch.from_numpy(train.of_class(y)))
     return Reference(origin)

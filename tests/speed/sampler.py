@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jembench import seeding, sgld
+from jembench import data, seeding, sgld
 from jembench.models.jem import JEM
 from jembench.models.small import SmallNet
 from jembench.models.wrn import WideResNet
@@ -82,7 +82,8 @@ def chains(name: str, network: nn.Module, shape: tuple[int, int, int], steps: in
 
 
 def iterations(rounds: int) -> None:
-    run = Run(Recipe.model_validate(RECIPE), torch.device("cpu"), Team(), Path("nowhere"))
+    recipe = Recipe.model_validate(RECIPE)
+    run = Run(recipe, data.track(recipe.track), torch.device("cpu"), Team(), Path("nowhere"))
     model = copy.deepcopy(run.model)
     adam = torch.optim.Adam(model.parameters(), lr=1e-5)
     generator = seeding.generator("batches")

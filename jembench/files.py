@@ -1,0 +1,30 @@
+"""The one way to write a file: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from jembench.types import UserError
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically, making its folder if need be.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
