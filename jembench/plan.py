@@ -201,7 +201,8 @@ class _Planner:
                 return self.wanted.setdefault(need, ())
             whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
             source, size = self.source(need.source), self._track.chunk
-            n = min(source.n, self._limit or source.n, need.limit or source.n)
+            costly = self._track.costly if getattr(need.measurement, "costly", False) else None
+            n = min((source.n, *(bound for bound in (self._limit, need.limit, costly) if bound)))
             self.wanted[need] = tuple(
                 Job(
                     model,

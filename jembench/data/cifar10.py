@@ -76,6 +76,7 @@ TRACK = Track(
     threats=external.THREATS,
     shifts=external.SHIFTS,
     held_out=external.HELD_OUT,
+    costly=external.COSTLY,
     extractor="cifar10-ref",
 )
 

@@ -48,6 +48,7 @@ TRACK = Track(
     threats=external.THREATS,
     shifts=external.SHIFTS,
     held_out=external.HELD_OUT,
+    costly=external.COSTLY,
 )
 
 

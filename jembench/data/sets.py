@@ -114,6 +114,8 @@ class Track:
         shifts: what happens to the test images in the tables.
         extractor: name of the feature extractor of sample quality (:mod:`jembench.extractors`).
         held_out: what happens to the validation images for estimators to be fitted on: of no kind in ``shifts``.
+        costly: of a source, the first so many images are used by measurements that take many passes for an image or
+            look at it many times (views and refinements); all by default.
         folder: of a track with external sources, the user's folder of ``.npz`` files; the downloads if empty.
     """
 
@@ -129,6 +131,7 @@ class Track:
     shifts: tuple[Severities, ...] = ()
     held_out: tuple[Severities, ...] = ()
     extractor: str = "inception-v3"
+    costly: int | None = None
     folder: str = ""
 
     @property

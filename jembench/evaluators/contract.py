@@ -28,6 +28,9 @@ Direction = Literal["higher", "lower", "neither"]
 class Measurement(Protocol):
     """A frozen dataclass: its name, version and fields are its identity.
 
+    One that takes many passes for an image may say ``costly = True``: a track may bound its images
+    (:attr:`jembench.data.sets.Track.costly`).
+
     Attributes:
         name: of the measurement.
         version: raised by every change that moves its columns.

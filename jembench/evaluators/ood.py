@@ -155,9 +155,16 @@ def _gain(found: Scored, name: str, sources: Sequence[Source], score: Score) -> 
     names = ("test", *(source.name for source in sources))
     if reason := _problem(found, names, score) or _problem(found, names, BASELINE):
         return GAIN.missing(reason, source=name, variant=score.name)
-    sets = [(found[item.name][score.name], found[item.name][BASELINE.name], item.base) for item in sources]
-    estimate, p = paired_auroc.mean_auroc_difference(sets, found["test"][score.name], found["test"][BASELINE.name])
+    ours, theirs = _same(found["test"], score)
+    sets = [(*_same(found[item.name], score), item.base) for item in sources]
+    estimate, p = paired_auroc.mean_auroc_difference(sets, ours, theirs)
     return GAIN.of(estimate, source=name, variant=score.name, n=_sizes(found, sources, score.name), p=p)
+
+
+def _same(scores: dict[str, NDArray[Any]], score: Score) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A score and the baseline on the images that both are of: a costly score is of the first ones only."""
+    n = min(len(scores[score.name]), len(scores[BASELINE.name]))
+    return scores[score.name][:n], scores[BASELINE.name][:n]
 
 
 def _sizes(found: Scored, sources: Sequence[Source], variant: str) -> dict[str, int]:

@@ -42,6 +42,7 @@ class Refinement:
 
     name: ClassVar[str] = "refinement"
     version: ClassVar[int] = 1
+    costly: ClassVar[bool] = True
     requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
     finite: ClassVar[frozenset[str]] = frozenset()
 

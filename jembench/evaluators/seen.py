@@ -156,6 +156,7 @@ class Seen:
 
     name: ClassVar[str] = "seen"
     version: ClassVar[int] = 1
+    costly: ClassVar[bool] = True
 
     @property
     def finite(self) -> frozenset[str]:

@@ -99,8 +99,13 @@ class Stress:
             lacks = "" if (Seen(Refined()), "test") in found else DENSITY  # without it nothing is refined
             result += _detection(REFINED, refined["test"], refined, track, score, lacks=lacks)
             shifted = {name: _values(found.get((view, "test")), score) for name, view in _shifts(track).items()}
-            result += _along(shifted, clean["test"], track, score)
+            result += _along(shifted, _first(clean["test"], shifted.values()), track, score)
         return result
+
+
+def _first(clean: NDArray[Any] | None, shifted: Iterable[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """The clean images that are shifted: a track may view the first ones only."""
+    return clean if clean is None else clean[: min((len(item) for item in shifted if item is not None), default=None)]
 
 
 def pushed(track: Track, score: str, *, inwards: bool) -> Seen:

@@ -117,6 +117,11 @@ class Twin:
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
+    @property
+    def costly(self) -> bool:
+        """Of the same images as what it reads."""
+        return getattr(self.of, "costly", False)
+
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """No pass of any model."""
         count = len(batch.index)
