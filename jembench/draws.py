@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from jembench import sgld
 from jembench.attacks.pgd import PGD, pgd
+from jembench.captured import Captured
 from jembench.models import chains
 from jembench.models.chains import Chains
 from jembench.recipes import Recipe
@@ -42,21 +43,29 @@ def adversarial(model: Any, x: Tensor, y: Tensor, recipe: Recipe, generator: Gen
         )
 
 
-def continued(model: Any, buffer: ReplayBuffer, recipe: Recipe, generator: Generator) -> tuple[Tensor, Tensor]:
-    """The ends ``(L, C, H, W)`` of chains from the replay buffer, stored back into it, and their classes ``(L,)``."""
+def continued(
+    model: Any, buffer: ReplayBuffer, recipe: Recipe, generator: Generator, *, captured: Captured | None = None
+) -> tuple[Tensor, Tensor]:
+    """The ends ``(L, C, H, W)`` of chains from the replay buffer, stored back into it, and their classes ``(L,)``.
+
+    Args:
+        model: with chains.
+        buffer: the persistent ones.
+        recipe: with a ``[sampling]`` part.
+        generator: of all draws.
+        captured: runs the chains, on the density of ``model``; proximal ones are run without.
+    """
     part = recipe.sampling
     assert part is not None
     sampler: Chains = model.sampler
     start, labels, slots = buffer.draw(sampler.origin, restart=part.restart, generator=generator, relabel=part.relabel)
+    settings, noise = chains.settings(recipe), buffer.share.noise_like
+    wanted = labels if recipe.objective.log_px_y > 0 else None
     with _fixed(model):
-        x = sampler.climb(
-            model,
-            start,
-            labels if recipe.objective.log_px_y > 0 else None,
-            settings=chains.settings(recipe),
-            generator=generator,
-            noise=buffer.share.noise_like,
-        )
+        if captured is not None and settings.inner == 1:
+            x = captured.chain(start, wanted, settings=settings, generator=generator, noise=noise)
+        else:
+            x = sampler.climb(model, start, wanted, settings=settings, generator=generator, noise=noise)
     buffer.store(slots, x, labels)
     return x, labels
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import torch
 from torch import Generator, Tensor
 
 from jembench import data, provenance, seeding, snapshots, supervisor, zoo
+from jembench.captured import Captured
 from jembench.data.sets import Track
 from jembench.draws import adversarial, continued, look
 from jembench.history import Chosen, Epoch, History, Rollback, TrainingCost
-from jembench.models.chains import Chains
+from jembench.models.chains import Chains, density
 from jembench.models.igebm import IGEBM
 from jembench.objective import TERMS, Draws, Objective
 from jembench.optimisers import Average, learning_rate, optimiser, sharpened
@@ -130,6 +132,8 @@ class Run:
         self.optimiser = optimiser(self.parameters, recipe.optimiser)
         self.average = Average(self.model, decay=recipe.optimiser.ema) if recipe.optimiser.ema > 0 else None
         self.buffer = self._fresh_buffer()
+        # On a CPU there is no time between kernels to win.
+        self.captured = Captured(partial(density, self.model), self.model) if device.type == "cuda" else None
         self.settings, self.parallel = self._objective()
 
     def _data(self) -> DataPart:
@@ -242,7 +246,7 @@ class Run:
         if self.buffer is None:
             return Draws(x, y, positive, positive_y), nothing
         started = time.perf_counter()
-        negative, negative_y = continued(self.model, self.buffer, settings, generator)
+        negative, negative_y = continued(self.model, self.buffer, settings, generator, captured=self.captured)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.meter.sampling_seconds += time.perf_counter() - started

@@ -88,11 +88,9 @@ class Chains(nn.Module):
                 noise=noise,
                 stem=split.stem,
             )
-
-        def target(images: Tensor) -> Tensor:
-            return model.log_density(images) if labels is None else model.log_conditional(images, labels)
-
-        return sgld.chain(target, x, settings=settings, generator=generator, noise=noise)
+        return sgld.chain(
+            lambda images: density(model, images, labels), x, settings=settings, generator=generator, noise=noise
+        )
 
     def sample(
         self,
@@ -131,6 +129,11 @@ class Chains(nn.Module):
         settings = self.settings if steps is None else replace(self.settings, steps=steps)
         wanted = y if conditional or labels is not None else None
         return self.climb(model, x, wanted, settings=settings, generator=generator).clamp(0, 1)
+
+
+def density(model: Energy, x: Tensor, labels: Tensor | None) -> Tensor:
+    """What chains climb at ``x (B, C, H, W)``: log p(x), or log p(x|y) of ``labels (B,)``; ``(B,)``."""
+    return model.log_density(x) if labels is None else model.log_conditional(x, labels)
 
 
 def chosen(chain_labels: Tensor, n: int, *, labels: Tensor | None, generator: Generator) -> Tensor:
