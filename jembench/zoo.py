@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jembench import baselines, data, extractors, foreign, seeding, usercode
 from jembench.defences import Defence, Defended
 from jembench.identity import file_sha256, identity
-from jembench.models import KINDS, able
+from jembench.models import KINDS, NETWORKS, able
 from jembench.numerics import check_device
 from jembench.recipes import Recipe, read_recipe
 from jembench.types import Capability, UserError, capabilities
@@ -184,9 +184,14 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
     elif weights is None:
         model = _call(KINDS[spec.reference].builder, track)
     else:
+        recipe = read_recipe(baselines.recipe_path(spec.reference, track=spec.track))
         with seeding.forked("load"):  # the weights that are drawn here are replaced by those of the file
-            model = build(read_recipe(baselines.recipe_path(spec.reference, track=spec.track)), track)
+            model = build(recipe, track)
         load_weights(model, weights)
+        if NETWORKS[recipe.model.network].channels_last:
+            import torch
+
+            model.to(memory_format=torch.channels_last)
     with usercode.guarded(f"model {spec.name!r} cannot be used"), seeding.forked("load"):
         for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
             if hasattr(model, method):

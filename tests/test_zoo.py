@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from jembench import baselines, data, extractors, models, zoo
-from jembench.recipes import Recipe
+from jembench import baselines, data, extractors, models, seeding, zoo
+from jembench.recipes import Recipe, read_recipe
 from jembench.types import UserError, capabilities
 
 OPTIONS = {"width": 2, "depth": 10, "scales": 1, "name": "resnet18"}
@@ -139,3 +141,22 @@ def test_extractors_cannot_be_evaluated() -> None:
     for name in ("pixels", "digits-ref", "inception-v3"):
         with pytest.raises(UserError, match=f"unknown model of track gauss '{name}'"):
             zoo.resolve(name, track="gauss")
+
+
+@pytest.mark.parametrize(("network", "last"), [({"network": "wrn", "depth": 10}, True), ({}, False)])
+def test_wide_networks_are_evaluated_with_their_channels_last(tmp_path: Path, network: dict, last: bool) -> None:
+    """It is the same model up to rounding; the layout of others, whose golden results are there, stays."""
+    path = tmp_path / "mine" / baselines.RECIPE
+    path.parent.mkdir()
+    lines = [f"{name} = {value!r}" for name, value in {"kind": "jem", "width": 3, **network}.items()]
+    head = 'track = "digits"\nabout = ""\n[training]\niterations = 1\n[sampling]\nbuffer = 64\n[model]\n'
+    path.write_text(head + "\n".join(lines))
+    with seeding.forked("layout"):
+        made = zoo.build(read_recipe(path), data.track("digits")).eval()
+    save_file(made.state_dict(), path.with_name(baselines.WEIGHTS))
+    loaded = zoo.load(zoo.resolve(str(path), track="digits"))
+    kernels = [p for p in loaded.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    assert kernels
+    assert all(p.is_contiguous(memory_format=torch.channels_last) == last for p in kernels)
+    x = torch.rand((5, 1, 8, 8), generator=seeding.generator("layout"))
+    assert torch.allclose(loaded.logits(x), made.logits(x), atol=1e-5)

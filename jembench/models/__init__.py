@@ -49,6 +49,8 @@ class Network:
         stem: whether it shows its first layer, which proximal sampling needs.
         features: whether it shows its last layer, a linear one (``readout``), and what enters it (``penultimate``).
             Of a library's networks no table knows which do.
+        channels_last: whether an evaluation keeps its weights with the channels last, which is faster on photographs.
+            It changes the last bits: not for networks that golden results were made with before.
     """
 
     builder: str
@@ -57,6 +59,7 @@ class Network:
     optional: tuple[str, ...] = ()
     stem: bool = False
     features: bool = False
+    channels_last: bool = False
 
 
 KINDS = {
@@ -77,7 +80,13 @@ KINDS = {
 NETWORKS = {
     "small": Network("jembench.models.small:SmallNet", "classifier", ("width",), stem=True, features=True),
     "wrn": Network(
-        "jembench.models.wrn:WideResNet", "classifier", ("depth", "width"), ("norm",), stem=True, features=True
+        "jembench.models.wrn:WideResNet",
+        "classifier",
+        ("depth", "width"),
+        ("norm",),
+        stem=True,
+        features=True,
+        channels_last=True,
     ),
     "timm": Network("jembench.models.library:from_timm", "classifier", ("name",)),
     "torchvision": Network("jembench.models.library:from_torchvision", "classifier", ("name",)),
