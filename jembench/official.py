@@ -1,8 +1,8 @@
 r"""Official checkpoints: the files that the authors of JEM, JEM++, SADA-JEM and VERA publish, made models of jembench.
 
-All four hold the same network (:mod:`jembench.models.wrn`) for pixels in [-1, 1] and differ in how it was trained; JEM, JEM++
-and SADA-JEM keep the persistent chains of the training beside it (``{model_state_dict, replay_buffer}``). A checkpoint
-says neither what it is nor how it was trained; its names and shapes do, as far as they can:
+All four hold the same network (:mod:`jembench.models.wrn`) for pixels in [-1, 1] and differ in how it was trained;
+JEM, JEM++ and SADA-JEM keep the persistent chains of the training beside it (``{model_state_dict, replay_buffer}``).
+A checkpoint says neither what it is nor how it was trained; its names and shapes do, as far as they can:
 
 - JEM (Grathwohl et al., ICLR 2020, arXiv 1912.03263) has a head that it never uses, ``f.linear``;
 - JEM++ (Yang & Ji, ICCV 2021, arXiv 2109.09032) has its layers twice, also as ``f.layer_one`` and ``f.other_layers``;
@@ -17,8 +17,8 @@ units :math:`x = u / 2 + 1/2` for theirs :math:`u \in [-1, 1]`: the network gets
     u' = u + a \nabla_u \log p + s\, \xi \quad\Longleftrightarrow\quad
     x' = x + \tfrac{a}{4} \nabla_x \log p + \tfrac{s}{2}\, \xi,
 
-with a bound c on the elements of the gradient becoming 2c. The settings are those that the papers train with: a checkpoint
-does not hold them.
+with a bound c on the elements of the gradient becoming 2c. The settings are those that the papers train with: a
+checkpoint does not hold them.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ LAYOUTS = {
             "training": {"iterations": 105450},
         },
         (
-            "150 epochs of 45,000 images. The published script also moves by the whole gradient, step 1 and unbounded, before",
-            "the inner moves of each of its steps, and takes 5 x 5 of them, not the 10 x 5 of the paper.",
+            "150 epochs of 45,000 images. The published script also moves by the whole gradient, step 1, unbounded,",
+            "before the inner moves of each of its steps, and takes 5 x 5 of them, not the 10 x 5 of the paper.",
         ),
     ),
     "sadajem": Layout(
@@ -145,8 +145,8 @@ LAYOUTS = {
             "training": {"iterations": 78000},
         },
         (
-            "200 epochs of 50,000 images in labelled batches of 128, beside batches of 64 for log p(x): here both have 64. The",
-            "paper has K = 5 or 10 steps. Its images for log p(x) are not mirrored, here flip is of both streams.",
+            "200 epochs of 50,000 images in labelled batches of 128, beside batches of 64 for log p(x): here both have",
+            "64. The paper has K = 5 or 10 steps. Its images for log p(x) are not mirrored, here both streams are.",
         ),
     ),
     "vera": Layout("VERA", "logp_net."),
@@ -413,8 +413,9 @@ def _recipe(checkpoint: Checkpoint, track: Track, *, sampled: bool, gaussians: b
     parts: dict[str, Mapping[str, Any]]
     if not sampled:
         head += [
-            "It evaluates the network as a classifier, and log p(x) = logsumexp f(x), which needs no chains: the checkpoint has",
-            "none, or they were left out. It does not say how the network was trained: [training] is a matter of form.",
+            "It evaluates the network as a classifier, and log p(x) = logsumexp f(x), which needs no chains: the",
+            "checkpoint has none, or they were left out. It does not say how the network was trained: [training] is a",
+            "matter of form.",
         ]
         parts = {"model": {"kind": SOFTMAX, **scaled}, "training": {"iterations": 1, "batch": BATCH}}
         about = f"{layout.title}, official checkpoint, without chains"

@@ -1,7 +1,7 @@
 """Weights files: safetensors, loaded strictly; and what ``torch.save`` wrote, read without running any code in it.
 
-A file of ``torch.save`` is a pickle, and a pickle is a program. :func:`load_tensors` reads it by ``weights_only=True``, which
-knows tensors, numbers, strings and plain containers and refuses all else; only published checkpoints are read so
+A file of ``torch.save`` is a pickle, and a pickle is a program. :func:`load_tensors` reads it by ``weights_only=True``,
+which knows tensors, numbers, strings and plain containers and refuses all else; only published checkpoints are read so
 (:mod:`jembench.official`, :mod:`jembench.named`). Everything of jembench's own is safetensors.
 """
 
@@ -60,8 +60,8 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
 
     if is_pickle(path):
         raise UserError(
-            f"{path}: is a pickle (torch.save), which can run code; this model takes safetensors only: save the state dict "
-            "with safetensors.torch.save_file (`jembench convert` reads checkpoints of JEM, JEM++, SADA-JEM and VERA)"
+            f"{path}: is a pickle (torch.save), which can run code; this model takes safetensors only: save the state "
+            "dict with safetensors.torch.save_file (`jembench convert` reads checkpoints of JEM, JEM++, SADA-JEM, VERA)"
         )
     try:
         return load(path.read_bytes())
@@ -82,7 +82,7 @@ def is_pickle(path: Path) -> bool:
 
 
 def load_tensors(path: Path) -> Any:
-    """The content of a file of ``torch.save`` on the CPU, mapped from disk where its format allows; no code in it is run.
+    """The content of a file of ``torch.save`` on the CPU, mapped from disk where its format allows; no code is run.
 
     Raises:
         UserError: if the file is missing or damaged, or names anything but tensors and plain containers.

@@ -3,9 +3,9 @@
 A reference is the name of a baseline of the track (``jem``), the path of a ``recipe.toml`` with weights beside it,
 ``robustbench:NAME``, ``timm:NAME`` or ``torchvision:NAME`` (:mod:`jembench.named`), or ``path/to/file.py:build`` or
 ``package.module:build`` for a user's own code: ``build()`` returns a ``torch.nn.Module`` that maps images in [0, 1] to
-logits, or an object of the model contract. With weights that are an official checkpoint the model is what the checkpoint
-says (:mod:`jembench.official`). Resolving a baseline loads no torch: its identity is the hash of its files. A model
-travels to worker processes as its :class:`ModelSpec`, never as an object.
+logits, or an object of the model contract. With weights that are an official checkpoint the model is what the
+checkpoint says (:mod:`jembench.official`). Resolving a baseline loads no torch: its identity is the hash of its files.
+A model travels to worker processes as its :class:`ModelSpec`, never as an object.
 """
 
 from __future__ import annotations
@@ -296,10 +296,10 @@ def _resolve_official(reference: str, track: Track, weights: Path) -> ModelSpec:
     if not reference.endswith(".toml"):
         if reference not in official.NAMES:
             baselines.recipe_path(reference, track=track.name)  # an unknown name is what is wrong first
-            known = ", ".join(official.NAMES)
+            known = " or ".join(official.NAMES)
             raise UserError(
-                f"{weights}: is a pickle (torch.save), which model {reference!r} does not take: it is read as an official "
-                f"checkpoint of {known}"
+                f"{weights}: is a pickle (torch.save), which model {reference!r} does not take: an official checkpoint "
+                f"goes with --model {known}"
             )
         converted = official.cached(weights, track=track, asked=reference)
         spec = resolve(str(converted), track=track.name)
