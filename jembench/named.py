@@ -111,12 +111,13 @@ def _entry(words: str, track: Track) -> tuple[str, str, Mapping[str, Any]]:
     threat, _, name = words.rpartition("/")
     if threat and threat not in threats:
         raise unknown("threat model of robustbench", threat, threats)
-    found = [item for item in ([threat] if threat else threats) if name in threats[item]]
+    searched = [threat] if threat else list(threats)
+    found = [item for item in searched if name in threats[item]]
     if not found:
         from jembench.models import library
 
-        what = f"robustbench model of {track.name}"
-        library.require(name, sorted({name for models in threats.values() for name in models}), what)
+        what = f"robustbench model of {track.name}{f' ({threat})' if threat else ''}"
+        library.require(name, sorted({known for item in searched for known in threats[item]}), what)
     if len(found) > 1:
         forms = " or ".join(f"robustbench:{item}/{name}" for item in found)
         raise UserError(f"robustbench model {name!r} is there for {len(found)} threat models: say {forms}")
