@@ -93,7 +93,10 @@ def load_tensors(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own use of what it deprecates
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+            if archive and path.suffix != ".safetensors":  # by that name torch would read another format
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may raise anything
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named is not None:
