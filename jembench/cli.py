@@ -37,7 +37,10 @@ INTERRUPTED = 130  # 128 + SIGINT
 ModelOption = Annotated[
     list[str],
     typer.Option(
-        "--model", "-m", help="A baseline, recipe.toml, file.py:build or package.module:build; repeat for several."
+        "--model",
+        "-m",
+        help="A baseline, recipe.toml, robustbench:NAME, timm:NAME, torchvision:NAME, file.py:build or "
+        "package.module:build; repeat for several.",
     ),
 ]
 SuiteOption = Annotated[
@@ -47,7 +50,8 @@ TrackOption = Annotated[
     str, typer.Option("--track", "-t", help="In-distribution data set; see `jembench list tracks`.")
 ]
 WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", "-w", help="A safetensors file to load into the model.")
+    Path | None,
+    typer.Option("--weights", "-w", help="A safetensors file to load into the model, or an official checkpoint."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of all randomness.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, cuda:1, mps.")]
@@ -326,6 +330,36 @@ def train(
         say=lambda line: None if quiet else typer.echo(line, err=True),
     )
     typer.echo(str(place))
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="An official checkpoint of JEM, JEM++, SADA-JEM or VERA.")],
+    output: Annotated[Path, typer.Argument(help="A new folder for recipe.toml and weights.safetensors.")],
+    track: TrackOption = "cifar10",
+    data_dir: DataOption = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="What it is, if its names leave a choice: jem, jempp, sadajem, vera.")
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option("--norm", help="Its norm, if its names leave a choice: instance or layer.")
+    ] = None,
+) -> None:
+    """Make an official checkpoint a model of jembench; it is read without running code in it."""
+    from jembench import data, official
+
+    description = data.track(track, folder=data_dir)
+    read = official.read(checkpoint, layout=layout, norm=norm)
+    gaussians = False
+    if read.sampled and (official.LAYOUTS[read.layout].sampling or {})["start"] == "gaussian":
+        try:
+            gaussians = data.found(description, "train").n > 0
+        except UserError as error:
+            typer.echo(f"jembench: fresh chains will start from uniform noise, not from Gaussians: {error}", err=True)
+    recipe = official.convert(read, output, track=description, gaussians=gaussians)
+    chains = "no chains" if read.chains is None else f"{len(read.chains)} chains"
+    typer.echo(f"{official.LAYOUTS[read.layout].title}: {read.network}, {chains}", err=True)
+    typer.echo(str(recipe))
 
 
 @app.command()

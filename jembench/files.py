@@ -1,10 +1,12 @@
-"""The one way to write a file: whole or not at all."""
+"""The one way to write a file, or a folder of them: whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jembench.types import UserError
@@ -28,3 +30,24 @@ def write(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """A folder to fill: it becomes ``path`` when the block ends, and is nothing if it fails.
+
+    Raises:
+        UserError: if the place is taken or cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

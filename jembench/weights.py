@@ -1,18 +1,29 @@
-"""Weights files: safetensors, loaded strictly; nothing is ever unpickled."""
+"""Weights files: safetensors, loaded strictly; and what ``torch.save`` wrote, read without running any code in it.
+
+A file of ``torch.save`` is a pickle, and a pickle is a program. :func:`load_tensors` reads it by ``weights_only=True``,
+which knows tensors, numbers, strings and plain containers and refuses all else; only published checkpoints are read so
+(:mod:`jembench.official`, :mod:`jembench.named`). Everything of jembench's own is safetensors.
+"""
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench.types import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+# What authors wrap a state dict in: {"model_state_dict": …}, {"model": {"logp_net": …}}, {"last": …, "best": …}.
+WRAPPERS = ("model_state_dict", "state_dict", "last", "model", "logp_net")
 
 
 def load_weights(model: nn.Module, path: Path, *, part: str = "") -> None:
-    """Load a safetensors file into ``model``, strictly; nothing is ever unpickled.
+    """Load a safetensors file into ``model``, strictly.
 
     Args:
         model: gets the tensors, in its own precision.
@@ -22,31 +33,114 @@ def load_weights(model: nn.Module, path: Path, *, part: str = "") -> None:
     Raises:
         UserError: if the file is missing, damaged, a pickle, or of another network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    require_file(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if content[:2] == b"PK" or content[:1] == b"\x80":
-        raise UserError(
-            f"{path}: is a pickle (torch.save), which can run code; jembench loads safetensors only: "
-            "save the state dict with safetensors.torch.save_file"
-        )
-    try:
-        state = load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}): it is damaged or incomplete") from error
+    state = load_safetensors(path)
     state = {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
-    own = model.state_dict()
-    if problem := _difference(own, state):
+    fill(model, state, path)
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give ``model`` the tensors ``state`` of the file ``path``, strictly.
+
+    Raises:
+        UserError: if they are of another network.
+    """
+    if problem := difference(model.state_dict(), state):
         raise UserError(f"{path}: the weights are of another network: {problem}")
     model.load_state_dict(state)
 
 
-def _difference(own: dict[str, Any], given: dict[str, Any]) -> str | None:
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        UserError: if the file is missing, damaged or a pickle.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if is_pickle(path):
+        raise UserError(
+            f"{path}: is a pickle (torch.save), which can run code; this model takes safetensors only: save the state "
+            "dict with safetensors.torch.save_file (`jembench convert` reads checkpoints of JEM, JEM++, SADA-JEM, VERA)"
+        )
+    try:
+        return load(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error}): it is damaged or incomplete") from error
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file begins as those of ``torch.save`` do, today's (a zip archive) or those before 2020.
+
+    Raises:
+        UserError: if there is no such file, or it cannot be read.
+    """
+    start = _start(path)
+    return start == b"PK" or start[:1] == b"\x80"
+
+
+def load_tensors(path: Path) -> Any:
+    """The content of a file of ``torch.save`` on the CPU, mapped from disk where its format allows; no code is run.
+
+    Raises:
+        UserError: if the file is missing or damaged, or names anything but tensors and plain containers.
+    """
+    import torch
+
+    archive = _start(path) == b"PK"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own use of what it deprecates
+            if archive and path.suffix != ".safetensors":  # by that name torch would read another format
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file may raise anything
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is not None:
+            raise UserError(
+                f"{path}: is a pickle that names {named[1]}, which can run code, so it was not loaded: jembench reads "
+                "tensors and plain containers only"
+            ) from error
+        kind = type(error).__name__
+        raise UserError(f"{path}: not a readable file of torch.save ({kind}): it is damaged or incomplete") from error
+
+
+def state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, whatever it is wrapped in, without the ``module.`` of a DataParallel.
+
+    Args:
+        content: of the file, from :func:`load_tensors`.
+        path: of the file, for the message.
+
+    Raises:
+        UserError: if there is none.
+    """
+    import torch
+
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    whole = isinstance(content, Mapping) and len(content) > 0
+    if not whole or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()):
+        raise UserError(f"{path}: is a pickle (torch.save) that holds no state dict, names with tensors")
+    return {name.removeprefix("module."): tensor.detach() for name, tensor in content.items()}
+
+
+def _start(path: Path) -> bytes:
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(2)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def difference(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
     """The first difference of two state dicts in words, or None."""
     if missing := sorted(set(own) - set(given)):
         return f"{len(missing)} tensors are missing, {missing[0]!r} first"

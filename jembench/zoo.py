@@ -1,9 +1,11 @@
 """The zoo: from a model's name to the model.
 
-A reference is the name of a baseline of the track (``jem``), the path of a ``recipe.toml`` with weights beside it, or
-``path/to/file.py:build`` or ``package.module:build`` for a user's own code: ``build()`` returns a ``torch.nn.Module``
-that maps images in [0, 1] to logits, or an object of the model contract. Resolving a baseline loads no torch: its
-identity is the hash of its files. A model travels to worker processes as its :class:`ModelSpec`, never as an object.
+A reference is the name of a baseline of the track (``jem``), the path of a ``recipe.toml`` with weights beside it,
+``robustbench:NAME``, ``timm:NAME`` or ``torchvision:NAME`` (:mod:`jembench.named`), or ``path/to/file.py:build`` or
+``package.module:build`` for a user's own code: ``build()`` returns a ``torch.nn.Module`` that maps images in [0, 1] to
+logits, or an object of the model contract. With weights that are an official checkpoint the model is what the
+checkpoint says (:mod:`jembench.official`). Resolving a baseline loads no torch: its identity is the hash of its files.
+A model travels to worker processes as its :class:`ModelSpec`, never as an object.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import baselines, data, extractors, foreign, seeding, usercode
+from jembench import baselines, data, extractors, foreign, named, official, seeding, usercode
 from jembench.defences import Defence, Defended
 from jembench.identity import file_sha256, identity
 from jembench.models import KINDS, NETWORKS, able
 from jembench.numerics import check_device
 from jembench.recipes import Recipe, read_recipe
 from jembench.types import Capability, UserError, capabilities
-from jembench.weights import load_weights, require_file
+from jembench.weights import is_pickle, load_weights, require_file
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
@@ -42,7 +44,7 @@ class ModelSpec:
     Attributes:
         name: what tables call it.
         track: the track it is of.
-        reference: how it was named: a baseline, ``file.py:build`` or ``package.module:build``.
+        reference: how it was named: a baseline, ``library:NAME``, ``file.py:build`` or ``package.module:build``.
         weights: path of its weights, if any.
         fingerprint: hash of all that its numbers depend on.
         capabilities: what it can do.
@@ -72,17 +74,23 @@ def resolve(reference: str, *, track: str, weights: Path | None = None, folder: 
     """The spec of a model by its reference.
 
     Args:
-        reference: a baseline's name, ``path/to/recipe.toml``, ``path/to/file.py:build`` or ``package.module:build``.
+        reference: a baseline's name, ``path/to/recipe.toml``, ``library:NAME``, ``path/to/file.py:build`` or
+            ``package.module:build``.
         track: the track it is evaluated on.
-        weights: a safetensors file to load into it, instead of the one beside the recipe.
+        weights: a safetensors file to load into it, instead of the one beside the recipe; or an official checkpoint,
+            with the name of what it is (:data:`jembench.official.NAMES`) or a recipe of its network.
         folder: where the images of an external track are, for a reference that is made of them.
 
     Raises:
         UserError: for an unknown name, or a model that cannot be built or loaded.
     """
     description = data.track(track, folder=Path(folder) if folder else None)
+    if named.of(reference) is not None:
+        return _resolve_named(reference, description, weights)
     if _is_code(reference):
         return _resolve_foreign(reference, description, weights)
+    if weights is not None and is_pickle(weights):
+        return _resolve_official(reference, description, weights)
     name, _, suffix = reference.rpartition("@")
     if suffix == TWIN and weights is None and (twin := baselines.twin(name, track=track)) is not None:
         return resolve(name, track=track, weights=twin)
@@ -175,6 +183,9 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.module is not None:
         model = spec.module
+    elif named.of(spec.reference) is not None:
+        assert weights is not None
+        model = named.build(spec.reference, weights, track)
     elif _is_code(spec.reference):
         model = foreign.build(spec.reference, weights)
     elif spec.reference == INCEPTION:
@@ -282,7 +293,46 @@ def probe(model: Any, name: str, track: Track) -> None:
 
 def _is_code(reference: str) -> bool:
     """Whether a reference is ``file.py:build`` or ``package.module:build``."""
-    return ":" in reference and not reference.endswith(".toml")
+    return ":" in reference and not reference.endswith(".toml") and named.of(reference) is None
+
+
+def _resolve_official(reference: str, track: Track, weights: Path) -> ModelSpec:
+    """The model in an official checkpoint: as it says, or of a recipe, whose network must be the same."""
+    if not reference.endswith(".toml"):
+        if reference not in official.NAMES:
+            baselines.recipe_path(reference, track=track.name)  # an unknown name is what is wrong first
+            known = " or ".join(official.NAMES)
+            raise UserError(
+                f"{weights}: is a pickle (torch.save), which model {reference!r} does not take: an official checkpoint "
+                f"goes with --model {known}"
+            )
+        converted = official.cached(weights, track=track, asked=reference)
+        spec = resolve(str(converted), track=track.name)
+        return replace(spec, name=f"{reference}@{_slug(weights.stem)}"[:LONGEST])
+    source = baselines.recipe_path(reference, track=track.name)
+    model = read_recipe(source, track=track.name).model
+    converted = official.cached(
+        weights, track=track, asked=official.SOFTMAX if model.kind == official.SOFTMAX else None
+    )
+    found = read_recipe(converted).model
+    if (model.network, {"norm": "none", **model.options()}) != (found.network, found.options()):
+        raise UserError(
+            f"{weights}: is a network 'wrn' with {_words(found.options())}; {source} wants {model.network!r} with "
+            f"{_words(model.options())}"
+        )
+    spec = resolve(reference, track=track.name, weights=converted.parent / baselines.WEIGHTS)
+    return replace(spec, name=f"{_slug(source.resolve().parent.name)}@{_slug(weights.stem)}"[:LONGEST])
+
+
+def _words(options: dict[str, int | str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "no options"
+
+
+def _resolve_named(reference: str, track: Track, weights: Path | None) -> ModelSpec:
+    reference, path = named.located(reference, track, weights)
+    name = _slug(reference)
+    spec = ModelSpec(name, track.name, reference, str(path.resolve()), "", frozenset(), file_sha256(path))
+    return _identified(spec, load(spec))
 
 
 def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> ModelSpec:
@@ -311,6 +361,8 @@ def _fingerprint(spec: ModelSpec, model: Any) -> str:
     """The fingerprint of a model that is not a baseline: its code as far as we see it, its weights, its outputs."""
     if spec.module is not None:
         code = [type(model).__module__, type(model).__qualname__]
+    elif (library := named.of(spec.reference)) is not None:
+        code = [spec.reference, named.version(library)]
     else:
         location, _, attribute = spec.reference.rpartition(":")
         code = [attribute, file_sha256(Path(location)) if location.endswith(".py") else location]

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from jembench.types import UserError
-from jembench.weights import load_weights
+from jembench.weights import is_pickle, load_tensors, load_weights, state_dict
 
 
 def network():
@@ -103,7 +103,9 @@ def test_code_in_a_pickle_is_not_run(refused, tmp_path, protocol):
 def test_a_file_of_torch_save_is_refused_with_the_way_out(refused, zipped):
     file = io.BytesIO()
     torch.save(network().state_dict(), file, _use_new_zipfile_serialization=zipped)
-    assert "safetensors.torch.save_file" in refused(file.getvalue())
+    line = refused(file.getvalue())
+    assert "safetensors.torch.save_file" in line
+    assert "`jembench convert` reads checkpoints of JEM" in line
 
 
 def test_the_weights_of_another_network_are_refused_by_name(refused):
@@ -128,3 +130,53 @@ def test_half_precision_weights_are_weights(tmp_path):
     model = network()
     load_weights(model, tmp_path / "w")
     assert all(torch.equal(value, saved[name].float()) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["w.pt", "w.pth.tar", "w.safetensors", "w"])
+def test_tensors_of_torch_save_are_read_to_the_last_bit_whatever_the_name(tmp_path, zipped, name):
+    state, path = network().state_dict(), tmp_path / name
+    torch.save({"state_dict": state, "epoch": 3}, path, _use_new_zipfile_serialization=zipped)
+    assert is_pickle(path)
+    found = state_dict(load_tensors(path), path)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in found.items())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_code_beside_tensors_is_not_run(tmp_path, zipped, name):
+    target, path = tmp_path / "ran", tmp_path / name
+    torch.save({"a": torch.ones(2), "b": Bomb(target)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(
+        UserError, match="is a pickle that names getattr, which can run code, so it was not loaded"
+    ) as error:
+        load_tensors(path)
+    assert "\n" not in str(error.value)
+    assert not target.exists()
+    with path.open("rb") as file:
+        torch.load(file, weights_only=False)
+    assert target.exists()  # the bomb was live
+
+
+def test_safetensors_are_no_pickle(tmp_path):
+    (tmp_path / "w").write_bytes(save(network().state_dict()))
+    assert not is_pickle(tmp_path / "w")
+    with pytest.raises(UserError, match="no such file"):
+        is_pickle(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("wrap", ["model_state_dict", "state_dict", "last", "model", None])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_state_dict_is_found_in_what_it_is_wrapped_in(wrap, prefix):
+    state = network().state_dict()
+    given = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    content = given if wrap is None else {"epoch": 1, wrap: given, "other": torch.ones(1)}
+    assert state_dict(content, Path("w")).keys() == state.keys()
+    assert state_dict({"model": content}, Path("w")).keys() == state.keys()
+
+
+@pytest.mark.parametrize("content", [{}, [], 3, {"a": 3}, {3: torch.ones(1)}, {"a": torch.ones(1), "b": {}}])
+def test_what_is_no_state_dict_is_refused(content):
+    with pytest.raises(UserError, match=r"w: is a pickle .torch.save. that holds no state dict"):
+        state_dict(content, Path("w"))

@@ -1,4 +1,4 @@
-"""The cache of this machine: downloads, and image sets prepared to be mapped into memory.
+"""The cache of this machine: downloads, image sets prepared to be mapped into memory, and converted checkpoints.
 
 It lies in ``$JEMBENCH_CACHE``, or else in ``jembench`` in the user's cache folder; all of it can be removed.
 """
@@ -25,3 +25,13 @@ def downloads() -> Path:
 def prepared(key: str) -> Path:
     """The folder of a prepared image set."""
     return root() / "prepared" / key[:32]
+
+
+def converted(key: str) -> Path:
+    """The folder of a converted checkpoint (:mod:`jembench.official`)."""
+    return root() / "converted" / key[:32]
+
+
+def zoo() -> Path:
+    """Where downloaded weights of other libraries are kept (:mod:`jembench.named`)."""
+    return root() / "models"

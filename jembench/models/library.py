@@ -33,7 +33,7 @@ def from_timm(name: str, *, shape: tuple[int, int, int], classes: int) -> nn.Mod
         warnings.simplefilter("ignore")  # timm's own use of what torch deprecates
         timm: Any = import_module("timm")
     # The check also keeps names such as hf-hub:… away from timm, which would fetch their configuration.
-    _require(name, timm.list_models(), "timm")
+    require(name, timm.list_models(), "timm model")
 
     def build() -> Any:
         return timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=classes)
@@ -53,7 +53,7 @@ def from_torchvision(name: str, *, shape: tuple[int, int, int], classes: int) ->
         UserError: for an unknown name, another C, or a network that does not map such images to K logits.
     """
     models: Any = import_module("torchvision.models")
-    _require(name, models.list_models(module=models), "torchvision")
+    require(name, models.list_models(module=models), "torchvision model")
     if shape[0] not in (1, 3):
         raise UserError(f"torchvision model {name!r} takes 1 or 3 channels, not {shape[0]}")
 
@@ -81,12 +81,16 @@ class Repeated(nn.Module):
         return made
 
 
-def _require(name: str, known: Collection[str], library: str) -> None:
-    """Refuse an unknown name; not by :func:`jembench.types.unknown`, whose line would list a thousand others."""
+def require(name: str, known: Collection[str], what: str) -> None:
+    """Refuse an unknown name; not by :func:`jembench.types.unknown`, whose line would list a thousand others.
+
+    Raises:
+        UserError: if ``name`` is not among the ``known``.
+    """
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UserError(f"unknown {library} model {name!r}{hint} ({len(known)} are known)")
+        raise UserError(f"unknown {what} {name!r}{hint} ({len(known)} are known)")
 
 
 def _tried(build: Callable[[], Any], what: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
