@@ -54,8 +54,8 @@ def read(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _file(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    with usercode.guarded(f"{path}: not a readable .npz file"):
-        content = np.load(path, allow_pickle=False)
+    with usercode.guarded(f"{path}: not a readable .npz file"), path.open("rb") as file:
+        content = np.load(file, allow_pickle=False)
         if isinstance(content, np.ndarray):
             raise UserError(f"{path}: is a single array (.npy), not an .npz file: save it as 'images' by np.savez")
         with content:
