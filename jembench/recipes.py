@@ -316,6 +316,9 @@ def _problems(recipe: Recipe) -> list[str]:
         "sampling.buffer must be a multiple of training.batch": (
             sampling is not None and sampling.buffer % recipe.training.batch != 0
         ),
+        f"training.initial needs a kind that is made of one network, not {name!r}": (
+            recipe.training.initial is not None and network.family == "flow"
+        ),
         "selection.every must not exceed training.iterations": (
             recipe.selection.every is not None and recipe.selection.every > recipe.training.iterations
         ),

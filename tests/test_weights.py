@@ -128,3 +128,20 @@ def test_half_precision_weights_are_weights(tmp_path):
     model = network()
     load_weights(model, tmp_path / "w")
     assert all(torch.equal(value, saved[name].float()) for name, value in model.state_dict().items())
+
+
+def test_a_part_of_a_file_is_loaded_by_the_rest_of_its_names(tmp_path):
+    """Strictly: all of the part, and nothing that is not of it."""
+    saved = network().state_dict()
+    whole = {f"network.{name}": value for name, value in saved.items()}
+    (tmp_path / "w").write_bytes(save({**whole, "sampler.chains": torch.zeros(3), "networks": torch.ones(1)}))
+    model = network()
+    load_weights(model, tmp_path / "w", part="network.")
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    with pytest.raises(UserError, match="4 tensors are missing, '0.bias' first"):
+        load_weights(model, tmp_path / "w", part="other.")
+    with pytest.raises(UserError, match="4 tensors are missing"):
+        load_weights(model, tmp_path / "w")
+    (tmp_path / "w").write_bytes(save({**whole, "network.more": torch.ones(1)}))
+    with pytest.raises(UserError, match="1 tensors are unknown, 'more' first"):
+        load_weights(model, tmp_path / "w", part="network.")
