@@ -30,7 +30,8 @@ def load_weights(model: nn.Module, path: Path, *, part: str = "") -> None:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if content[:2] == b"PK" or content[:1] == b"\x80":
+    header = content[8:9] == b"{"  # after its length, which may begin like a pickle
+    if not header and (content[:2] == b"PK" or content[:1] == b"\x80"):
         raise UserError(
             f"{path}: is a pickle (torch.save), which can run code; jembench loads safetensors only: "
             "save the state dict with safetensors.torch.save_file"

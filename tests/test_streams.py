@@ -291,7 +291,7 @@ def test_recipes_without_a_flip_draw_as_they_did(part):
 
 
 def test_a_reflected_shift_is_torchvisions_crop_of_the_padded_image():
-    """Each image is one of the 81 crops that RandomCrop of a reflected border of 4 can give, each crop equally often."""
+    """Each is one of the 81 crops that RandomCrop with a reflected border of 4 can give, each equally often."""
     x = torch.rand((4050, 1, 8, 8), generator=seeding.generator("x"))
     moved = shifted(x, 4, padding="reflect", generator=seeding.generator("shift"))
     crop = transforms.RandomCrop(8, padding=4, padding_mode="reflect")
