@@ -11,6 +11,7 @@ from jembench.weights import require_file
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
 TWIN = "twin.safetensors"  # weights of the same recipe and another training seed
+PUBLISHED = "published"  # recipes beside this file
 GOLDEN = "golden"  # of suite all
 ROBUSTNESS = "robustness"
 
@@ -49,6 +50,11 @@ def names(track: str) -> dict[str, str]:
 def recipes(track: str) -> dict[str, Path]:
     """The recipe of every trained model of a track, by name."""
     return {path.parent.name: path for path in sorted(folder(track).glob(f"*/{RECIPE}"))}
+
+
+def published(track: str) -> dict[str, Path]:
+    """Recipes by the values of papers, of which no trained model is shipped: name -> file."""
+    return {path.stem: path for path in sorted((Path(__file__).resolve().parent / PUBLISHED / track).glob("*.toml"))}
 
 
 def recipe_path(reference: str, *, track: str) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jembench.progress import TrainingView, progress
+from jembench.progress import TrainingView, progress, spoken
 from jembench.types import Precision, UserError
 from jembench.version import __version__
 
@@ -29,6 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="The benchmark suite for joint energy-based models.",
 )
+
+shelf = typer.Typer(help="The images of tracks that do not carry their own.")
+app.add_typer(shelf, name="data")
 
 Format = Literal["table", "markdown", "json"]
 OUTPUT = Path("jembench-runs")
@@ -72,7 +75,9 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of .npz files with the images of a track that does not carry its own."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", callback=lambda quiet: spoken(quiet))
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -225,15 +230,16 @@ def run(
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["models", "tracks", "suites", "scores", "detectors", "attacks", "extractors"],
+        Literal["models", "recipes", "tracks", "suites", "scores", "detectors", "attacks", "extractors"],
         typer.Argument(help="What to list."),
     ],
-    track: Annotated[str | None, typer.Option("--track", "-t", help="Models of this track only.")] = None,
+    track: Annotated[str | None, typer.Option("--track", "-t", help="Models or recipes of this track only.")] = None,
 ) -> None:
     """List what there is."""
     from jembench import attacks, baselines, data, suites
     from jembench.evaluators.detector import METHODS
     from jembench.extractors import EXTRACTORS
+    from jembench.recipes import read_recipe
     from jembench.scores import SCORES
 
     if what == "models":
@@ -243,6 +249,11 @@ def list_(
             for owner in names
             for name, about in baselines.names(data.track(owner).name).items()
         ]
+    elif what == "recipes":
+        names = [data.track(track).name] if track is not None else list(data.TRACKS)
+        rows = [(str(path), read_recipe(path).about) for owner in names for path in baselines.published(owner).values()]
+        if not rows:
+            raise UserError(f"track {track} has no recipes beside those of its models: `jembench list models`")
     elif what == "tracks":
         rows = [(name, data.track(name).about) for name in data.TRACKS]
     elif what == "suites":
@@ -318,7 +329,8 @@ def train(
     setup = rebuild.Setup(device=device, seed=seed, samples_every=samples_every, tensorboard=tensorboard)
     place = OUTPUT / "training" / track if output is None else output
     if source is not None:
-        place = place / source.resolve().parent.name if output is None else place
+        name = source.resolve().parent.name if source.name == baselines.RECIPE else source.stem
+        place = place / name if output is None else place
         _train_one(source, place, track=description, setup=setup, resume=resume, quiet=quiet)
         return
     rebuild.rebuild(
@@ -539,6 +551,75 @@ def card(
             typer.echo(f"{path} is not current: run `jembench card {source.parent.name} --track {track}`", err=True)
     if stale:
         raise typer.Exit(1)
+
+
+@shelf.command("list")
+def data_list(
+    track: Annotated[str | None, typer.Option("--track", "-t", help="Also the image sets of this track.")] = None,
+    data_dir: DataOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """List the published sets, and what there is of a track's image sets on this machine."""
+    from jembench.data import archives, inventory
+
+    for name, known in archives.ARCHIVES.items():
+        place = inventory.downloaded(name)
+        typer.echo(f"{name:9}{known.about}; {known.terms}")
+        typer.echo(f"{'':9}{known.megabytes} MB, {'not here' if place is None else f'in {place}'}")
+    if track is not None:
+        _sources(track, data_dir)
+    elif data_dir is not None:
+        raise UserError("--data-dir goes with --track: it is looked at for the image sets of a track")
+
+
+@shelf.command("fetch")
+def data_fetch(names: Annotated[list[str], typer.Argument(help="Published sets: see `jembench data list`.")]) -> None:
+    """Download published sets into the cache and check them; what is there is not downloaded again."""
+    from jembench.data import archives, cache
+
+    for name, known in {name: archives.archive(name) for name in names}.items():
+        typer.echo(f"{name}: {known.about}; {known.terms}; {known.megabytes} MB from {known.home}", err=True)
+        archives.fetch(name)
+        typer.echo(f"{name}: complete in {cache.downloads()}")
+
+
+@shelf.command("verify")
+def data_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Published sets that were downloaded.")] = None,
+    track: Annotated[str | None, typer.Option("--track", "-t", help="The image sets of this track.")] = None,
+    data_dir: DataOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Check downloads, or the image sets of a track: exit 2 if something is damaged."""
+    from jembench.data import archives
+
+    if not names and track is None:
+        raise UserError("name published sets (`jembench data list`), or a track by --track, with its --data-dir if any")
+    if data_dir is not None and track is None:
+        raise UserError("--data-dir goes with --track: a folder is checked for the image sets of a track")
+    for name in names or ():
+        archives.verify(name)
+        typer.echo(f"{name}: complete, every checksum is right")
+    if track is not None:
+        damaged = _sources(track, data_dir)
+        if damaged:
+            raise UserError(damaged[0])
+
+
+def _sources(track: str, data_dir: Path | None) -> list[str]:
+    """Print the state of a track's image sets; what is wrong with the damaged ones."""
+    from tabulate import tabulate
+
+    from jembench import data
+    from jembench.data import inventory
+
+    description = data.track(track, folder=data_dir)
+    if not description.external:
+        raise UserError(f"track {track} carries its images: there is nothing to look for")
+    found = inventory.sources(description)
+    rows = [[entry.source.name, entry.source.role, entry.n, entry.source.n, entry.state] for entry in found]
+    typer.echo(tabulate(rows, headers=[f"track {track}", "role", "here", "complete", ""]))
+    return [entry.words for entry in found if entry.state == "damaged"]
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from jembench.types import UserError
 
@@ -18,18 +19,30 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         UserError: if the place cannot be written.
     """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written piece by piece, which is at ``path`` once all of it is on the disk, and nowhere if not.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
+    finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from jembench.types import UserError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+BLOCK = 2**22  # bytes that are hashed at a time
 
 
 def canonical(value: Any) -> bytes:
@@ -47,12 +50,27 @@ def file_sha256(path: Path) -> str:
 
 
 def array_sha256(*arrays: NDArray[np.generic]) -> str:
-    """Hexadecimal SHA-256 over dtype, shape and little-endian bytes of arrays, in order."""
+    """Hexadecimal SHA-256 over dtype, shape and little-endian bytes of arrays, in order; no array is copied whole."""
     import numpy as np
 
     digest = hashlib.sha256()
     for array in arrays:
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(canonical([little.dtype.str, list(little.shape)]))
-        digest.update(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
+        little = array.dtype.newbyteorder("<")
+        digest.update(canonical([little.str, list(array.shape)]))
+        rows = max(1, BLOCK * len(array) // max(1, array.nbytes)) if array.ndim else 1
+        blocks = (array[start : start + rows] for start in range(0, len(array), rows)) if array.ndim else (array,)
+        for block in blocks:
+            whole = np.ascontiguousarray(block.astype(little, copy=False))
+            digest.update(whole.reshape(-1).view(np.uint8).data)
+            let_go(array)
     return digest.hexdigest()
+
+
+def let_go(array: NDArray[np.generic]) -> None:
+    """Drop the pages of a mapped array that were read: they count as memory of the process until then.
+
+    The system keeps them in its own cache, and reads them again when they are asked for.
+    """
+    mapped = array.base
+    if isinstance(mapped, mmap.mmap) and not array.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)  # of a private copy that was written to, it would lose what was written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
@@ -38,6 +39,25 @@ def progress(quiet: bool) -> Iterator[Show]:
             yield show
     else:
         yield _lines()
+
+
+class _Lines(logging.Handler):
+    """A line on stderr for a message of a part that cannot know who listens."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it."""
+        sys.stderr.write(f"{record.getMessage()}\n")
+
+
+_LINES = _Lines()
+
+
+def spoken(quiet: bool) -> bool:
+    """Let the messages of all parts be read on stderr, unless ``quiet``; an option's callback."""
+    log = logging.getLogger("jembench")
+    log.addHandler(_LINES)  # once: a handler that is there is not added
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    return quiet
 
 
 @contextmanager

@@ -88,6 +88,7 @@ class DataPart(_Part):
         shift_density: likewise for the stream of log p(x); ``shift`` by default.
         padding: what comes in where an image is moved: ``zero``, or ``reflect``, its mirror image.
         flip: whether images are mirrored left-right, every second one at random.
+        flip_density: likewise for the stream of log p(x); ``flip`` by default.
         noise: standard deviation of the input noise of the labelled stream, in units of the [0, 1] pixel range.
         noise_density: likewise for the stream of log p(x); ``noise`` by default.
     """
@@ -98,6 +99,7 @@ class DataPart(_Part):
     shift_density: Count | None = None
     padding: Literal["zero", "reflect"] = "zero"
     flip: bool = False
+    flip_density: bool | None = None
     noise: Weight = 0.015
     noise_density: Weight | None = None
 
@@ -313,6 +315,9 @@ def _problems(recipe: Recipe) -> list[str]:
         ),
         "sampling.buffer must be a multiple of training.batch": (
             sampling is not None and sampling.buffer % recipe.training.batch != 0
+        ),
+        f"training.initial needs a kind that is made of one network, not {name!r}": (
+            recipe.training.initial is not None and network.family == "flow"
         ),
         "selection.every must not exceed training.iterations": (
             recipe.selection.every is not None and recipe.selection.every > recipe.training.iterations

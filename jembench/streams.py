@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from jembench import seeding
 from jembench.data.sets import ImageSet
+from jembench.identity import let_go
 from jembench.recipes import DataPart
 from jembench.team import Share
 from jembench.types import UserError
@@ -49,6 +50,7 @@ class Streams:
         self.share = share
         kept = images.images if images.images.dtype == np.uint8 else images.images.astype(np.int32)
         self.images = torch.tensor(kept, device=device)  # integers: the whole set as floats takes four times as much
+        let_go(images.images)
         self.levels = images.levels
         self.labels = torch.from_numpy(images.labels).to(device)
         self.labelled = torch.from_numpy(labelled(images.labels, part, classes=classes)).to(device)
@@ -62,7 +64,8 @@ class Streams:
         """Images ``(B, C, H, W)`` whose class ``(B,)`` is known."""
         drawn = torch.randint(len(self.labelled), (self.share.total,), generator=generator)
         index = self.labelled[drawn.to(self.images.device)]
-        x = self._augmented(index, self.part.shift, self.part.noise, generator)
+        part = self.part
+        x = self._augmented(index, generator, shift=part.shift, flip=part.flip, noise=part.noise)
         return x, self.share.of(self.labels[index])
 
     def of_density(self, generator: Generator, *, with_labels: bool) -> tuple[Tensor, Tensor | None]:
@@ -74,16 +77,16 @@ class Streams:
             index = torch.randint(len(self.images), (self.share.total,), generator=generator).to(self.images.device)
         part = self.part
         shift = part.shift if part.shift_density is None else part.shift_density
+        flip = part.flip if part.flip_density is None else part.flip_density
         noise = part.noise if part.noise_density is None else part.noise_density
-        x = self._augmented(index, shift, noise, generator)
+        x = self._augmented(index, generator, shift=shift, flip=flip, noise=noise)
         return x, self.share.of(self.labels[index]) if with_labels else None
 
-    def _augmented(self, index: Tensor, shift: int, noise: float, generator: Generator) -> Tensor:
+    def _augmented(self, index: Tensor, generator: Generator, *, shift: int, flip: bool, noise: float) -> Tensor:
         x = shifted(self.pixels(index), shift, padding=self.part.padding, generator=generator)
-        if self.part.flip:
-            x = torch.where(
-                (torch.rand(len(x), generator=generator) < 0.5).to(x.device)[:, None, None, None], x.flip(3), x
-            )
+        if flip:
+            mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
+            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
         x = self.share.of(x)
         if self.cell > 0:
             uniform = torch.rand((len(index), *x.shape[1:]), generator=generator)

@@ -78,7 +78,8 @@ def is_pickle(path: Path) -> bool:
         UserError: if there is no such file, or it cannot be read.
     """
     start = _start(path)
-    return start == b"PK" or start[:1] == b"\x80"
+    header = start[8:] == b"{"  # of a safetensors file, after its length, which may begin like a pickle
+    return not header and (start[:2] == b"PK" or start[:1] == b"\x80")
 
 
 def load_tensors(path: Path) -> Any:
@@ -89,7 +90,7 @@ def load_tensors(path: Path) -> Any:
     """
     import torch
 
-    archive = _start(path) == b"PK"
+    archive = _start(path)[:2] == b"PK"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own use of what it deprecates
@@ -135,7 +136,7 @@ def _start(path: Path) -> bytes:
     require_file(path)
     try:
         with path.open("rb") as file:
-            return file.read(2)
+            return file.read(9)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -67,6 +68,26 @@ def oracle(store: Callable[[str, str], Result]) -> Result:
 def digits(store: Callable[[str, str], Result]) -> dict[str, Result]:
     """Every suite of the shipped models."""
     return {name: store(name, "digits") for name in ("jem", "softmax")}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A function that writes a file of random photographs into a user's folder and returns it; the cache is a new one.
+
+    ``shelf("cifar10_test", 40)`` writes 40 with balanced labels; ``images`` and ``labels`` may be given, None is none.
+    """
+    monkeypatch.setenv("JEMBENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+
+    def put(name: str, n: int = 0, *, seed: int = 0, classes: int = 10, **arrays: object) -> Path:
+        if n:
+            images = np.random.default_rng([seed, n]).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+            arrays = {"images": images, "labels": np.arange(n) % classes, **arrays}
+        np.savez(folder / f"{name}.npz", **{key: value for key, value in arrays.items() if value is not None})
+        return folder
+
+    return put
 
 
 @pytest.fixture

@@ -53,6 +53,20 @@ def test_what_is_written_can_be_read_to_the_last_bit(tmp_path: Path) -> None:
     assert json.loads(text)["schema_version"] == 1
 
 
+def test_where_a_run_started_and_on_which_images_is_kept(tmp_path: Path) -> None:
+    made = history(initial="cd" * 32, images="ef" * 32)
+    write_history(tmp_path, made)
+    assert read_history(tmp_path) == made
+
+
+def test_a_record_from_before_that_was_known_is_read(tmp_path: Path) -> None:
+    content = history().model_dump(mode="json")
+    del content["initial"], content["images"]
+    files.write(tmp_path / HISTORY, json.dumps(content).encode())
+    assert read_history(tmp_path) == history()
+    assert (history().initial, history().images) == (None, None)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_is_null_or_nothing(value: float) -> None:
     for make in (

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jembench.identity import array_sha256, canonical, file_sha256, identity, sha256
+from jembench import identity as module
+from jembench.identity import array_sha256, canonical, file_sha256, identity, let_go, sha256
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -82,3 +83,48 @@ def test_an_array_is_not_its_layout():
     a = np.arange(6, dtype="<i4").reshape(2, 3)
     assert array_sha256(a) == array_sha256(a.astype(">i4")) == array_sha256(np.asfortranarray(a))
     assert array_sha256(a[:, ::2]) == array_sha256(a[:, ::2].copy())
+
+
+@given(st.integers(1, 200), st.sampled_from([(), (0,), (7,), (5, 3), (4, 0, 2), (3, 2, 5)]))
+def test_blocks_of_any_size_make_the_same_hash(block, shape):
+    """Of the definition: JSON of type and shape, then the bytes in C order."""
+    array = np.array(np.random.default_rng(len(shape)).integers(0, 1000, shape), dtype=">i4")
+    little = array.astype("<i4")
+    expected = sha256(canonical(["<i4", list(shape)]) + little.tobytes())
+    before = module.BLOCK
+    try:
+        module.BLOCK = block
+        for layout in (array, little, little.copy(order="F")):
+            assert array_sha256(layout) == expected
+    finally:
+        module.BLOCK = before
+
+
+def test_a_mapped_array_is_hashed_like_any_other_and_can_be_let_go(tmp_path):
+    array = np.arange(60_000, dtype=np.int32).reshape(300, 200)
+    np.save(tmp_path / "a.npy", array)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    assert array_sha256(mapped) == array_sha256(array)
+    let_go(mapped)
+    assert np.array_equal(mapped, array)
+    let_go(array)
+
+
+def test_what_was_written_to_a_private_copy_is_not_let_go(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(5000))
+    mine = np.load(tmp_path / "a.npy", mmap_mode="c")
+    mine[:] = 1.0
+    let_go(mine)
+    assert mine.all()
+
+
+def test_hashing_copies_no_array_whole():
+    """A hundred megabytes in the other layout: at most a few blocks of memory."""
+    import tracemalloc
+
+    array = np.zeros((100, 2**20), dtype=np.uint8).T
+    tracemalloc.start()
+    array_sha256(array)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * module.BLOCK

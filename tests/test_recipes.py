@@ -6,11 +6,13 @@ import inspect
 import json
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from jembench import baselines, data, recipes, zoo
 from jembench.identity import canonical
 from jembench.models import KINDS, NETWORKS, able
+from jembench.models.wrn import WideResNet
 from jembench.recipes import ModelPart, Recipe, read_recipe
 from jembench.types import UserError, capabilities
 
@@ -40,6 +42,9 @@ labels_per_class = 10
 labels_seed = 3
 shift = 1
 shift_density = 0
+padding = "reflect"
+flip = true
+flip_density = false
 noise = 0.03
 noise_density = 0.02
 [objective]
@@ -83,6 +88,8 @@ iterations = 10
 batch = 32
 precision = "bf16"
 seed = 4
+initial = "softmax"
+store = "fp16"
 [supervisor]
 snapshot_every = 5
 keep = 2
@@ -130,6 +137,12 @@ def test_the_shipped_recipes_parse_and_build(path):
     assert track.name == path.parent.parent.name
     assert capabilities(zoo.build(recipe, track)) == able(recipe.model.kind, recipe.model.network)
     assert recipe.contrastive == KINDS[recipe.model.kind].chains
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_a_new_option_leaves_the_identity_of_old_recipes_as_it_was(path):
+    """What a training record knows its recipe by, made before padding, flips, starts and precisions of storage."""
+    assert read_recipe(path).identity == json.loads((path.parent / "training.json").read_text())["recipe"]
 
 
 def test_there_are_shipped_recipes():
@@ -185,6 +198,9 @@ def test_every_key_is_read_and_none_is_a_default(read):
         ("[optimiser]\nsam = -0.1", "optimiser.sam: "),
         ("[optimiser]\nclip = 0.0", "optimiser.clip: "),
         ("[data]\nshift = -1", "data.shift: "),
+        ('[data]\npadding = "mirror"', "data.padding: "),
+        ("[data]\nflip = 0.5", "data.flip: "),
+        ('store = "bf16"', "training.store: "),
         ("[data]\nlabels_per_class = 0", "data.labels_per_class: "),
         ("[data]\nnoise = -0.1", "data.noise: "),
         ("[objective]\nlog_py_x = -1.0", "objective.log_py_x: "),
@@ -312,6 +328,12 @@ RULES = [
         {"objective": PAIRS},
     ),
     (
+        "training.initial needs a kind that is made of one network, not 'glow-cond'",
+        "glow-cond",
+        {"training": {"iterations": 10, "initial": "softmax"}},
+        {"training": {"iterations": 10}},
+    ),
+    (
         "selection.every must not exceed training.iterations",
         "softmax",
         {"selection": {"every": 10**6}},
@@ -435,3 +457,38 @@ def test_a_missing_file_and_a_folder_are_no_recipe(tmp_path):
         with pytest.raises(UserError, match="not a readable recipe") as error:
             read_recipe(path)
         assert "\n" not in str(error.value)
+
+
+PUBLISHED = [(name, path) for name in data.TRACKS for path in baselines.published(name).values()]
+
+
+@pytest.mark.parametrize(("name", "path"), PUBLISHED, ids=lambda value: getattr(value, "stem", value))
+def test_a_published_recipe_is_of_its_track_and_builds_its_network(name, path):
+    """WRN-28-10: 36.5 million weights; the sampler in [0, 1] is a quarter of the published step, half of the noise."""
+    recipe = read_recipe(path, track=name)
+    track = data.track(name)
+    with torch.device("meta"):  # its shapes without its numbers
+        network = WideResNet(shape=track.shape, classes=track.classes, **recipe.model.options())
+    count = sum(p.numel() for p in network.parameters())
+    assert NETWORKS[recipe.model.network].builder.endswith(":WideResNet")
+    assert count == pytest.approx(36.5e6, rel=0.01)
+    assert recipe.contrastive
+    sampling, images = recipe.sampling, track.source("train").n
+    epochs = recipe.training.iterations / (images // recipe.training.batch)
+    published = {
+        "jem": (20, 1, 1.0, 0.01, 0.03, 200),
+        "jempp": (10, 5, 0.2, 0, 0.03, 150),
+        "sadajem": (10, 1, 1.0, 0, 0, 200),
+    }
+    steps, inner, size, noise, sigma, length = published[path.stem]
+    assert (sampling.steps, sampling.inner, epochs) == (steps, inner, length)
+    assert (sampling.size, sampling.noise, recipe.data.noise) == (size / 4, noise / 2, sigma / 2)
+    assert sampling.clip == (None if path.stem == "jem" else 2.0)
+    assert abs(sampling.buffer - 10_000) < recipe.training.batch
+    assert recipe.data.flip == (name != "svhn")
+
+
+def test_every_external_track_has_the_papers_recipe():
+    found = {name: sorted(baselines.published(name)) for name in data.TRACKS}
+    both = ["jem", "jempp", "sadajem"]
+    assert found == {"digits": [], "gauss": [], "cifar10": both, "cifar100": both, "svhn": ["jem"]}

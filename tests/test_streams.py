@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
+from torchvision import transforms
+from torchvision.transforms import functional as pictures
 
 from jembench import data, seeding
 from jembench.data.sets import ImageSet
@@ -149,7 +151,14 @@ def test_dequantised_images_have_the_uniform_noise_of_one_grey_level(levels):
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("dequantise", [False, True])
-@pytest.mark.parametrize("part", [DataPart(shift=1), DataPart(shift=1, shift_density=0, noise=0.1, labels_per_class=3)])
+@pytest.mark.parametrize(
+    "part",
+    [
+        DataPart(shift=1),
+        DataPart(shift=1, shift_density=0, noise=0.1, labels_per_class=3),
+        DataPart(shift=1, padding="reflect", flip=True),
+    ],
+)
 def test_shares_make_up_the_batches_of_one_process(size, dequantise, part):
     """Bit for bit, with every augmentation, over several draws of one generator."""
 
@@ -210,3 +219,97 @@ def test_shifted_by_nothing_is_the_image_and_draws_nothing():
     x = torch.rand((2, 1, 4, 4))
     assert shifted(x, 0, generator=generator) is x
     assert torch.equal(generator.get_state(), before)
+
+
+def test_images_are_kept_as_integers_and_read_as_floats_of_the_same_bits():
+    """A byte a pixel, whatever the batch: the floats are those of the set."""
+    rng = np.random.default_rng(0)
+    for levels, kind, kept in ((256, np.uint8, torch.uint8), (65_536, np.uint16, torch.int32)):
+        images = ImageSet(rng.integers(0, levels, (50, 3, 4, 4)).astype(kind), np.arange(50) % 4, levels)
+        made = streams(images=images)
+        assert made.images.dtype == kept
+        index = torch.tensor([3, 0, 49, 3])
+        assert torch.equal(made.pixels(index), torch.from_numpy(images.at(index.numpy())))
+
+
+def test_mapped_images_are_copied_once(tmp_path):
+    images = coded(levels=256)
+    np.save(tmp_path / "x.npy", images.images.astype(np.uint8))
+    mapped = ImageSet(np.load(tmp_path / "x.npy", mmap_mode="r"), images.labels, 256)
+    made = streams(images=mapped)
+    made.images.zero_()
+    assert mapped.images.any()
+
+
+def lopsided(n=60):
+    """Image i is i + 1 in its left half and 0 in its right one."""
+    images = coded(n)
+    images.images[:, :, :, 2:] = 0
+    return images
+
+
+def test_a_flip_is_the_mirror_image_of_half_of_the_images():
+    made, plain = (streams(DataPart(noise=0.0, flip=flip), lopsided(), batch=4000) for flip in (True, False))
+    for of in ("labels", "density"):
+        ((x, _),) = drawn(made, 1, of=of)
+        ((clean, _),) = drawn(plain, 1, of=of)  # which images are drawn comes first
+        same, mirrored = (x == clean).flatten(1).all(1), (x == clean.flip(3)).flatten(1).all(1)
+        assert (same ^ mirrored).all()
+        assert stats.binomtest(int(mirrored.sum()), 4000).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("flip", "flip_density"), [(True, False), (False, True), (True, None), (False, None)])
+def test_the_density_stream_has_a_flip_of_its_own(flip, flip_density):
+    made = streams(DataPart(noise=0.0, flip=flip, flip_density=flip_density), lopsided(), batch=100)
+    generator = seeding.generator("own")
+    right = lambda x: (x[..., 2:] > 0).any()  # noqa: E731
+    assert right(made.of_labels(generator)[0]) == flip
+    for with_labels in (False, True):
+        x, _ = made.of_density(generator, with_labels=with_labels)
+        assert right(x) == (flip if flip_density is None else flip_density)
+
+
+@pytest.mark.parametrize("part", [PLAIN, DataPart(shift=1), DataPart(shift=1, shift_density=0, noise=0.1)])
+def test_recipes_without_a_flip_draw_as_they_did(part):
+    """Bit for bit what the stream was before it could flip and reflect, written out: index, shift, noise."""
+    made, generator, old = streams(part), seeding.generator("old"), seeding.generator("old")
+    pixels = torch.from_numpy(coded().pixels())
+    for _ in range(3):
+        for shift, x in (
+            (part.shift, made.of_labels(generator)[0]),
+            (part.shift if part.shift_density is None else 0, made.of_density(generator, with_labels=False)[0]),
+        ):
+            expected = pixels[torch.randint(60, (8,), generator=old)]
+            if shift:
+                wide = nn.functional.pad(expected, (1, 1, 1, 1))
+                rows, columns = torch.randint(3, (2, 8), generator=old)
+                moved = [w[:, r : r + 4, c : c + 4] for w, r, c in zip(wide, rows, columns, strict=True)]
+                expected = torch.stack(moved)
+            if part.noise:
+                expected = expected + part.noise * torch.randn(expected.shape, generator=old)
+            assert torch.equal(x, expected)
+
+
+def test_a_reflected_shift_is_torchvisions_crop_of_the_padded_image():
+    """Each is one of the 81 crops that RandomCrop with a reflected border of 4 can give, each equally often."""
+    x = torch.rand((4050, 1, 8, 8), generator=seeding.generator("x"))
+    moved = shifted(x, 4, padding="reflect", generator=seeding.generator("shift"))
+    crop = transforms.RandomCrop(8, padding=4, padding_mode="reflect")
+    wide = pictures.pad(x, [4] * 4, padding_mode="reflect")
+    crops = torch.stack([pictures.crop(wide, r, c, 8, 8) for r in range(9) for c in range(9)])
+    same = (crops == moved).flatten(2).all(2)
+    assert (same.sum(0) == 1).all()
+    assert stats.chisquare(same.sum(1).numpy()).pvalue > 0.01
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = crop(x[:1])
+    assert (crops[:, 0] == theirs[0]).flatten(1).all(1).any()
+
+
+def test_reflect_and_zero_move_alike():
+    """What lies inside the image is the same; only what comes in differs."""
+    x = 1 + torch.rand((50, 1, 8, 8), generator=seeding.generator("x"))
+    one, two = (shifted(x, 3, padding=padding, generator=seeding.generator("s")) for padding in ("zero", "reflect"))
+    inside = one != 0
+    assert torch.equal(one[inside], two[inside])
+    assert (two != 0).all()

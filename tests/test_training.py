@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from jembench import baselines, data, draws, seeding, snapshots, training, zoo
 from jembench import run as runs
 from jembench.history import HISTORY, Epoch, Rollback, read_history
+from jembench.identity import file_sha256
 from jembench.models.chains import Chains
 from jembench.models.jem import JEM
 from jembench.models.small import SmallNet
@@ -34,6 +35,7 @@ from jembench.supervisor import PATIENCE, Signals, policy
 from jembench.team import Team
 from jembench.training import train
 from jembench.types import UserError
+from jembench.weights import load_weights
 
 JEM_PART = {
     "model": {"kind": "jem", "width": 4},
@@ -1059,3 +1061,78 @@ def test_a_likelihood_is_recorded_with_its_sign(tmp_path: Path) -> None:
     found = read_history(tmp_path)
     kept = next(epoch for epoch in found.epochs if epoch.iteration == found.chosen.iteration)
     assert found.chosen.value == kept.values["log_px"] == max(epoch.values["log_px"] or 0 for epoch in found.epochs)
+
+
+# Starts and storage
+
+LIKE_SOFTMAX = {"kind": "softmax", "width": 32}
+
+
+def test_a_run_starts_with_the_logits_of_the_baseline_that_it_starts_from(tmp_path: Path) -> None:
+    """Its weights to the last bit, also where the kind is another; logits to rounding, in another memory layout."""
+    source = baselines.folder("digits") / "softmax" / baselines.WEIGHTS
+    x = torch.from_numpy(data.load("digits", "test").pixels(0, 8))
+    expected = zoo.load(zoo.resolve("softmax", track="digits")).logits(x)
+    for name, model in (("softmax", LIKE_SOFTMAX), ("jem", {"width": 32})):
+        run = alone(recipe(name, model=model, training={"initial": "softmax"}))
+        run.model.eval()
+        with torch.no_grad():
+            assert torch.allclose(run.model.logits(x), expected, rtol=1e-4, atol=1e-3)
+        assert all(torch.equal(run.model.state_dict()[key], value) for key, value in load_file(source).items())
+        assert run.initial == file_sha256(source)
+    plain = alone(recipe("softmax", model=LIKE_SOFTMAX))
+    plain.model.eval()
+    with torch.no_grad():
+        assert not torch.allclose(plain.model.logits(x), expected, atol=1.0)
+    assert plain.initial is None
+
+
+def test_a_baseline_of_another_network_and_an_unknown_one_are_no_start() -> None:
+    with pytest.raises(UserError, match=r"weights are of another network: .* has shape"):
+        alone(recipe("softmax", training={"initial": "softmax"}))
+    with pytest.raises(UserError, match="unknown model of track digits 'softmaxx'; did you mean 'softmax'"):
+        alone(recipe("softmax", training={"initial": "softmaxx"}))
+
+
+def test_a_run_from_a_baseline_resumes_like_any_other(tmp_path: Path) -> None:
+    made = recipe("softmax", model=LIKE_SOFTMAX, training={"initial": "softmax"})
+    whole = train(made, tmp_path / "whole").read_bytes()
+    interrupt(made, tmp_path / "cut", "iterated", 7)
+    assert train(made, tmp_path / "cut", resume=True).read_bytes() == whole
+    source = baselines.folder("digits") / "softmax" / baselines.WEIGHTS
+    assert read_history(tmp_path / "cut").initial == file_sha256(source)
+
+
+@pytest.mark.parametrize("name", ["jem-rich", "softmax"])
+def test_weights_of_half_precision_are_half_the_size_and_nearly_the_same_model(tmp_path: Path, name: str) -> None:
+    """Chains and statistics too; they load strictly, and the logits agree to 1e-2."""
+    full, half = (recipe(name, training={"store": store}) for store in ("fp32", "fp16"))
+    paths = [train(made, tmp_path / made.training.store) for made in (full, half)]
+    states = [load_file(path) for path in paths]
+    assert states[0].keys() == states[1].keys()
+    for key, value in states[0].items():
+        if value.is_floating_point():
+            assert states[1][key].dtype == torch.float16
+            assert torch.equal(states[1][key], value.half())
+        else:
+            assert torch.equal(states[1][key], value)
+    assert paths[1].stat().st_size < 0.6 * paths[0].stat().st_size
+    x = torch.from_numpy(data.load("digits", "test").pixels(0, 50))
+    logits = []
+    for made, path in zip((full, half), paths, strict=True):
+        model = zoo.build(made, data.track("digits"))
+        load_weights(model, path)
+        model.eval()
+        with torch.no_grad():
+            logits.append(model.logits(x))
+    assert (logits[0] - logits[1]).abs().max() < 1e-2
+    assert full.identity != half.identity
+
+
+def test_the_record_of_a_run_on_images_of_the_user_has_their_hash(tmp_path: Path, shelf: Callable[..., Path]) -> None:
+    track = data.track("cifar10", folder=shelf("cifar10_train", 500))
+    made = recipe("softmax", training={"batch": 4, "iterations": 3}).model_copy(update={"track": "cifar10"})
+    train(made, tmp_path / "run", track=track)
+    assert read_history(tmp_path / "run").images == data.found(track, "train").sha256
+    train(recipe("softmax"), tmp_path / "digits")
+    assert read_history(tmp_path / "digits").images is None

@@ -180,3 +180,32 @@ def test_a_state_dict_is_found_in_what_it_is_wrapped_in(wrap, prefix):
 def test_what_is_no_state_dict_is_refused(content):
     with pytest.raises(UserError, match=r"w: is a pickle .torch.save. that holds no state dict"):
         state_dict(content, Path("w"))
+
+
+def test_a_part_of_a_file_is_loaded_by_the_rest_of_its_names(tmp_path):
+    """Strictly: all of the part, and nothing that is not of it."""
+    saved = network().state_dict()
+    whole = {f"network.{name}": value for name, value in saved.items()}
+    (tmp_path / "w").write_bytes(save({**whole, "sampler.chains": torch.zeros(3), "networks": torch.ones(1)}))
+    model = network()
+    load_weights(model, tmp_path / "w", part="network.")
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    with pytest.raises(UserError, match=r"4 tensors are missing, '0.bias' first"):
+        load_weights(model, tmp_path / "w", part="other.")
+    with pytest.raises(UserError, match="4 tensors are missing"):
+        load_weights(model, tmp_path / "w")
+    (tmp_path / "w").write_bytes(save({**whole, "network.more": torch.ones(1)}))
+    with pytest.raises(UserError, match="1 tensors are unknown, 'more' first"):
+        load_weights(model, tmp_path / "w", part="network.")
+
+
+@pytest.mark.parametrize("first", [b"\x80", b"PK"])
+def test_a_header_whose_length_begins_like_a_pickle_is_a_header(tmp_path, first):
+    """One header in 32 has a length of 128 modulo 256."""
+    state = network().state_dict()
+    contents = (save(state, metadata={"filler": "x" * n}) for n in range(0, 40_000, 8))
+    content = next(content for content in contents if content.startswith(first))
+    (tmp_path / "w").write_bytes(content)
+    model = network()
+    load_weights(model, tmp_path / "w")
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())

@@ -30,7 +30,7 @@ def track(name: str, *, folder: Path | None = None) -> Track:
         folder: of ``.npz`` files with its images, if they are not part of jembench; its downloads by default.
 
     Raises:
-        UserError: for an unknown name, or a folder for a track that has its images.
+        UserError: for an unknown name, no such folder, or a folder for a track that has its images.
     """
     if name not in TRACKS:
         raise unknown("track", name, TRACKS)
@@ -39,6 +39,9 @@ def track(name: str, *, folder: Path | None = None) -> Track:
         return description
     if not description.external:
         raise UserError(f"track {name} carries its images: leave out --data-dir")
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise UserError(f"--data-dir {folder}: no such folder")
     return replace(description, folder=str(folder.resolve()))
 
 
@@ -78,13 +81,11 @@ def load(track_name: str, source_name: str, *, origin: str = "") -> ImageSet:
         UserError: if the bytes are not those that the track was published with.
     """
     known = track(track_name)
-    if origin and any(item.name == source_name for item in known.sources):
-        from jembench.data import external
-
-        return external.load(known, source_name, origin)
     if origin:
-        from jembench.data import user
+        from jembench.data import external, user
 
+        if external.owns(origin) or any(item.name == source_name for item in known.sources):
+            return external.load(known, source_name, origin)
         return user.load(source_name, origin, known)
     source = known.source(source_name)
     built: ImageSet = import_module(TRACKS[track_name]).build(source_name)

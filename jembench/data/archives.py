@@ -1,14 +1,22 @@
 """Downloads: published image sets through torchvision's classes, in the cache of this machine.
 
-torchvision checks the MD5 of every archive, before it is unpacked and whenever a set is opened.
+The MD5 of every file is checked before it is opened, by us and by torchvision: the batches of CIFAR are pickles, and
+one that is not the published file is never unpickled. Of CelebA only the photographs and their split are needed: they
+are read from the ``.zip`` as it was published, since nobody could check 202,599 unpacked files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import logging
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +27,13 @@ from jembench.types import UserError, unknown
 
 CROP = 140  # side of the centre crop of an aligned CelebA photograph (178x218)
 SIZE = 32
+TOLD = 5000  # photographs after which there is a word
+TIMEOUT = 60.0  # seconds without a byte after which a download has failed
+
+LOG = logging.getLogger("jembench")
+
+PHOTOGRAPHS, PARTITION = "img_align_celeba.zip", "list_eval_partition.txt"
+IN_CELEBA = {"test": "2", "all": "012"}  # what the parts of a split are called in its partition
 
 
 @dataclass(frozen=True)
@@ -26,50 +41,68 @@ class Archive:
     """A published set.
 
     Attributes:
-        about: one line: what it is, and on which terms.
+        about: one line: what it is.
+        terms: on which terms it may be used.
         kind: the class of ``torchvision.datasets``.
         megabytes: of its download.
-        splits: what its parts are called in torchvision, by ours.
-        files: what lies in the cache when it is there, relative to it.
+        home: where it is published.
+        images: number of images of every split.
+        files: of every split, what it is read from, relative to the folder of downloads.
     """
 
     about: str
+    terms: str
     kind: str
     megabytes: int
-    splits: dict[str, dict[str, Any]]
-    files: tuple[str, ...]
+    home: str
+    images: dict[str, int]
+    files: dict[str, tuple[str, ...]]
 
 
-_BY_TRAIN: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
+def _cifar(folder: str, *names: str) -> dict[str, tuple[str, ...]]:
+    """torchvision asks for all files of CIFAR, whichever split is read."""
+    return dict.fromkeys(("train", "test"), tuple(f"{folder}/{name}" for name in names))
+
+
+CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
+CITED = "no formal licence: cite Krizhevsky, 2009"
 
 ARCHIVES = {
     "cifar10": Archive(
         "60,000 photographs of 10 classes (Krizhevsky, 2009)",
+        CITED,
         "CIFAR10",
         170,
-        _BY_TRAIN,
-        (*(f"cifar-10-batches-py/data_batch_{k}" for k in range(1, 6)), "cifar-10-batches-py/test_batch"),
+        CIFAR,
+        {"train": 50000, "test": 10000},
+        _cifar("cifar-10-batches-py", *(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"),
     ),
     "cifar100": Archive(
         "60,000 photographs of 100 classes (Krizhevsky, 2009)",
+        CITED,
         "CIFAR100",
         169,
-        _BY_TRAIN,
-        ("cifar-100-python/train", "cifar-100-python/test"),
+        CIFAR,
+        {"train": 50000, "test": 10000},
+        _cifar("cifar-100-python", "train", "test", "meta"),
     ),
     "svhn": Archive(
-        "99,289 house numbers (Netzer et al., 2011), for non-commercial use",
+        "99,289 house numbers (Netzer et al., 2011)",
+        "non-commercial use only",
         "SVHN",
         246,
-        {"train": {"split": "train"}, "test": {"split": "test"}},
-        ("svhn/train_32x32.mat", "svhn/test_32x32.mat"),
+        "http://ufldl.stanford.edu/housenumbers/",
+        {"train": 73257, "test": 26032},
+        {"train": ("svhn/train_32x32.mat",), "test": ("svhn/test_32x32.mat",)},
     ),
     "celeba": Archive(
-        "202,599 faces (Liu et al., ICCV 2015), for non-commercial research only",
+        "202,599 aligned faces (Liu et al., ICCV 2015)",
+        "non-commercial research only, no copies to others",
         "CelebA",
-        1443,
-        {"test": {"split": "test", "target_type": "identity"}},
-        ("celeba/img_align_celeba.zip", "celeba/list_eval_partition.txt"),
+        1446,
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        {"test": 19962, "all": 202599},
+        dict.fromkeys(("test", "all"), (f"celeba/{PHOTOGRAPHS}", f"celeba/{PARTITION}")),
     ),
 }
 
@@ -85,41 +118,70 @@ def archive(name: str) -> Archive:
     return ARCHIVES[name]
 
 
-def _root(name: str) -> Path:
-    """Sets of one archive lie in the folder of downloads; SVHN's files would lie among others."""
-    return cache.downloads() / "svhn" if name == "svhn" else cache.downloads()
-
-
-def files(name: str) -> list[Path]:
-    """The downloaded files of a set; none unless all are there."""
-    paths = [cache.downloads() / path for path in archive(name).files]
+def files(name: str, split: str) -> list[Path]:
+    """The downloaded files that a split is read from; none unless all are there."""
+    paths = [cache.downloads() / path for path in archive(name).files[split]]
     return paths if all(path.is_file() for path in paths) else []
 
 
 def fetch(name: str) -> None:
-    """Download a set unless it is there, and check it.
+    """Download a set unless it is there, and check it; its progress goes to stderr.
 
     Raises:
         UserError: for an unknown name, without a network, or if a checksum is wrong.
     """
-    for split in archive(name).splits:
+    known = archive(name)
+    advice = (
+        f"{name}: cannot be downloaded; run `jembench data fetch {name}` again where there is a network, or give "
+        f"--data-dir, a folder with {name}_test.npz and the like"
+    )
+    if name == "celeba":
+        advice = (
+            f"celeba: Google Drive does not give it; get {PHOTOGRAPHS} and {PARTITION} by hand from {known.home} into "
+            f"{cache.downloads() / 'celeba'} and run `jembench data verify celeba`"
+        )
+    with cache.locked(f"fetch-{name}"), usercode.guarded(advice), _impatient():
+        _fetch(name)
+    verify(name)
+
+
+def _fetch(name: str) -> None:
+    from torchvision import datasets
+    from torchvision.datasets import utils
+
+    root = cache.downloads()
+    root.mkdir(parents=True, exist_ok=True)
+    if name == "celeba":
+        for identifier, md5, file in datasets.CelebA.file_list:
+            if file in (PHOTOGRAPHS, PARTITION) and not utils.check_integrity(root / "celeba" / file, md5):
+                utils.download_file_from_google_drive(identifier, str(root / "celeba"), file, md5)
+        return
+    for split in archive(name).files:
         _opened(name, split, download=True)
 
 
-def verify(name: str) -> None:
-    """Check the downloaded files of a set by torchvision's checksums.
+def verify(name: str, split: str | None = None) -> None:
+    """Check the downloaded files of a set, or of one split, by the checksums in torchvision; opens none of them.
 
     Raises:
-        UserError: for an unknown name, if it is not there, or if a checksum is wrong.
+        UserError: for an unknown name, if a file is not there, or if its checksum is wrong.
     """
-    if not files(name):
-        raise UserError(f"{name}: not in {cache.downloads()}: run `jembench data fetch {name}`")
-    for split in archive(name).splits:
-        _opened(name, split, download=False)
+    splits = archive(name).files
+    wanted = [path for part in (splits if split is None else (split,)) for path in splits[part]]
+    known = _checksums(name)
+    for relative in dict.fromkeys(wanted):
+        path = cache.downloads() / relative
+        if not path.is_file():
+            raise UserError(f"{name}: there is no {path}: run `jembench data fetch {name}`")
+        if (found := _md5(path)) != known[relative]:
+            raise UserError(
+                f"{path}: damaged, or not the published file (MD5 {found}, expected {known[relative]}): remove it and "
+                f"run `jembench data fetch {name}`"
+            )
 
 
 def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images ``(N, H, W, 3)`` and labels ``(N,)`` of a downloaded set.
+    """Images ``(N, H, W, 3)`` and labels ``(N,)`` of a downloaded set, -1 where it has none.
 
     Args:
         name: of the set.
@@ -130,16 +192,33 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
     Raises:
         UserError: if it is not there or a checksum is wrong.
     """
-    made = _opened(name, split, download=False)
-    if view:
-        shown = _VIEWS[view]
-        images = np.stack([shown(made[i][0]) for i in range(len(made))])
+    verify(name, split)
+    if name == "celeba":
+        with usercode.guarded(f"{cache.downloads() / 'celeba'}: the photographs cannot be read"):
+            images = np.stack(list(_photographs(split, _VIEWS[view])))
         return images, np.full(len(images), -1, dtype=np.int64)
-    images = np.asarray(made.data)
+    with usercode.guarded(f"{name}: cannot be read from {cache.downloads()}"):
+        made = _opened(name, split, download=False)
+        images = np.asarray(made.data)
+        labels = made.labels if name == "svhn" else made.targets
     if name == "svhn":
         images = images.transpose(0, 2, 3, 1)
-    labels = made.labels if name == "svhn" else made.targets
     return images, np.asarray(labels, dtype=np.int64)
+
+
+def _photographs(split: str, view: Callable[[Any], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """The photographs of a split of CelebA, in the order of its partition."""
+    from PIL import Image
+
+    folder = cache.downloads() / "celeba"
+    rows = [line.split() for line in (folder / PARTITION).read_text(encoding="ascii").splitlines() if line.strip()]
+    names = [name for name, part in rows if part in IN_CELEBA[split]]
+    with ZipFile(folder / PHOTOGRAPHS) as content:
+        for number, name in enumerate(names):
+            if number and number % TOLD == 0:
+                LOG.info("%s of %s photographs read", number, len(names))
+            with content.open(f"{Path(PHOTOGRAPHS).stem}/{name}") as file, Image.open(file) as picture:
+                yield view(picture.convert("RGB"))
 
 
 def _cropped(picture: Any) -> NDArray[np.uint8]:
@@ -154,7 +233,7 @@ def _resized(picture: Any) -> NDArray[np.uint8]:
     from PIL import Image
 
     short = min(picture.size)
-    size = tuple(int(SIZE * side / short) for side in picture.size)
+    size = tuple(SIZE * side // short for side in picture.size)
     return np.asarray(picture.resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
@@ -162,15 +241,47 @@ _VIEWS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {"crop": _cropped, "resi
 
 
 def _opened(name: str, split: str, *, download: bool) -> Any:
-    """The data set of torchvision, its checksums checked."""
+    """The data set of torchvision, which checks its files once more."""
     from torchvision import datasets
 
-    known = archive(name)
-    root = _root(name)
-    root.mkdir(parents=True, exist_ok=True)
-    advice = (
-        f"{name}: cannot be had from {cache.downloads()} (without a network, give --data-dir, a folder with "
-        f"{name}_*.npz; remove a damaged download and fetch it again)"
-    )
-    with usercode.guarded(advice):
-        return getattr(datasets, known.kind)(root=str(root), download=download, **known.splits[split])
+    root = cache.downloads() / "svhn" if name == "svhn" else cache.downloads()  # its files have no folder of their own
+    kind = getattr(datasets, archive(name).kind)
+    options = {"split": split} if name == "svhn" else {"train": split == "train"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy about pickles of 2009
+            return kind(root=str(root), download=download, **options)
+    except ImportError as error:
+        raise UserError(f"{name}: torchvision reads it by scipy, which is missing: pip install scipy") from error
+
+
+def _checksums(name: str) -> dict[str, str]:
+    """The MD5 of every file, as torchvision knows them."""
+    from torchvision import datasets
+
+    kind = getattr(datasets, archive(name).kind)
+    if name == "svhn":
+        return {f"svhn/{file}": md5 for _, file, md5 in kind.split_list.values()}
+    if name == "celeba":
+        return {f"celeba/{file}": md5 for _, md5, file in kind.file_list}
+    listed = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+    return {f"{kind.base_folder}/{file}": md5 for file, md5 in listed}
+
+
+def _md5(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """A network that does not answer is an error, not a wait."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -37,7 +37,7 @@ TRACK = Track(
             "cifar10",
             "ood",
             10000,
-            "",
+            external.CIFAR10_OUTLIERS,
             about="photographs of 10 other classes",
             near=True,
             part=Part("cifar10", "test"),

@@ -2,20 +2,25 @@
 
 The part of a source (:class:`jembench.data.sets.Part`) says how it is cut from a published set. The images of a set are
 first put into their **canonical order**, by the SHA-256 of each image with its label: whatever order a copy of the set
-has, its sources are the same to the last bit, and "the first N" of a source is a random sample of it. A complete copy
-is checked against the pinned hash; of a subset the protocol carries the size and the hash that it has, so that it never
-shares a ranking with the complete set.
+has, its sources are the same to the last bit, and "the first N" of a source is a random sample of it. Outliers have no
+labels: their order is that of the images alone. A complete copy is checked against the pinned hash; of a subset the
+protocol carries the size and the hash that it has, so that it never shares a ranking with the complete set.
 
 What a source is on this machine is prepared once: integers ``(N, C, H, W)`` in an ``.npy`` file of the cache, mapped
-into memory, so that an evaluation holds no more of a set than the chunk it works on.
+into memory, so that an evaluation holds no more of a set than the chunk it works on. Files are written whole, the facts
+last: a folder of the cache whose files have the sizes in its facts is complete, any other is made anew. Two processes
+that need the same set at once write the same bytes; a lock only keeps the second from doing the work again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from dataclasses import asdict, replace
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import files
-from jembench.data import archives, folders
-from jembench.data.cache import prepared
+from jembench.data import archives, cache, folders
 from jembench.data.sets import CHAINS, Grid, ImageSet, Part, Severities, Source, Track, chains
 from jembench.identity import array_sha256, identity
 from jembench.types import UserError
 
 VERSION = 1  # of the preparation
 FACTS, IMAGES, LABELS = "facts.json", "images.npy", "labels.npy"
+BLOCK = 1000  # images that are copied at a time
+PATIENCE = 2.0  # seconds of work without a word
+COPIES = 0.01  # share of images that occur twice above which files are copies of each other
+
+LOG = logging.getLogger("jembench")
 
 #: How the training images of a track are divided, in thousandths of every class.
 BASE, VALIDATION, TRAIN = (0, 40), (40, 100), (100, 1000)
@@ -62,28 +71,71 @@ HELD_OUT = (
     Severities("pixelate", (0.15, 0.3, 0.5)),
 )
 
+#: The test images of CIFAR-10 without their labels.
+CIFAR10_OUTLIERS = "bdfe1951f8309eb5fef297d050ef4774c8426570a3a97ab3808bca33df340739"
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a prepared source without reading it.
+
+    Attributes:
+        n: number of its images.
+        sha256: hash of its images and labels.
+        whole: whether the set it was cut from had as many images as the published one.
+    """
+
+    n: int
+    sha256: str
+    whole: bool
 
 
 def found(track: Track, source: Source) -> Source:
     """The source as it is on this machine: its size, its hash, and as origin the folder of its prepared images.
 
     Raises:
-        UserError: if its set is not there, cannot be read, or is complete and not the published one.
+        UserError: if its set is not there, cannot be read, or has as many images as the published one, or more, and
+            others.
     """
     part = _part(source)
-    place = _place(track, source, _files(track, source))
-    if not (place / FACTS).exists():
-        _prepare(track, part)
-    facts = _facts(place)
-    here = replace(source, n=facts["n"], sha256=facts["sha256"], origin=str(place))
-    if source.sha256 and here.n == source.n and here.sha256 != source.sha256:
+    if track.folder and part.view == "resize":
         raise UserError(
-            f"{track.name}/{source.name}: {here.n} images, as many as the complete set has, but not those (sha256 "
-            f"{here.sha256[:12]}, expected {source.sha256[:12]}): the copy is altered; get another one"
+            f"{track.name}/{source.name}: needs the uncropped photographs of {part.set}, which a folder of .npz files "
+            f"does not hold: leave --data-dir out and run `jembench data fetch {part.set}`"
         )
-    return here
+    whence = here(track, source)
+    if not whence:
+        raise UserError(_missing(track, source))
+    place = _place(track, source, whence)
+    known = facts(place)
+    if known is None:
+        with (
+            cache.locked(f"{part.set}-{part.split}"),
+            _told(f"preparing {part.set}_{part.split}, once, in {cache.root()}"),
+        ):
+            known = facts(place) or _prepare(track, source, whence)
+    if source.sha256 and known.whole and known.sha256 != source.sha256:
+        raise UserError(
+            f"{track.name}/{source.name}: {_names(whence)} hold as many images as the complete set, but not those "
+            f"(sha256 {known.sha256[:12]}, expected {source.sha256[:12]}): the copy is altered; get another one"
+        )
+    return replace(source, n=known.n, sha256=known.sha256, origin=str(place))
+
+
+def here(track: Track, source: Source) -> list[Path]:
+    """The files on this machine that the source is cut from; none if they are not all there."""
+    part = _part(source)
+    if track.folder:
+        return folders.files(Path(track.folder), part.set, part.split)
+    return archives.files(part.set, part.split)
+
+
+def owns(origin: str) -> bool:
+    """Whether an origin is a folder of prepared images."""
+    return (Path(origin) / FACTS).is_file()
 
 
 def load(track: Track, name: str, origin: str) -> ImageSet:
@@ -98,8 +150,8 @@ def load(track: Track, name: str, origin: str) -> ImageSet:
         labels = np.load(place / LABELS, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
-            f"{track.name}/{name}: the prepared images in {place} cannot be read ({error}): remove that folder, and "
-            "they are prepared again"
+            f"{track.name}/{name}: the prepared images in {place} are gone or damaged ({error}): remove that folder "
+            "and run the command again"
         ) from error
     return ImageSet(images, labels, track.levels)
 
@@ -115,102 +167,171 @@ def built(track: Track, name: str) -> ImageSet:
     return chains(track)
 
 
-def _facts(place: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((place / FACTS).read_text(encoding="utf-8"))
-        return {"n": int(found["n"]), "sha256": str(found["sha256"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{place / FACTS}: cannot be read ({error}): remove that folder") from error
-
-
 def _part(source: Source) -> Part:
     assert source.part is not None  # else it is not external
     return source.part
 
 
-def _files(track: Track, source: Source) -> list[Path]:
-    """The files that the source is cut from."""
-    part = _part(source)
-    found = folders.files(Path(track.folder), part.set, part.split) if track.folder else archives.files(part.set)
-    if not found:
-        raise UserError(_missing(track, source))
-    return found
+def facts(place: Path) -> Facts | None:
+    """The facts of a folder of the cache, if all of its files are there and have their sizes."""
+    try:
+        known = json.loads((place / FACTS).read_text(encoding="utf-8"))
+        if any((place / name).stat().st_size != known["bytes"][name] for name in (IMAGES, LABELS)):
+            return None
+        return Facts(int(known["n"]), str(known["sha256"]), bool(known["whole"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _place(track: Track, source: Source, whence: list[Path]) -> Path:
-    """Where the prepared images of a source lie, if these files have not changed since."""
-    stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in whence]
-    return prepared(identity([VERSION, track.id, asdict(_part(source)), bool(track.folder), stamps]))
+    """Where the prepared images of a source lie, if these files have not changed since.
+
+    Raises:
+        UserError: if a file is gone.
+    """
+    try:
+        stamps = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in whence]
+    except OSError as error:
+        raise UserError(f"{track.name}/{source.name}: a file is gone while it is looked at ({error})") from error
+    return cache.prepared(identity([VERSION, track.id, source.role, asdict(_part(source)), track.folder, stamps]))
 
 
-def _prepare(track: Track, part: Part) -> None:
+def _prepare(track: Track, source: Source, whence: list[Path]) -> Facts:
     """Write the images of all sources that are cut from the same set: reading it is what takes long."""
-    if track.folder and part.view == "resize":
-        raise UserError(
-            f"{track.name}: {part.set} is needed as uncropped photographs, which a folder of .npz files does not hold: "
-            f"leave --data-dir out and run `jembench data fetch {part.set}`"
-        )
+    part = _part(source)
+    related = [other for other in track.sources if other != source and _read_as(other) == _read_as(source)]
+    places = {other: _place(track, other, whence) for other in (source, *related)}
     if track.folder:
-        images, labels = folders.read(Path(track.folder), part.set, part.split)
+        images, labels = folders.read(whence)
     else:
         images, labels = archives.read(part.set, part.split, view=part.view)
-    height, width = images.shape[1:3] if part.view == "resize" else track.shape[1:]
-    if images.shape[1:] != (height, width, track.shape[0]):
-        raise UserError(
-            f"{track.name}: images of {part.set}_{part.split} have the shape {images.shape[1:]}, the track has "
-            f"{(height, width, track.shape[0])} (height, width, colours)"
-        )
+    if _place(track, source, whence) != places[source]:
+        raise UserError(f"{track.name}/{source.name}: {_names(whence)} changed while being read: run the command again")
+    _check(track, source, images, labels, whence)
+    if not _labelled(source):
+        labels = np.full(len(labels), -1, dtype=np.int64)
     images = images.transpose(0, 3, 1, 2)
-    order = canonical_order(images, labels)
-    images, labels = images[order], labels[order]
-    for source in track.sources:
-        if source.part is not None and (source.part.set, source.part.split, source.part.view) == (
-            part.set,
-            part.split,
-            part.view,
-        ):
-            _write(track, source, *cut(images, labels, source.part))
-
-
-def _write(track: Track, source: Source, images: Images, labels: Labels) -> None:
-    """The images of one source, then its facts: a folder with facts is complete."""
-    if not len(images):
-        raise UserError(f"{track.name}/{source.name}: the set at hand is too small, none of its images falls to it")
-    if source.role == "ood":
-        labels = np.full(len(images), -1, dtype=np.int64)
-    elif not 0 <= labels.min() <= labels.max() < track.classes:
+    names = fingerprints(images, labels)
+    copies = len(names) - len(set(names))
+    if copies > COPIES * len(names):
         raise UserError(
-            f"{track.name}/{source.name}: labels {labels.min()}..{labels.max()}, the track has 0..{track.classes - 1}"
+            f"{track.name}/{source.name}: {copies} of {len(names)} images in {_names(whence)} are there twice: leave "
+            "out what is a copy"
         )
-    place = _place(track, source, _files(track, source))
-    for name, array in ((IMAGES, images), (LABELS, labels)):
-        files.write(place / name, _npy(array))
-    facts = {"n": len(images), "sha256": array_sha256(images, labels)}
-    files.write(place / FACTS, json.dumps(facts).encode())
+    order = canonical_order(names)
+    for other in related:
+        if (chosen := cut(labels[order], _part(other))).size:
+            _write(track, other, places[other], images, labels, order[chosen])
+    chosen = cut(labels[order], part)
+    if not chosen.size:
+        raise UserError(
+            f"{track.name}/{source.name}: the {len(labels)} images of {part.set}_{part.split} are too few, none of "
+            "them falls to it: add more"
+        )
+    return _write(track, source, places[source], images, labels, order[chosen])
 
 
-def cut(images: Images, labels: Labels, part: Part) -> tuple[Images, Labels]:
-    """The images ``(N, C, H, W)`` and labels of a source, from those of its set in canonical order."""
+def _labelled(source: Source) -> bool:
+    """Whether labels have a part in what the source is."""
+    part = _part(source)
+    return source.role != "ood" or part.span != (0, 1000) or part.mix == "pairs"
+
+
+def _read_as(source: Source) -> tuple[Any, ...]:
+    """Sources with the same answer are cut from one reading of one set."""
+    part = source.part
+    return () if part is None else (part.set, part.split, part.view, _labelled(source))
+
+
+def _check(track: Track, source: Source, images: Images, labels: Labels, whence: list[Path]) -> None:
+    """Raise :class:`UserError` unless the images of a set can be those of the track, and its labels where needed."""
+    where = f"{track.name}/{source.name}: {_names(whence)}"
+    channels, height, width = track.shape
+    published = archives.archive(_part(source).set).images[_part(source).split]
+    if not 0 < len(images) <= published:
+        raise UserError(
+            f"{where}: {len(images)} images, the complete set has {published}: files of another set, or copies"
+        )
+    if _part(source).view != "resize" and images.shape[1:] != (height, width, channels):
+        raise UserError(
+            f"{where}: images of shape {images.shape[1:]} (height, width, colours), the track has "
+            f"{(height, width, channels)}"
+        )
+    if not _labelled(source):
+        return
+    if (labels == -1).any():
+        raise UserError(f"{where}: has no labels, or some of -1: {source.name!r} needs the class of every image")
+    if not 0 <= labels.min() <= labels.max() < track.classes:
+        raise UserError(f"{where}: labels {labels.min()}..{labels.max()}, the track has 0..{track.classes - 1}")
+
+
+def _write(
+    track: Track, source: Source, place: Path, images: Images, labels: Labels, chosen: NDArray[np.int64]
+) -> Facts:
+    """The images of one source, then its facts.
+
+    Args:
+        track: of the source.
+        source: whose images they are.
+        place: its folder in the cache.
+        images: of the set, ``(M, C, H, W)``.
+        labels: of the set, ``(M,)``.
+        chosen: positions in the set, ``(1, N)``, or ``(2, N)`` for the mean of two.
+    """
+    shape = (chosen.shape[1], *images.shape[1:])
+    with files.replacing(place / IMAGES) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, shape[0], BLOCK):
+            block = images[chosen[0, start : start + BLOCK]]
+            if len(chosen) == 2:
+                total = block.astype(np.uint16) + images[chosen[1, start : start + BLOCK]]
+                block = (total // 2).astype(np.uint8)
+            file.write(np.ascontiguousarray(block).data)
+    mine = np.full(shape[0], -1, dtype=np.int64) if source.role == "ood" else labels[chosen[0]]
+    with files.replacing(place / LABELS) as file:
+        np.save(file, mine, allow_pickle=False)
+    made = load(track, source.name, str(place))
+    published = archives.archive(_part(source).set).images[_part(source).split]
+    known = Facts(shape[0], array_sha256(made.images, made.labels), len(images) == published)
+    sizes = {name: (place / name).stat().st_size for name in (IMAGES, LABELS)}
+    files.write(place / FACTS, json.dumps({**asdict(known), "bytes": sizes}).encode())
+    return known
+
+
+def cut(labels: Labels, part: Part) -> NDArray[np.int64]:
+    """Which images of a set a source is made of: positions ``(1, N)``, or ``(2, N)`` where each is the mean of two.
+
+    Args:
+        labels: of the set in canonical order, ``(M,)``.
+        part: what the source is.
+    """
+    kept = np.arange(len(labels))
     if part.span != (0, 1000):
         first, last = part.span
-        keep = np.zeros(len(labels), dtype=bool)
+        inside = np.zeros(len(labels), dtype=bool)
         for y in np.unique(labels):
             members = np.flatnonzero(labels == y)
-            keep[members[len(members) * first // 1000 : len(members) * last // 1000]] = True
-        images, labels = images[keep], labels[keep]
-    if part.mix:
-        one, two = pairs(labels) if part.mix == "pairs" else np.arange(len(labels) // 2 * 2).reshape(2, -1)
-        total = images[one].astype(np.uint16) + images[two]
-        return (total // 2).astype(np.uint8), np.full(len(one), -1, dtype=np.int64)
-    return np.ascontiguousarray(images), labels.astype(np.int64)
+            inside[members[len(members) * first // 1000 : len(members) * last // 1000]] = True
+        kept = np.flatnonzero(inside)
+    if part.mix == "pairs":
+        return kept[pairs(labels[kept])]
+    if part.mix == "halves":
+        return kept[: len(kept) // 2 * 2].reshape(2, -1)
+    return kept[None]
 
 
-def canonical_order(images: Images, labels: Labels) -> NDArray[np.int64]:
-    """The order of images ``(N, C, H, W)`` by the SHA-256 of each one's bytes and label."""
-    names = [
-        hashlib.sha256(np.ascontiguousarray(image).tobytes() + int(label).to_bytes(8, "little", signed=True)).digest()
-        for image, label in zip(images, labels, strict=True)
+def fingerprints(images: Images, labels: Labels) -> list[bytes]:
+    """The SHA-256 of each of the images ``(N, C, H, W)`` with its label ``(N,)``."""
+    ends = labels.astype("<i8")
+    return [
+        hashlib.sha256(np.ascontiguousarray(image).tobytes() + end.tobytes()).digest()
+        for image, end in zip(images, ends, strict=True)
     ]
+
+
+def canonical_order(names: list[bytes]) -> NDArray[np.int64]:
+    """The order of images by their :func:`fingerprints`."""
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
 
 
@@ -227,19 +348,31 @@ def pairs(labels: Labels) -> NDArray[np.int64]:
     return np.array(result, dtype=np.int64).reshape(-1, 2).T
 
 
-def _npy(array: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
+@contextmanager
+def _told(words: str) -> Iterator[None]:
+    """Say what is done, once it has taken a while."""
+    timer = threading.Timer(PATIENCE, LOG.info, [words])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _names(paths: list[Path]) -> str:
+    return ", ".join(path.name for path in paths) + f" in {paths[0].parent}"
 
 
 def _missing(track: Track, source: Source) -> str:
     part = _part(source)
-    ways = (
-        f"run `jembench data fetch {part.set}`, which downloads it, or give --data-dir, a folder with "
-        f"{part.set}_{part.split}.npz"
-    )
     if track.folder:
-        names = ", ".join(f"{part.set}_{split}[_*].npz" for split in folders.splits(part.set, part.split))
-        return f"{track.name}/{source.name}: no images in {track.folder} (looked for {names}): add them, or {ways}"
-    return f"{track.name}/{source.name}: there are no images on this machine: {ways}"
+        names = " or ".join(f"{part.set}_{split}.npz" for split in folders.splits(part.set, part.split))
+        return (
+            f"{track.name}/{source.name}: no images in {track.folder}: add {names} there, or leave --data-dir out and "
+            f"run `jembench data fetch {part.set}`"
+        )
+    return (
+        f"{track.name}/{source.name}: its images are not on this machine: run `jembench data fetch {part.set}`, which "
+        f"downloads them, or give --data-dir, a folder with {part.set}_{part.split}.npz"
+    )

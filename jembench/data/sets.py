@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench.attacks.threat import Norm
+from jembench.identity import let_go
 
 Role = Literal["train", "validation", "ood-base", "test", "ood", "chains"]
 
@@ -178,16 +179,21 @@ class ImageSet:
 
     def pixels(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Images ``start:stop`` as float32 in [0, 1]: k / (levels - 1)."""
-        return self.images[start:stop].astype(np.float32) / np.float32(self.levels - 1)
+        return self._floats(self.images[start:stop])
 
     def at(self, index: NDArray[np.integer]) -> NDArray[np.float32]:
         """The images of an index, likewise."""
-        chosen: NDArray[np.unsignedinteger] = self.images[index]
-        return chosen.astype(np.float32) / np.float32(self.levels - 1)
+        return self._floats(self.images[index])
 
     def of_class(self, y: int) -> NDArray[np.float32]:
         """The images of class y, likewise."""
         return self.at(np.flatnonzero(self.labels == y))
+
+    def _floats(self, chosen: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
+        x = np.array(chosen, dtype=np.float32)  # of a mapped set, an array like any other
+        x /= np.float32(self.levels - 1)
+        let_go(self.images)
+        return x
 
 
 def chains(track: Track) -> ImageSet:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jembench import data
-from jembench.data.sets import CHAINS, chains
+from jembench.data.sets import CHAINS, ImageSet, chains
 from jembench.identity import array_sha256
 
 
@@ -32,3 +32,26 @@ def test_the_classes_of_every_prefix_are_balanced(name: str) -> None:
 def test_no_image_of_it_is_kept() -> None:
     """A thousand blank images are one zero that is read a thousand times."""
     assert data.load("digits", CHAINS).images.strides == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("levels", [17, 256, 65_536])
+def test_floats_of_a_part_of_a_set_are_those_of_the_whole(tmp_path, levels: int) -> None:
+    """By position, by index and by class; mapped from a file or not; of the same bits as k / (levels - 1) in fp32."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, levels, (40, 2, 3, 4)).astype(np.uint8 if levels <= 256 else np.uint16)
+    labels = rng.integers(0, 4, 40)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    expected = images.astype(np.float32) / np.float32(levels - 1)
+    for kept in (images, mapped):
+        made = ImageSet(kept, labels, levels)
+        found = made.pixels()
+        assert type(found) is np.ndarray
+        assert found.dtype == np.float32
+        assert np.array_equal(found, expected)
+        assert np.array_equal(made.pixels(3, 17), expected[3:17])
+        index = np.array([5, 0, 39, 5])
+        assert np.array_equal(made.at(index), expected[index])
+        assert np.array_equal(made.of_class(2), expected[labels == 2])
+        made.pixels()[:] = 0
+        assert np.array_equal(made.pixels(), expected)

@@ -1,0 +1,55 @@
+"""Inventory: which published sets and which sources of a track are on this machine, and in what state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jembench.data import archives, cache, external
+from jembench.data.sets import Source, Track
+from jembench.types import UserError
+
+#: ``unpinned``: of a set with as many images as the published one, whose hash nobody could pin.
+State = Literal["complete", "unpinned", "subset", "missing", "damaged"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A source of a track as it was found.
+
+    Attributes:
+        source: as the track has it.
+        state: of it.
+        n: number of its images here.
+        words: what is wrong with it, if anything.
+    """
+
+    source: Source
+    state: State
+    n: int = 0
+    words: str = ""
+
+
+def downloaded(name: str) -> Path | None:
+    """Where a published set lies, if all of it has been downloaded."""
+    every = [archives.files(name, split) for split in archives.archive(name).files]
+    return cache.downloads() if all(every) else None
+
+
+def sources(track: Track) -> list[Entry]:
+    """The state of every source of a track whose images are the user's; whatever is there is read and prepared."""
+    return [_entry(track, source) for source in track.sources if source.part is not None]
+
+
+def _entry(track: Track, source: Source) -> Entry:
+    if not external.here(track, source):
+        return Entry(source, "missing")
+    try:
+        found = external.found(track, source)
+    except UserError as error:
+        return Entry(source, "damaged", words=str(error))
+    known = external.facts(Path(found.origin))
+    if known is None or not known.whole:
+        return Entry(source, "subset", found.n)
+    return Entry(source, "complete" if source.sha256 else "unpinned", found.n)
