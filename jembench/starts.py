@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 RANK = 64
+SMALL = 512  # images or dimensions up to which all singular values are computed
 
 
 class Start(nn.Module):
@@ -59,7 +60,7 @@ class ClassGaussians(Start):
         for y in range(self.classes):
             x = of_class(y).flatten(1).double().cpu()
             mean = x.mean(0)
-            _, values, directions = torch.linalg.svd((x - mean) / max(len(x) - 1, 1) ** 0.5, full_matrices=False)
+            values, directions = _principal((x - mean) / max(len(x) - 1, 1) ** 0.5, self.factor.shape[2])
             kept = min(len(values), self.factor.shape[2])
             self.mean[y] = mean
             self.factor[y] = 0
@@ -72,3 +73,20 @@ class ClassGaussians(Start):
         labels = labels.to(where)
         x = self.mean[labels] + torch.einsum("nr,ndr->nd", z, self.factor[labels])
         return x.reshape(-1, *self.shape).clamp(0, 1)
+
+
+def _principal(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Singular values ``(k,)``, falling, and right singular vectors ``(k, D)`` of ``x (N, D)``, at least ``count``.
+
+    Of photographs only those, from the Gram matrix: the decomposition of all takes half a minute a class.
+    """
+    n, dimension = x.shape
+    if min(n, dimension) <= SMALL:
+        _, values, directions = torch.linalg.svd(x, full_matrices=False)
+        return values, directions
+    from scipy.linalg import eigh
+
+    squares, vectors = eigh((x.T @ x).numpy(), subset_by_index=[dimension - count, dimension - 1])
+    order = slice(None, None, -1)
+    values = torch.from_numpy(squares[order].clip(min=0).copy()).sqrt()
+    return values, torch.from_numpy(vectors[:, order].T.copy())

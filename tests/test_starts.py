@@ -122,3 +122,16 @@ def test_the_fit_travels_with_the_weights():
     y = torch.arange(6) % 3
     assert torch.equal(other(y, seeding.generator("t")), start(y, seeding.generator("t")))
     assert not list(start.parameters())  # no optimiser moves it
+
+
+def test_photographs_get_the_same_directions_from_fewer_numbers(monkeypatch):
+    """The partial decomposition is the whole one's start, up to signs, which a Gaussian does not know."""
+    x, labels = images(n=240, shape=(1, 6, 6))
+    whole = fitted(x, labels, shape=(1, 6, 6))
+    monkeypatch.setattr("jembench.starts.SMALL", 10)
+    monkeypatch.setattr("jembench.starts.RANK", 5)
+    part = fitted(x, labels, shape=(1, 6, 6))
+    assert part.factor.shape == (3, 36, 5)
+    for y in range(3):
+        leading = whole.factor[y, :, :5]
+        assert torch.allclose(part.factor[y] @ part.factor[y].T, leading @ leading.T, atol=1e-6)
