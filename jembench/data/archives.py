@@ -68,7 +68,7 @@ ARCHIVES = {
         "202,599 faces (Liu et al., ICCV 2015), for non-commercial research only",
         "CelebA",
         1443,
-        {"test": {"split": "test", "target_type": "identity"}},
+        {split: {"split": split, "target_type": "identity"} for split in ("test", "all")},
         ("celeba/img_align_celeba.zip", "celeba/list_eval_partition.txt"),
     ),
 }

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from jembench import files
 from jembench.data import archives, folders
 from jembench.data.cache import prepared
-from jembench.data.sets import CHAINS, Grid, ImageSet, Part, Severities, Source, Track, chains
+from jembench.data.sets import BATCH, CHAINS, Grid, ImageSet, Part, Severities, Source, Track, chains
 from jembench.identity import array_sha256, identity
 from jembench.types import UserError
 
@@ -195,7 +195,7 @@ def cut(images: Images, labels: Labels, part: Part) -> tuple[Images, Labels]:
             keep[members[len(members) * first // 1000 : len(members) * last // 1000]] = True
         images, labels = images[keep], labels[keep]
     if part.mix:
-        one, two = pairs(labels) if part.mix == "pairs" else np.arange(len(labels) // 2 * 2).reshape(2, -1)
+        one, two = pairs(labels) if part.mix == "pairs" else batches(len(labels))
         total = images[one].astype(np.uint16) + images[two]
         return (total // 2).astype(np.uint8), np.full(len(one), -1, dtype=np.int64)
     return np.ascontiguousarray(images), labels.astype(np.int64)
@@ -221,6 +221,12 @@ def pairs(labels: Labels) -> NDArray[np.int64]:
             free.remove(partner)
             result.append((first, partner))
     return np.array(result, dtype=np.int64).reshape(-1, 2).T
+
+
+def batches(n: int) -> NDArray[np.int64]:
+    """Every example with the one at its place in the next batch of 100, ``(2, n - 100)``: most are in two pairs."""
+    first = np.arange(max(0, n - BATCH), dtype=np.int64)
+    return np.stack([first, first + BATCH])
 
 
 def _npy(array: NDArray[Any]) -> bytes:
