@@ -210,8 +210,8 @@ def published_pgd(spec: ModelSpec, protocol: Protocol) -> Battery:
     """
     if spec.stochastic:
         raise UserError(
-            f"protocol {protocol.name!r} attacks a model without noise, by one PGD: leave out --refine and --smooth, or "
-            f"take protocol {V1.name!r}"
+            f"protocol {protocol.name!r} attacks a model without noise, by one PGD: leave out --refine and --smooth, "
+            f"or take protocol {V1.name!r}"
         )
     assert protocol.attack_steps is not None
     assert protocol.attack_restarts is not None
@@ -242,12 +242,12 @@ def _check_fixed(protocol: Protocol, options: Options) -> None:
 
 def _check_defence(protocol: Protocol, spec: ModelSpec) -> None:
     """Refuse a model that is not behind the defence of a published protocol."""
-    wanted = protocol.defence
+    wanted = protocol.attack_defence
     if wanted is None:
         return
     if spec.defence is None:
         raise UserError(
-            f"protocol {protocol.name!r} attacks a model behind its refinement, JEM-n: say --refine n, such as 0, 1 or 10"
+            f"protocol {protocol.name!r} attacks a model behind its refinement, JEM-n: say --refine 0, 1 or 10"
         )
     if replace(spec.defence, steps=wanted.steps) != wanted:
         raise UserError(

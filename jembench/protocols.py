@@ -10,8 +10,8 @@ lacks is left out of a suite.
 **Units.** The papers' pixels are in [-1, 1] and ours in [0, 1]: their noise of .03 is .015 here, their SGLD step of 1
 with noise .01 is .25 with .005 (:mod:`jembench.sgld`).
 
-**Noise.** With s the noise of the test images, the published ``interp`` mixes two images that have it already and adds it
-once more:
+**Noise.** With s the noise of the test images, the published ``interp`` mixes two images that have it already and adds
+it once more:
 
 .. math::
     \frac{(x + s \xi_1) + (x' + s \xi_2)}{2} + s \xi_3 = \frac{x + x'}{2} + s \sqrt{3/2}\, \xi.
@@ -40,8 +40,8 @@ WIDTHS = (17, 16, 21, 40)  # of the columns of :func:`explain`
 FACES = {"test": 19_962, "all": 202_599}  # images of CelebA
 INTERP = "interp"
 UNCROPPED = (
-    "protocol {!r} shows uncropped photographs, which a folder of .npz files does not hold: leave --data-dir out, and run "
-    "`jembench data fetch celeba`"
+    "protocol {!r} shows uncropped photographs, which a folder of .npz files does not hold: leave --data-dir out, and "
+    "run `jembench data fetch celeba`"
 )
 
 
@@ -78,8 +78,8 @@ class Protocol:
     interp: Literal["base", "test"] = field(
         default="base",
         metadata=_says(
-            "base: means of two images of different classes, of a split apart from test; test: of test images a batch of "
-            "100 apart, so not independent of test, and without an interval"
+            "base: means of two images of different classes, of a split apart from test; test: of test images a batch "
+            "of 100 apart, so not independent of test, and without an interval"
         ),
     )
     celeba: Literal["crop", "resize"] = field(
@@ -112,7 +112,7 @@ class Protocol:
     attack_eps: tuple[int, ...] = field(
         default=(), metadata=_says("L-infinity radii, in 1/255; no other norm", "the track's")
     )
-    defence: Defence | None = field(
+    attack_defence: Defence | None = field(
         default=None, metadata=_says("what must stand before the model; its steps n are the user's", "free")
     )
 
@@ -221,7 +221,7 @@ PROTOCOLS: dict[str, Protocol] = {
         attack_copies=5,
         attack_steps=40,
         attack_restarts=20,
-        defence=Defence(0),
+        attack_defence=Defence(0),
         **_BUFFER,
         notes=(
             "300 images: a share near .5 is known to 5.7 points only",
@@ -301,7 +301,7 @@ WHENCE: dict[str, dict[str, str]] = {
         "attack_copies": "attack_model.py: --n_dup_chains",
         "attack_steps": "attack_model.py: --n_steps_pgd_attack",
         "attack_restarts": "attack_model.py: range(20)",
-        "defence": "attack_model.py: refined_logits",
+        "attack_defence": "attack_model.py: refined_logits",
         "samples": "paper: the replay buffer",
     },
     "jempp": {

@@ -30,8 +30,8 @@ class Part:
         set: of these images, such as ``cifar10``.
         split: its part, ``train`` or ``test``.
         span: of every class, the images from this share to that share of the canonical order, in thousandths.
-        mix: ``pairs``, the mean of two images of different classes, each used once; ``batches``, of image i and i + 100:
-            JEM's code mixes each batch of 100 with the one before.
+        mix: ``pairs``, the mean of two images of different classes, each used once; ``batches``, of image i and
+            i + 100: JEM's code mixes each batch of 100 with the one before.
         view: ``crop`` or ``resize``, what is done to photographs that are not stored at the size of the track.
     """
 

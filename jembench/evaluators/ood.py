@@ -11,8 +11,8 @@ positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 9
 images (:mod:`jembench.metrics.paired_auroc`), with its p-value.
 
 A set that a protocol makes of the test images themselves (``base`` is ``test``) is not independent of them, which
-DeLong's and all other intervals here suppose: its figures, and means with it, have neither interval nor p-value, and say
-why. One that a protocol cannot have (``absent``) leaves its own figures and the means empty.
+DeLong's and all other intervals here suppose: its figures, and means with it, have neither interval nor p-value, and
+say why. One that a protocol cannot have (``absent``) leaves its own figures and the means empty.
 
 A score that needs a number of the training split (``typicality``) gets it from the records of that split alone.
 """
