@@ -180,7 +180,7 @@ def _aurocs(one: _Side, other: _Side, track: Track) -> Iterator[_Test]:
     for name in named:
         for score in measured[0]:
             found = [get(side.document, f"{name}/{score}/auroc").n.keys() - {"test"} for side in (one, other)]
-            if score in measured[1] and found[0] == found[1]:  # a mean over other sets is another number
+            if score in measured[1] and found[0] and found[0] == found[1]:  # a mean over other sets is another number
                 order = [source.name for source in track.ood] + sorted(found[0] - known.keys())
                 chosen = [each for each in order if each in found[0]]
                 sources = [known.get(each) or Source(each, "ood", 0, "") for each in chosen]

@@ -17,6 +17,7 @@ import jembench
 from jembench import baselines, data, engine, report, seeding, zoo
 from jembench.attacks.victim import Victim
 from jembench.batteries import Options, battery, distances, evaluators
+from jembench.compare import compare
 from jembench.data import external
 from jembench.data.sets import BATCH
 from jembench.defences import Defence, Defended
@@ -257,9 +258,18 @@ def test_ood_detection_says_what_it_cannot_claim(tmp_path: Path, monkeypatch: py
         write(folder, name, n)
     write(folder, "celeba_sample", 20, labels=False)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
-    result = jembench.evaluate(
-        model, "ood", track="cifar10", data_dir=folder, limit=20, output=tmp_path / "runs", protocol="jem2020"
+    result, other = (
+        jembench.evaluate(
+            nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)),
+            "ood",
+            track="cifar10",
+            data_dir=folder,
+            name=name,
+            limit=20,
+            output=tmp_path / "runs",
+            protocol="jem2020",
+        )
+        for name in ("one", "other")
     )
     found, p = result.metrics, {name: item.p for name, item in result.metrics.items()}
     assert found["svhn/max_py/auroc"].low is not None
@@ -281,6 +291,8 @@ def test_ood_detection_says_what_it_cannot_claim(tmp_path: Path, monkeypatch: py
     assert "celeba" not in sources
     assert sources["interp"].noise == pytest.approx(0.015 * math.sqrt(1.5))
     assert read_result(result.folder).protocol_hash == result.plan.protocol_hash
+    (table,) = compare([result.folder, other.folder])
+    assert {row[1] for row in table.rows} == {"svhn", "cifar100"}  # no mean: each has CelebA or interp
 
 
 # --- attacks ------------------------------------------------------------------------------------------------------
