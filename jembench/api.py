@@ -14,6 +14,7 @@ from jembench.defences import Defence
 from jembench.engine import Outcome
 from jembench.evaluators.contract import Metric
 from jembench.plan import Plan, plan
+from jembench.protocols import V1
 from jembench.results import EXAMPLES
 from jembench.sampling import Sampling
 from jembench.store import Store
@@ -118,6 +119,7 @@ def evaluate(
     ood: Mapping[str, str] | None = None,
     sampling: Sampling | None = None,
     detectors: Sequence[str] = (),
+    protocol: str = V1.name,
 ) -> Result:
     """Measure a model; what was measured before is not measured again.
 
@@ -137,6 +139,7 @@ def evaluate(
         options: of the attacks of suites ``robustness`` and ``distance``.
         sampling: of the images that suites ``generation`` and ``hybrid`` look at.
         detectors: post-hoc detectors of suite ``ood``, by name (:mod:`jembench.evaluators.detector`).
+        protocol: name of the choices behind the numbers: ``v1``, or a published one (:mod:`jembench.protocols`).
         ood: further OOD sets, name -> folder of pictures, ``.npz`` file or another origin (:mod:`jembench.data.user`).
 
     Raises:
@@ -160,6 +163,7 @@ def evaluate(
         options=options,
         sampling=sampling,
         detectors=detectors,
+        protocol=protocol,
         seed=seed,
         limit=limit,
         device=device,

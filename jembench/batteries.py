@@ -8,11 +8,11 @@ protocol: what it was is in every result, and numbers of different batteries nev
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, get_args
 
-from jembench import baselines, suites, zoo
+from jembench import baselines, zoo
 from jembench.attacks import attack as attack_of
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.losses import Loss
@@ -24,6 +24,7 @@ from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.distance import Distance
 from jembench.evaluators.robustness import Robustness
 from jembench.evaluators.unlabelled import Unlabelled
+from jembench.protocols import LEVELS, V1
 from jembench.sampling import Sampling, chains, generation
 from jembench.types import Precision, UserError, unknown
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from jembench.data.sets import Track
     from jembench.evaluators.contract import Evaluator
+    from jembench.protocols import Protocol
     from jembench.zoo import ModelSpec
 
 #: Of a model that draws noise of its own, or behind a defence.
@@ -110,6 +112,7 @@ def evaluators(
     *,
     sampling: Sampling | None = None,
     detectors: Sequence[str] = (),
+    protocol: Protocol = V1,
 ) -> tuple[Evaluator, ...]:
     """The evaluators of a suite, those with attacks in the battery that the model meets.
 
@@ -120,13 +123,14 @@ def evaluators(
         options: of attacks.
         sampling: of generated images.
         detectors: post-hoc detectors, by name, in suites with OOD detection.
+        protocol: the choices that are not the user's.
 
     Raises:
         UserError: for an unknown suite, norm, attack, goal, extractor or detector, an eps out of its range, or options
-            of something that the suite does not do.
+            of something that the suite does not do or the protocol has fixed.
     """
     made: list[Evaluator] = []
-    names = suites.suite(suite)
+    names = protocol.evaluated(suite)
     if sampling not in (None, Sampling()) and "generation" not in names:
         raise UserError(
             f"suite {suite!r} generates no images: extractor, chain steps, temperature, keep-top are of others"
@@ -137,13 +141,15 @@ def evaluators(
         raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
     if "ood" not in names and any(source.origin for source in track.sources):
         raise UserError(f"suite {suite!r} has no OOD sets: those of the user are of suite 'ood'")
+    if detectors and protocol.evaluators:
+        raise UserError(f"protocol {protocol.name!r} has no detectors: leave them out, or take protocol {V1.name!r}")
     for name in names:
         if name == "robustness":
-            made.append(Robustness(battery(spec, track, options or Options())))
+            made.append(Robustness(battery(spec, track, options or Options(), protocol=protocol)))
         elif name == "distance":
-            made.append(distances(spec, track, options or Options()))
+            made.append(distances(spec, track, options or Options(), protocol=protocol))
         elif name == "generation":
-            made.append(generation(spec, track, sampling or Sampling()))
+            made.append(generation(spec, track, sampling or Sampling(), protocol=protocol))
         elif name == "unlabelled":
             made.append(unlabelled(spec, track))
         elif name == "chains":
@@ -162,14 +168,20 @@ def unlabelled(spec: ModelSpec, track: Track) -> Unlabelled:
     return Unlabelled(f"{spec.name}@{zoo.TWIN}")
 
 
-def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:
+def distances(spec: ModelSpec, track: Track, options: Options, *, protocol: Protocol = V1) -> Distance:
     """The evaluator of suite ``distance``."""
+    published = protocol.attack == "distance"
+    if published:
+        _check_fixed(protocol, options)
+        _check_defence(protocol, spec)
     if options.attacks or options.losses or options.goal != "untargeted" or options.precision != "fp32":
         raise UserError(
             "suite 'distance' has one attack, untargeted, by margin, in fp32: leave out attack, loss, goal, precision"
         )
     grids = options.grids(track)
     widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in grids)
+    if published:
+        return Distance(grids, widest, published_distance(protocol), STOCHASTIC["draws"], images=protocol.attack_images)
     noisy = {"copies": STOCHASTIC["copies"], "steps": 10, "restarts": 2} if spec.stochastic else {}
     chosen = {what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None}
     attack = MinimalDistance(**{**noisy, **chosen})
@@ -178,8 +190,77 @@ def distances(spec: ModelSpec, track: Track, options: Options) -> Distance:
     return Distance(grids, widest, attack, STOCHASTIC["draws"], images=STOCHASTIC["expensive"])
 
 
-def battery(spec: ModelSpec, track: Track, options: Options) -> Battery:
+def published_distance(protocol: Protocol) -> MinimalDistance:
+    """The search of a protocol whose attack is ``distance``."""
+    assert protocol.attack_steps is not None
+    assert protocol.attack_restarts is not None
+    return MinimalDistance(
+        steps=protocol.attack_steps,
+        restarts=protocol.attack_restarts,
+        gradient=protocol.attack_gradient or "full",
+        copies=protocol.attack_copies,
+    )
+
+
+def published_pgd(spec: ModelSpec, protocol: Protocol) -> Battery:
+    """The battery of a protocol whose attack is ``pgd``: nothing but that, and the checks of it.
+
+    Raises:
+        UserError: for a model that draws noise.
+    """
+    if spec.stochastic:
+        raise UserError(
+            f"protocol {protocol.name!r} attacks a model without noise, by one PGD: leave out --refine and --smooth, "
+            f"or take protocol {V1.name!r}"
+        )
+    assert protocol.attack_steps is not None
+    assert protocol.attack_restarts is not None
+    eps = tuple(each / LEVELS for each in protocol.attack_eps)
+    headline = 8 / LEVELS
+    return Battery(
+        (Grid("linf", eps, headline),),
+        steps=protocol.attack_steps,
+        restarts=protocol.attack_restarts,
+        losses=("ce",),
+        images=protocol.attack_images,
+        attacks=(),
+        step=protocol.attack_step / LEVELS,
+    )
+
+
+def _check_fixed(protocol: Protocol, options: Options) -> None:
+    """Refuse an option of attacks that a published protocol has fixed."""
+    own = ("norms", "eps") if not protocol.attack_eps else ()
+    plain = Options()
+    for each in fields(Options):
+        if each.name not in own and getattr(options, each.name) != getattr(plain, each.name):
+            raise UserError(
+                f"protocol {protocol.name!r} fixes the {each.name} of its attack: leave that out, or take protocol "
+                f"{V1.name!r}"
+            )
+
+
+def _check_defence(protocol: Protocol, spec: ModelSpec) -> None:
+    """Refuse a model that is not behind the defence of a published protocol."""
+    wanted = protocol.attack_defence
+    if wanted is None:
+        return
+    if spec.defence is None:
+        raise UserError(
+            f"protocol {protocol.name!r} attacks a model behind its refinement, JEM-n: say --refine 0, 1 or 10"
+        )
+    if replace(spec.defence, steps=wanted.steps) != wanted:
+        raise UserError(
+            f"protocol {protocol.name!r} has a defence of {wanted.votes} votes, noise {wanted.sigma:g} and steps of "
+            f"{wanted.size:g} with {wanted.noise:g}: leave out --votes and --smooth"
+        )
+
+
+def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protocol = V1) -> Battery:
     """The battery of suite ``robustness``."""
+    if protocol.attack == "pgd":
+        _check_fixed(protocol, options)
+        return published_pgd(spec, protocol)
     if options.goal not in get_args(Goal):
         raise unknown("goal", options.goal, get_args(Goal))
     for what in ("steps", "restarts"):

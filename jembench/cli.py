@@ -75,6 +75,9 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of .npz files with the images of a track that does not carry its own."),
 ]
+ProtocolOption = Annotated[
+    str, typer.Option("--protocol", "-p", help="The choices behind the numbers; see `jembench list protocols`.")
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", callback=lambda quiet: spoken(quiet))
 ]
@@ -152,6 +155,7 @@ def run(
     save_adversarials: Annotated[
         Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
     ] = None,
+    protocol: ProtocolOption = "v1",
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print a table per suite; what was measured before is not measured again."""
@@ -199,6 +203,7 @@ def run(
             options=options,
             sampling=sampling if name in generating else None,
             detectors=detector or () if name in detecting else (),
+            protocol=protocol,
             seed=seed,
             limit=limit,
             device=device,
@@ -230,13 +235,13 @@ def run(
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["models", "recipes", "tracks", "suites", "scores", "detectors", "attacks", "extractors"],
+        Literal["models", "recipes", "tracks", "suites", "protocols", "scores", "detectors", "attacks", "extractors"],
         typer.Argument(help="What to list."),
     ],
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models or recipes of this track only.")] = None,
 ) -> None:
     """List what there is."""
-    from jembench import attacks, baselines, data, suites
+    from jembench import attacks, baselines, data, protocols, suites
     from jembench.evaluators.detector import METHODS
     from jembench.extractors import EXTRACTORS
     from jembench.recipes import read_recipe
@@ -258,6 +263,8 @@ def list_(
         rows = [(name, data.track(name).about) for name in data.TRACKS]
     elif what == "suites":
         rows = [(name, about) for name, (_, about) in suites.SUITES.items()]
+    elif what == "protocols":
+        rows = [(name, known.about) for name, known in protocols.PROTOCOLS.items()]
     elif what == "detectors":
         rows = [(name, method.about) for name, method in METHODS.items()]
     elif what == "extractors":
@@ -269,6 +276,16 @@ def list_(
     width = max(len(name) for name, _ in rows)
     for name, about in rows:
         typer.echo(f"{name:{width}}  {about}")
+
+
+@app.command()
+def explain(
+    protocol: Annotated[str, typer.Argument(help="See `jembench list protocols`.")] = "v1",
+) -> None:
+    """Print the choices of a protocol, and where and why they depart from our own."""
+    from jembench import protocols
+
+    typer.echo(protocols.explain(protocol))
 
 
 @app.command()
@@ -392,6 +409,7 @@ def gate(
     limit: LimitOption = None,
     output: OutputOption = OUTPUT,
     workers: WorkersOption = 1,
+    protocol: ProtocolOption = "v1",
     quiet: QuietOption = False,
 ) -> None:
     """Compare a fresh result with the golden one: exit 0, 1 (a metric is worse) or 2 (not comparable)."""
@@ -406,7 +424,7 @@ def gate(
     spec = zoo.resolve(model, track=track, weights=weights, folder=description.folder)
     defence = None if refine is None else Defence(refine)
     spec = spec if defence is None else zoo.defended(spec, defence)
-    made = plan(spec, suite, track=description, seed=seed, limit=limit, device=device)
+    made = plan(spec, suite, track=description, protocol=protocol, seed=seed, limit=limit, device=device)
     title = "" if defence is None else defence.title
     place = baselines.attacked(title) if suite == baselines.ROBUSTNESS else baselines.GOLDEN
     reference = read_result(golden if golden is not None else baselines.golden(model, track=track, place=place))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,11 @@ from jembench.results import (
 )
 from jembench.store import Store, encode
 from jembench.types import Batch, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from jembench.data.sets import ImageSet
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Bench:
         import torch
 
         model, images = self._model[1], self._images[1]
-        pixels = torch.from_numpy(images.pixels(job.start, job.stop)).to(job.device)
+        pixels = (torch.from_numpy(images.pixels(job.start, job.stop)) + _noise(job, images)).to(job.device)
         labels = torch.from_numpy(images.labels[job.start : job.stop]).to(job.device)
         index = torch.arange(job.start, job.stop)
         generator = seeding.generator(*job.stream)
@@ -151,6 +156,17 @@ class Bench:
         """The columns of all chunks of a source; None if there are none."""
         parts = [self.store.records(key)[0] for key in keys]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else None
+
+
+def _noise(job: Job, images: ImageSet) -> torch.Tensor | float:
+    """The noise ``(B, C, H, W)`` on a chunk's images: whatever measures an image, and however many of the chunk."""
+    if not job.noise:
+        return 0.0
+    import torch
+
+    generator = seeding.generator("noise", job.seed, job.source, job.index)
+    drawn = torch.randn((job.batch, *images.images.shape[1:]), generator=generator)
+    return job.noise * drawn[: job.stop - job.start]
 
 
 def _check_shapes(columns: dict[str, NDArray[Any]], count: int, classes: int) -> None:

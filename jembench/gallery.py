@@ -210,11 +210,15 @@ def _unlabelled(shown: Shown) -> bytes | None:
 
 def _samples(shown: Shown, name: str) -> bytes | None:
     evaluator = shown.evaluator("generation")
+    if name not in evaluator.rows:
+        return None
     return sample_plots.samples(evaluator, shown.found(evaluator.drawn()[name]), name, shown.plan.track)
 
 
 def _neighbours(shown: Shown) -> bytes | None:
     evaluator, track = shown.evaluator("generation"), shown.plan.track
+    if "fresh" not in evaluator.rows:
+        return None
     looked = evaluator.looked()
     found = shown.found(evaluator.drawn()["fresh"], looked["fresh"], looked["train"])
     return sample_plots.neighbours(evaluator, found, data.images(track, "train"), track)

@@ -44,7 +44,7 @@ def check_comparable(protocol: Protocol, golden: ResultDocument) -> None:
         known = other.sources.get(source)
         if known is None:
             raise UserError(f"not comparable: the golden result has no examples of {source!r}")
-        for what in ("n", "sha256"):
+        for what in ("n", "sha256", "noise"):
             ours, theirs = getattr(facts, what), getattr(known, what)
             if ours != theirs:
                 raise UserError(f"not comparable: {what} of {source!r} is {ours}, the golden result has {theirs}")

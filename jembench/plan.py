@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jembench import data, store, zoo
+from jembench import data, protocols, store, zoo
 from jembench.batteries import Options, evaluators
 from jembench.data.sets import Source, Track
 from jembench.evaluators.contract import Evaluator, Measurement, Need, describe
@@ -21,8 +21,6 @@ from jembench.identity import canonical, identity
 from jembench.sampling import Sampling
 from jembench.types import UserError
 from jembench.zoo import ModelSpec
-
-PROTOCOL = "v1"
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Job:
         origin: where a user's own image set is read from.
         given: keys of the chunks of the same examples that the measurement builds on; None where there is none.
         whole: keys of all chunks of other records that it reads.
+        noise: standard deviation of Gaussian noise on the pixels, the same for all measurements of a chunk.
     """
 
     model: ModelSpec
@@ -58,14 +57,17 @@ class Job:
     origin: str = ""
     given: tuple[str | None, ...] = ()
     whole: tuple[tuple[str, ...], ...] = ()
+    noise: float = 0.0
 
     @cached_property
     def key(self) -> str:
         """Hash of everything that the records depend on."""
         built_on = {"given": self.given, "whole": self.whole} if self.given or self.whole else {}
+        noise = {"noise": self.noise} if self.noise else {}
         return identity(
             {
                 **built_on,
+                **noise,
                 "schema": store.SCHEMA,
                 "model": self.model.fingerprint,
                 "measurement": describe(self.measurement),
@@ -134,6 +136,7 @@ def plan(
     options: Options | None = None,
     sampling: Sampling | None = None,
     detectors: Sequence[str] = (),
+    protocol: str = protocols.V1.name,
     seed: int = 0,
     limit: int | None = None,
     device: str = "cpu",
@@ -147,35 +150,42 @@ def plan(
         options: of the suite's attacks.
         sampling: of the images that it generates.
         detectors: post-hoc detectors that it judges too.
+        protocol: name of the choices behind its numbers (:mod:`jembench.protocols`).
         seed: of all randomness.
         limit: use the first ``limit`` examples of every source, in its fixed shuffled order.
         device: a torch device.
 
     Raises:
-        UserError: for an unknown suite, a limit below 1, or options that the suite cannot serve.
+        UserError: for an unknown suite or protocol, a limit below 1, or options that suite or protocol cannot serve.
     """
     if type(seed) is not int:
         raise UserError(f"seed must be a whole number, not {seed!r}")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise UserError(f"limit must be a whole number of at least 1, not {limit!r}")
-    made = evaluators(suite, model, track, options, sampling=sampling, detectors=detectors)
+    chosen = protocols.protocol(protocol)
+    track = chosen.on(track, chosen.evaluated(suite))
+    made = evaluators(suite, model, track, options, sampling=sampling, detectors=detectors, protocol=chosen)
     needs = tuple(dict.fromkeys(need for item in made for need in item.needs(track)))
     planner = _Planner(model, track, seed, limit, device, weights=None if sampling is None else sampling.weights)
     for need in needs:
         planner.chunks(need)
     every = tuple(planner.wanted)
     sources = {need.source: planner.source(need.source) for need in every}
-    protocol = {
-        "name": PROTOCOL,
+    facts = {
+        "name": chosen.name,
         "track": track.id,
-        "sources": {
-            name: {"sha256": source.sha256, "n": min(source.n, limit or source.n)} for name, source in sources.items()
-        },
+        "sources": {name: _facts(source, limit) for name, source in sources.items()},
         "measurements": [describe(item) for item in dict.fromkeys(need.measurement for need in every)],
         "evaluators": [describe(item) for item in made],
     }
     parts = tuple((need, jobs) for need, jobs in planner.wanted.items() if jobs)
-    return Plan(model, track, suite, made, parts, protocol, seed, limit)
+    return Plan(model, track, suite, made, parts, facts, seed, limit)
+
+
+def _facts(source: Source, limit: int | None) -> dict[str, Any]:
+    """What a protocol says of a source: its noise only if there is some."""
+    noise = {"noise": source.noise} if source.noise else {}
+    return {"sha256": source.sha256, "n": min(source.n, limit or source.n), **noise}
 
 
 class _Planner:
@@ -218,6 +228,7 @@ class _Planner:
                     source.origin,
                     tuple(jobs[index].key if index < len(jobs) else None for jobs in given),
                     whole,
+                    0.0 if need.model in EXTRACTORS else source.noise,
                 )
                 for index, start in enumerate(range(0, n, size))
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jembench.evaluators.contract import Metric
+from jembench.evaluators.contract import DEPENDENT, Metric
 from jembench.results import ResultDocument
 from jembench.robustness_tables import distance, robustness
 from jembench.sample_tables import chains, generation, hybrid
@@ -19,6 +19,7 @@ from jembench.unlabelled_tables import unlabelled
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+OURS = "v1"
 BAND = "consistency band"
 PLATT = "Platt targets"
 INTERVALS = "low–high: 95 % interval; n: test + OOD images"
@@ -47,7 +48,9 @@ def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     evaluators = [item["name"] for item in documents[0].protocol.evaluators]
     both = ["hybrid"] if {"accuracy", "generation"} <= set(evaluators) else []
     made = [table for name in [*both, *evaluators] for table in LAYOUTS[name](documents)]
-    return [replace(table, notes=[*table.notes, *_reasons(table, documents)]) for table in made]
+    name = documents[0].protocol.name
+    whose = [] if name == OURS else [f"protocol {name}, not {OURS}: see `jembench explain {name}`"]
+    return [replace(table, notes=[*whose, *table.notes, *_reasons(table, documents)]) for table in made]
 
 
 def text(cell: Cell) -> str:
@@ -280,7 +283,13 @@ def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
         for cell in row:
             if isinstance(cell, Metric) and cell.value is None and cell.reason:
                 found.setdefault(cell.reason, {})[name] = None
-    return [f"— {', '.join(names)}: {reason}" for reason, names in found.items()]
+    lines = [f"— {', '.join(names)}: {reason}" for reason, names in found.items()]
+    bare = {cell.source: None for row in table.rows for cell in row if isinstance(cell, Metric) and _dependent(cell)}
+    return [*lines, *([f"{', '.join(bare)}: {DEPENDENT}"] if bare else [])]
+
+
+def _dependent(cell: Metric) -> bool:
+    return cell.value is not None and cell.reason == DEPENDENT
 
 
 LAYOUTS: dict[str, Callable[[Sequence[ResultDocument]], list[Table]]] = {

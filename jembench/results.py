@@ -10,7 +10,15 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from jembench import files
 from jembench.evaluators.contract import Metric
@@ -45,10 +53,17 @@ class ChunkEntry(_Entry):
 
 
 class SourceFacts(_Entry):
-    """The bytes and the number of examples of a source, as used."""
+    """The bytes and the number of examples of a source, as used; the noise on them, if there is some."""
 
     sha256: str
     n: int
+    noise: float = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Sources without noise are described as before there was any: their hashes stay."""
+        found: dict[str, Any] = whole(self)
+        return found if self.noise else {name: value for name, value in found.items() if name != "noise"}
 
 
 class Protocol(_Entry):

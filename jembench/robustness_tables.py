@@ -51,7 +51,7 @@ def distance(documents: Sequence[ResultDocument]) -> list[Table]:
         header = ["model", "median", *(_eps(ball) for ball in balls)]
         notes = [
             f"n = {n}; accuracy: share of images without an adversarial nearer than the distance; 95 % intervals",
-            "the best of all restarts (protocol jem2020 kept the last); median over all images, 0 where misclassified",
+            "the best of all restarts (JEM's code saves the last); median over all images, 0 where misclassified",
         ]
         title = f"minimal distance {NORMS[norm]} · {documents[0].track}"
         made.append(Table(title, header, rows, notes, wide=len(header) > 6))

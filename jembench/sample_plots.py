@@ -62,7 +62,8 @@ def kept(evaluator: Generation, found: Found, name: str) -> NDArray[np.int64]:
         return np.arange(0)
     there = record["there"] & np.isfinite(record["image"]).all(axis=1)
     if evaluator.keep_top < 1 and there.any():
-        there = top(record["confidence"], there, evaluator.keep_top)
+        classes = record["seen"] if evaluator.by_class else None
+        there = top(record["confidence"], there, evaluator.keep_top, classes=classes)
     return np.flatnonzero(there)
 
 

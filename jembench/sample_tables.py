@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from jembench.results import ResultDocument
 from jembench.tables import Cell, Table, get
@@ -16,8 +17,19 @@ DISTANCES = {"fd": ("FD", "KD", "kd"), "fid": ("FID", "KID", "kid")}
 
 def extractor(document: ResultDocument) -> tuple[str, str]:
     """Name of the feature extractor, and what its distance is called in files."""
-    settings = next(item for item in document.protocol.evaluators if item["name"] == "generation")["extractor"]
+    settings = _settings(document)["extractor"]
     return settings["name"], settings["distance"]
+
+
+def sources(document: ResultDocument) -> tuple[str, ...]:
+    """The rows of samples that the protocol looks at, the first one first."""
+    return tuple(_settings(document).get("rows", SOURCES))
+
+
+def _settings(document: ResultDocument) -> dict[str, Any]:
+    """The settings of the evaluator, from the protocol; what is as ever is not among them."""
+    found: dict[str, Any] = next(item for item in document.protocol.evaluators if item["name"] == "generation")
+    return found
 
 
 def generation(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -40,7 +52,8 @@ def generation(documents: Sequence[ResultDocument]) -> list[Table]:
         "conditional_accuracy": "cond.",
         "nearer": "nearer",
     }
-    notes = [_protocol(documents), f"extractor {who}; against the training split; {title}∞: extrapolated to infinite n"]
+    real = " + ".join(_settings(documents[0]).get("reference", ["the training split"]))
+    notes = [_protocol(documents), f"extractor {who}; against {real}; {title}∞: extrapolated to infinite n"]
     notes += [
         "uniform, Gaussians (per class): what to beat; test: real images that nobody trained on, the floor at its n"
     ]
@@ -97,19 +110,15 @@ def chains(documents: Sequence[ResultDocument]) -> list[Table]:
 def hybrid(documents: Sequence[ResultDocument]) -> list[Table]:
     """Accuracy, IS and FD in one row: table 1 of the paper."""
     who, distance = extractor(documents[0])
+    title, first = DISTANCES[distance][0], sources(documents[0])[0]
+    columns = {f"{first}/{who}/inception_score": "IS", f"{first}/{who}/{distance}": title}
+    columns |= {f"buffer/{who}/{distance}": f"{title}, buffer"}  # where it is the first, it is the only one
     rows: list[list[Cell]] = [
-        [
-            document.model.name,
-            get(document, "test/accuracy"),
-            get(document, f"fresh/{who}/inception_score"),
-            get(document, f"fresh/{who}/{distance}"),
-            get(document, f"buffer/{who}/{distance}"),
-        ]
+        [document.model.name, get(document, "test/accuracy"), *(get(document, name) for name in columns)]
         for document in documents
     ]
-    title = DISTANCES[distance][0]
-    notes = [_protocol(documents), f"extractor {who}; IS and the first {title}: of fresh samples"]
-    header = ["model", "accuracy", "IS", title, f"{title}, buffer"]
+    notes = [_protocol(documents), f"extractor {who}; IS and the first {title}: of {first} samples"]
+    header = ["model", "accuracy", *columns.values()]
     return [Table(f"hybrid · {documents[0].track}", header, rows, notes)]
 
 
@@ -117,8 +126,8 @@ def _rows(documents: Sequence[ResultDocument], who: str, columns: dict[str, str]
     """The sample sources that a model has, then the references once."""
     rows: list[list[Cell]] = []
     for document in documents:
-        found = [source for source in SOURCES if _sampled(document, source, who)]
-        for source in found or SOURCES[:1]:
+        found = [source for source in sources(document) if _sampled(document, source, who)]
+        for source in found or sources(document)[:1]:
             cells = [get(document, f"{source}/{who}/{name}") for name in columns]
             rows.append([document.model.name, SHORT.get(source, source), *cells])
     for source in FLOOR:
@@ -133,9 +142,10 @@ def _sampled(document: ResultDocument, source: str, who: str) -> bool:
 
 def _protocol(documents: Sequence[ResultDocument]) -> str:
     """Number, length, temperature and filter of the samples: never hidden."""
-    settings = next(item for item in documents[0].protocol.evaluators if item["name"] == "generation")
-    who = extractor(documents[0])[0]
-    sizes = [get(document, f"fresh/{who}/inception_score").n for document in documents]
+    settings, first = _settings(documents[0]), sources(documents[0])[0]
+    who, distance = extractor(documents[0])
+    sizes = [get(document, f"{first}/{who}/{distance}").n for document in documents]
+    sizes = [{name: size for name, size in found.items() if name.startswith(first)} for found in sizes]
     n = max((size for found in sizes for size in found.values()), default=0)
     ran = []
     for document in documents:
@@ -144,6 +154,8 @@ def _protocol(documents: Sequence[ResultDocument]) -> str:
             ran.append(f"{document.model.name} {steps:.0f} (T = {heat:.2g})")
     kept = settings["keep_top"]
     chosen = "no filter" if kept == 1 else f"ONLY THE TOP {100 * kept:g} % BY CONFIDENCE"
+    chosen += " WITHIN EACH CLASS" if settings.get("by_class") else ""
+    chosen += f"; IS: OF THE TOP {100 * settings['keep_is']:g} %" if "keep_is" in settings else ""
     return f"{n} samples, seed {documents[0].seed}; steps of the fresh chains: {', '.join(ran) or 'none'}; {chosen}"
 
 

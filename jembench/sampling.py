@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from jembench import extractors, zoo
 from jembench.evaluators.chains import Chains
 from jembench.evaluators.generation import Generation, Looker
+from jembench.protocols import V1
 from jembench.types import UserError
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
+    from jembench.protocols import Protocol
     from jembench.zoo import ModelSpec
 
 
@@ -47,13 +49,15 @@ def _number(value: object) -> bool:
     return type(value) in (int, float)
 
 
-def generation(spec: ModelSpec, track: Track, sampling: Sampling) -> Generation:
+def generation(spec: ModelSpec, track: Track, sampling: Sampling, *, protocol: Protocol = V1) -> Generation:
     """The evaluator of suite ``generation``.
 
     Raises:
         UserError: for an extractor that is unknown, of another track or without weights, steps or a temperature for a
-            model without chains, or a filter by the confidence of a model that has none.
+            model without chains, a filter by the confidence of a model that has none, or what the protocol has fixed.
     """
+    if protocol != V1:
+        return _published(spec, track, sampling, protocol)
     if "sampler" in spec.capabilities and "chain" not in spec.capabilities:
         for what in ("steps", "temperature"):
             if getattr(sampling, what) is not None:
@@ -62,6 +66,27 @@ def generation(spec: ModelSpec, track: Track, sampling: Sampling) -> Generation:
         raise UserError(f"model {spec.name!r} has no confidence to keep the top of: leave out keep-top")
     return Generation(
         looker(track, sampling), steps=sampling.steps, temperature=sampling.temperature, keep_top=sampling.keep_top
+    )
+
+
+def _published(spec: ModelSpec, track: Track, sampling: Sampling, protocol: Protocol) -> Generation:
+    """What a published protocol looks at; the extractor is the user's."""
+    plain = Sampling()
+    for what, option in (("steps", "chain-steps"), ("temperature", "temperature"), ("keep_top", "keep-top")):
+        if getattr(sampling, what) != getattr(plain, what):
+            raise UserError(f"protocol {protocol.name!r} fixes {option}: leave it out, or take protocol {V1.name!r}")
+    chosen = protocol.keep_fd < 1 or protocol.keep_is < 1
+    if chosen and "sampler" in spec.capabilities and "classifier" not in spec.capabilities:
+        raise UserError(f"model {spec.name!r} has no confidence, by which protocol {protocol.name!r} chooses samples")
+    splits = ("train", "validation", "ood-base", "test") if protocol.reference == "train+test" else ("train",)
+    return Generation(
+        looker(track, sampling),
+        keep_top=protocol.keep_fd,
+        rows=protocol.samples,
+        reference=tuple(source.name for source in track.sources if source.name in splits),
+        keep_is=None if protocol.keep_is == protocol.keep_fd else protocol.keep_is,
+        by_class=protocol.keep_within == "class",
+        rounded=protocol.rounded,
     )
 
 

@@ -124,7 +124,7 @@ class Batch:
     """The examples of one chunk.
 
     Attributes:
-        images: float ``(B, C, H, W)`` in [0, 1].
+        images: float ``(B, C, H, W)`` in [0, 1], but for noise that a protocol adds.
         labels: int64 ``(B,)``; -1 where the example has no class of the track.
         index: int64 ``(B,)``, position of the example in its source.
         levels: number of grey levels of the source: a pixel is k / (levels - 1).

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from jembench import files
 from jembench.data import archives, cache, folders
-from jembench.data.sets import CHAINS, Grid, ImageSet, Part, Severities, Source, Track, chains
+from jembench.data.sets import BATCH, CHAINS, Grid, ImageSet, Part, Severities, Source, Track, chains
 from jembench.identity import array_sha256, identity
 from jembench.types import UserError
 
@@ -316,8 +316,8 @@ def cut(labels: Labels, part: Part) -> NDArray[np.int64]:
         kept = np.flatnonzero(inside)
     if part.mix == "pairs":
         return kept[pairs(labels[kept])]
-    if part.mix == "halves":
-        return kept[: len(kept) // 2 * 2].reshape(2, -1)
+    if part.mix == "batches":
+        return kept[batches(len(kept))]
     return kept[None]
 
 
@@ -346,6 +346,12 @@ def pairs(labels: Labels) -> NDArray[np.int64]:
             free.remove(partner)
             result.append((first, partner))
     return np.array(result, dtype=np.int64).reshape(-1, 2).T
+
+
+def batches(n: int) -> NDArray[np.int64]:
+    """Every example with the one at its place in the next batch of 100, ``(2, n - 100)``: most are in two pairs."""
+    first = np.arange(max(0, n - BATCH), dtype=np.int64)
+    return np.stack([first, first + BATCH])
 
 
 @contextmanager

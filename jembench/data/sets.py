@@ -18,6 +18,7 @@ from jembench.identity import let_go
 
 Role = Literal["train", "validation", "ood-base", "test", "ood", "chains"]
 
+BATCH = 100  # images of a batch of JEM's evaluation, of which ``interp`` is mixed
 CHAINS = "chains"  # the source whose rows are sampling chains, not images
 ASKED = "sampling chains, asked for the classes in turn"
 
@@ -30,14 +31,15 @@ class Part:
         set: of these images, such as ``cifar10``.
         split: its part, ``train`` or ``test``.
         span: of every class, the images from this share to that share of the canonical order, in thousandths.
-        mix: ``pairs``, the mean of two images of different classes, each used once; ``halves``, of image i and i + N/2.
+        mix: ``pairs``, the mean of two images of different classes, each used once; ``batches``, of image i and
+            i + 100: JEM's code mixes each batch of 100 with the one before.
         view: ``crop`` or ``resize``, what is done to photographs that are not stored at the size of the track.
     """
 
     set: str
     split: str
     span: tuple[int, int] = (0, 1000)
-    mix: Literal["", "pairs", "halves"] = ""
+    mix: Literal["", "pairs", "batches"] = ""
     view: Literal["", "crop", "resize"] = ""
 
 
@@ -57,6 +59,8 @@ class Source:
             one; empty for those that jembench carries.
         near: of an OOD set, whether its images are close to those of the track, so that it is hard to tell.
         part: of an external set, how it is cut from a published one; n is that of the complete set.
+        noise: standard deviation of Gaussian noise on its pixels, wherever the model under evaluation sees them.
+        absent: of an OOD set, why a protocol cannot have it here: its figures are empty and say so.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Source:
     origin: str = ""
     near: bool = False
     part: Part | None = None
+    noise: float = 0.0
+    absent: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from jembench.attacks.losses import Loss
 from jembench.attacks.threat import Goal, Norm, Threat
 from jembench.evaluators.attacked import Attacked
 from jembench.evaluators.certificate import Certificate
-from jembench.evaluators.contract import UNDESCRIBED, Need
+from jembench.evaluators.contract import LATER, UNDESCRIBED, Need
 from jembench.evaluators.distal import Distal
 from jembench.evaluators.gradient_check import GradientCheck
 from jembench.evaluators.input_gradient import InputGradient
@@ -102,6 +102,8 @@ class Battery:
         own: name of the one that is attacked, or stands behind the defence; no other model's adversarials are its own.
         density: whether the model has a log density, to abstain by.
         sigma: noise of the smoothed classifier that is certified in L2; 0 for none.
+        step: constant length of the steps of PGD, in pixels, from random starts in every ball; 0 for our own, which
+            shrink and go on from what a smaller ball gave.
     """
 
     grids: tuple[Grid, ...]
@@ -123,6 +125,7 @@ class Battery:
     density: bool = False
     sigma: float = 0.25
     own: str = field(default="", metadata=UNDESCRIBED)
+    step: float = field(default=0.0, metadata=LATER)
 
     def parts(self, track: Track) -> tuple[Part, ...]:
         """All measurements, in the order of their tables."""
@@ -143,7 +146,7 @@ class Battery:
         worst: Need | None = None
         for eps in grid.eps:
             threat = Threat(grid.norm, eps, self.goal)
-            before = curve[-1].need if curve else None
+            before = curve[-1].need if curve and not self.step else None
             main = list(self._ladder(threat, before))
             others = list(self._others(threat, main)) if eps == grid.headline else []
             curve.append(main[-1])
@@ -163,7 +166,10 @@ class Battery:
     def _ladder(self, threat: Threat, before: Need | None) -> Iterator[Part]:
         """Our own PGD; against a defence every rung, from what the rungs before it found."""
         if not self.copies:
-            need = self._attacked(self._pgd("full"), threat, self.images, before, carried=before is not None)
+            made = self._pgd("full")
+            if self.step:
+                made = replace(made, size=self.step / threat.eps, decay=False)
+            need = self._attacked(made, threat, self.images, before, carried=before is not None)
             yield Part(threat.norm, threat.eps, "pgd", need)
             return
         rungs: list[Need] = []

@@ -63,6 +63,9 @@ class Measurement(Protocol):
 #: Metadata of a dataclass field that says who is measured, not how: it is no part of a description.
 UNDESCRIBED = {"described": False}
 
+#: Metadata of a field that came later: it is described only where it is not its default, so that identities stay.
+LATER = {"described": "departure"}
+
 
 def describe(item: Measurement | Evaluator) -> dict[str, Any]:
     """Name, version and fields of a measurement or an evaluator, as JSON."""
@@ -71,7 +74,13 @@ def describe(item: Measurement | Evaluator) -> dict[str, Any]:
 
 def _described(item: Any) -> Any:
     if is_dataclass(item):
-        kept = [each.name for each in fields(item) if each.metadata.get("described", True)]
+        described = {each.name: each.metadata.get("described", True) for each in fields(item)}
+        default = {each.name: each.default for each in fields(item)}
+        kept = [
+            name
+            for name, how in described.items()
+            if how is True or (how == "departure" and getattr(item, name) != default[name])
+        ]
         return {name: _nested(getattr(item, name)) for name in kept}
     return [_nested(part) for part in item] if isinstance(item, tuple | list) else item
 
@@ -160,6 +169,10 @@ class Metric:
     def id(self) -> str:
         """``source/variant/name``, unique in a result."""
         return "/".join(part for part in (self.source, self.variant, self.name) if part)
+
+
+#: Why a metric of a set that is made of the test images has a value and no interval.
+DEPENDENT = "made of the test images: intervals and p-values suppose independent sets, so there are none"
 
 
 @dataclass(frozen=True)

@@ -18,20 +18,23 @@ to be matched is that of the training split. Nothing is left out of the samples,
 - ``nearer``: probability that a sample is nearer to a training image than a test image is, 1/2 without copying, and
   ``copies``, samples nearer than every test image (:mod:`jembench.metrics.memorisation`).
 
+Published protocols (:mod:`jembench.protocols`) take other rows, references and filters; what they chose is in the n of
+every figure.
+
 Pairwise figures are of the first :data:`PAIRWISE` of each set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jembench import seeding
 from jembench.data.sets import CHAINS
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, by_need
+from jembench.evaluators.contract import LATER, Kind, Metric, Need, RecordBatch, by_need
 from jembench.evaluators.embedded import Embedded
 from jembench.evaluators.samples import Samples
 from jembench.metrics import classification, frechet
@@ -116,12 +119,22 @@ class Generation:
         steps: of the fresh and conditional chains; the training's by default.
         temperature: of these chains; the training's by default.
         keep_top: share of the samples that is kept, those of which the model is most confident; 1 is no filter.
+        rows: the samples that are looked at.
+        reference: the real images of the distances, by source.
+        keep_is: share that is kept for the inception score; as ``keep_top`` by default.
+        by_class: whether a share is kept of each class that the model sees, not of all.
+        rounded: whether samples are rounded to grey levels before they are looked at.
     """
 
     extractor: Looker
     steps: int | None = None
     temperature: float | None = None
     keep_top: float = 1.0
+    rows: tuple[str, ...] = field(default=("fresh", "buffer", "conditional"), metadata=LATER)
+    reference: tuple[str, ...] = field(default=("train",), metadata=LATER)
+    keep_is: float | None = field(default=None, metadata=LATER)
+    by_class: bool = field(default=False, metadata=LATER)
+    rounded: bool = field(default=True, metadata=LATER)
 
     name: ClassVar[str] = "generation"
     version: ClassVar[int] = 1
@@ -130,11 +143,12 @@ class Generation:
     def samples(self) -> dict[str, Samples]:
         """What is sampled from the model, by name."""
         chain: dict[str, Any] = {"steps": self.steps, "temperature": self.temperature}
-        return {
+        made = {
             "fresh": Samples(**chain),
-            "buffer": Samples(start="buffer"),
+            "buffer": Samples(start="buffer", classified=self.by_class),
             "conditional": Samples(conditional=True, **chain),
         }
+        return {name: made[name] for name in self.rows}
 
     def drawn(self) -> dict[str, Need]:
         """The samples of every row, of the model and of the reference samplers."""
@@ -144,9 +158,9 @@ class Generation:
     def looked(self) -> dict[str, Need]:
         """What the extractor sees in every row, the real images too."""
         who = self.extractor.name
-        real = {source: Need(Embedded(), source, model=who) for source in ("train", "test")}
+        real = {source: Need(Embedded(), source, model=who) for source in dict.fromkeys((*self.reference, "test"))}
         made = {
-            name: Need(Embedded("image"), CHAINS, given=(need,), model=who, essential=True)
+            name: Need(Embedded("image", self.rounded), CHAINS, given=(need,), model=who, essential=True)
             for name, need in self.drawn().items()
         }
         return {**real, **made}
@@ -168,16 +182,17 @@ class Generation:
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """Every row, the model's first."""
         found = by_need(batches)
-        train, test = self._of(found, "train"), self._of(found, "test")
+        train, test = self._real(found), self._of(found, "test")
         result = []
         for name in (*self.samples(), *REFERENCES, "test"):
             seen = self._of(found, name)
-            if isinstance(seen, str):
-                result += self._missing(name, seen)
+            scored = seen if self.keep_is is None else self._of(found, name, share=self.keep_is)
+            if isinstance(seen, str) or isinstance(scored, str):
+                result += self._missing(name, str(seen))
             elif isinstance(train, str) or isinstance(test, str):
                 result += self._missing(name, train if isinstance(train, str) else str(test))
             else:
-                row = _Row(self, name, seen, train, test, track.classes)
+                row = _Row(self, name, seen, scored, train, test, track.classes)
                 result += row.metrics()
                 if name in self.samples():
                     result += row.chain(found[self.drawn()[name]])
@@ -187,8 +202,24 @@ class Generation:
         kinds = (*KINDS, CONDITIONAL) if name in self.samples() else KINDS
         return [self.extractor.called(kind).missing(reason, source=name, variant=self.extractor.name) for kind in kinds]
 
-    def _of(self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str) -> Look | str:
-        """The features of a row, those of all samples that are kept; or why it has no numbers."""
+    def _real(self, found: Mapping[Need, Mapping[str, NDArray[Any]]]) -> Look | str:
+        """The features of the reference; or why it has none."""
+        parts = [self._of(found, source) for source in self.reference]
+        if bad := [part for part in parts if isinstance(part, str)]:
+            return bad[0]
+        looks = [part for part in parts if isinstance(part, Look)]
+        return Look(*(np.concatenate([getattr(each, part.name) for each in looks]) for part in fields(Look)))
+
+    def _of(
+        self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str, *, share: float | None = None
+    ) -> Look | str:
+        """The features of a row, those of all samples that are kept; or why it has no numbers.
+
+        Args:
+            found: the records.
+            name: of the row.
+            share: that is kept, ``keep_top`` by default.
+        """
         looked = found.get(self.looked()[name])
         if looked is None:
             return NOTHING.get(name, "the model does not sample")
@@ -201,8 +232,9 @@ class Generation:
             return f"{bad} of {int(rows.sum())} samples are not finite: the chains diverge"
         if bad := _not_finite(np.hstack([looked["features"][rows], looked["class_logits"][rows]])):
             return f"the features of {bad} of {int(rows.sum())} images of {name!r} are not finite"
-        if name in self.samples() and self.keep_top < 1:
-            rows = top(drawn["confidence"], rows, self.keep_top)
+        kept = self.keep_top if share is None else share
+        if name in self.samples() and kept < 1:
+            rows = top(drawn["confidence"], rows, kept, classes=drawn["seen"] if self.by_class else None)
         return Look(
             looked["features"][rows].astype(np.float64),
             classification.softmax(looked["class_logits"][rows].astype(np.float64)),
@@ -214,8 +246,22 @@ def _not_finite(rows: NDArray[np.floating]) -> int:
     return int((~np.isfinite(rows).all(axis=1)).sum())
 
 
-def top(confidence: NDArray[np.floating], there: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
-    """The share of the rows that are there with the highest confidence; the earlier of equal ones."""
+def top(
+    confidence: NDArray[np.floating],
+    there: NDArray[np.bool_],
+    share: float,
+    *,
+    classes: NDArray[np.integer] | None = None,
+) -> NDArray[np.bool_]:
+    """The share of the rows that are there with the highest confidence, of each class if there are ``classes (N,)``.
+
+    Of equal ones the earlier; at least one.
+    """
+    if classes is not None:
+        chosen = np.zeros(len(there), dtype=bool)
+        for y in np.unique(classes[there]):
+            chosen |= top(confidence, there & (classes == y), share)
+        return chosen
     kept = np.zeros(len(there), dtype=bool)
     rows = np.flatnonzero(there)
     order = rows[np.argsort(-np.nan_to_num(confidence[rows], nan=-1.0), kind="stable")]
@@ -237,6 +283,7 @@ class _Row:
     of: Generation
     name: str
     seen: Look
+    scored: Look
     train: Look
     test: Look
     classes: int
@@ -273,8 +320,8 @@ class _Row:
         """Estimate and n of every kind, with a p-value where there is one; or why there is none."""
         x, y = self.seen.features, self.train.features
         few, real = x[:PAIRWISE], y[:PAIRWISE]
-        n = {self._words: len(x), "train": len(y)}
-        pairs = {self._words: len(few), "train": len(real)}
+        n = {self._words: len(x), self._real: len(y)}
+        pairs = {self._words: len(few), self._real: len(real)}
 
         def attempt(make: Any, sizes: dict[str, int]) -> tuple[Estimate, dict[str, int]] | str:
             try:
@@ -289,12 +336,12 @@ class _Row:
         second: Any = attempt(lambda: density_coverage(few, real, rng=rng), pairs)
         found: dict[str, Any] = {
             "inception_score": attempt(
-                lambda: inception_score_estimate(self.seen.probabilities), {self._words: len(x)}
+                lambda: inception_score_estimate(self.scored.probabilities), {self._scored: len(self.scored.features)}
             ),
             "distance": attempt(lambda: frechet.frechet_estimate(x, y), n),
             "distance_at_test_n": attempt(
                 lambda: Estimate(float(frechet.frechet_curve(x, y, [equal], rng=rng)[0]), None, None, "none"),
-                {self._words: equal, "train": len(y)},
+                {self._words: equal, self._real: len(y)},
             ),
             "distance_infinity": attempt(lambda: frechet.frechet_infinity(x, y, rng=rng), n),
             "kernel": attempt(lambda: kernel_distance_estimate(few, real), pairs),
@@ -308,21 +355,37 @@ class _Row:
         return found | self._memorised(few, real)
 
     def _memorised(self, few: NDArray[np.float64], real: NDArray[np.float64]) -> dict[str, Any]:
-        if self.name == "test":
-            reason = "the test images are what others are compared with"
+        reason = "the test images are what others are compared with" if self.name == "test" else ""
+        if "test" in self.of.reference:
+            reason = "the reference holds the test images, to which the training images would be compared"
+        if reason:
             return {"nearer": reason, "copies": reason}
         held = self.test.features[:PAIRWISE]
         own, theirs = (nearest(part, real, 1)[1][:, 0] for part in (few, held))
         found = memorisation(own, theirs)
-        n = {self._words: len(few), "test": len(held), "train": len(real)}
+        n = {self._words: len(few), "test": len(held), self._real: len(real)}
         copies = Estimate(float(found.copies), None, None, "exact")
         return {"nearer": (found.nearer, n), "copies": (copies, n, found.copies_p_value)}
 
     @property
     def _words(self) -> str:
         """What the samples are called where n is said; a filter is never hidden."""
-        kept = self.of.keep_top if self.name in self.of.samples() else 1.0
-        return self.name if kept == 1 else f"{self.name}, top {100 * kept:g} %"
+        return self._chosen(self.of.keep_top)
+
+    @property
+    def _scored(self) -> str:
+        """The same of those behind the inception score."""
+        return self._chosen(self.of.keep_top if self.of.keep_is is None else self.of.keep_is)
+
+    def _chosen(self, share: float) -> str:
+        kept = share if self.name in self.of.samples() else 1.0
+        of_what = " of each class" if self.of.by_class else ""
+        return self.name if kept == 1 else f"{self.name}, top {100 * kept:g} %{of_what}"
+
+    @property
+    def _real(self) -> str:
+        """The real images of the distance where n is said."""
+        return " + ".join(self.of.reference)
 
     def _conditional(self) -> list[Metric]:
         if self.name not in self.of.samples():
@@ -348,7 +411,7 @@ class _Row:
                 Estimate(float(value), None, None, "none"),
                 source=self.name,
                 variant=looker.name,
-                n={self._words: size, "train": len(y)},
+                n={self._words: size, self._real: len(y)},
             )
             for size, value in zip(sizes, values, strict=True)
         ]

@@ -10,19 +10,23 @@ positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 9
 ``auroc_gain`` is the difference of a score's AUROC to that of max p(y|x), which every classifier has, on the same
 images (:mod:`jembench.metrics.paired_auroc`), with its p-value.
 
+A set that a protocol makes of the test images themselves (``base`` is ``test``) is not independent of them, which
+DeLong's and all other intervals here suppose: its figures, and means with it, have neither interval nor p-value, and
+say why. One that a protocol cannot have (``absent``) leaves its own figures and the means empty.
+
 A score that needs a number of the training split (``typicality``) gets it from the records of that split alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jembench.evaluators.code_length import CodeLength
-from jembench.evaluators.contract import Kind, Measurement, Metric, Need, RecordBatch, gather
+from jembench.evaluators.contract import DEPENDENT, Kind, Measurement, Metric, Need, RecordBatch, gather
 from jembench.evaluators.input_gradient import InputGradient
 from jembench.evaluators.logits import Logits
 from jembench.evaluators.refinement import Refinement
@@ -62,7 +66,7 @@ class Ood:
     def needs(self, track: Track) -> tuple[Need, ...]:
         """All measurements of the test split and of every OOD set; log densities of the training split."""
         measurements: tuple[Measurement, ...] = (Logits(), InputGradient(), CodeLength(), Refinement())
-        sources = ("test", *(source.name for source in track.ood))
+        sources = ("test", *(source.name for source in track.ood if not source.absent))
         wanted = tuple(Need(measurement, source) for source in sources for measurement in measurements)
         return (Need(InputGradient(), "train"), *wanted)
 
@@ -97,15 +101,18 @@ class Ood:
         result = []
         for source in track.ood:
             for score in SCORES:
-                result += detected(found, source.name, score.name, _problem(found, ("test", source.name), score))
+                problem = source.absent or _problem(found, ("test", source.name), score)
+                rows = detected(found, source.name, score.name, problem)
                 if score != BASELINE:
-                    result.append(_gain(found, source.name, (source,), score))
+                    rows.append(_gain(found, source.name, (source,), score))
+                result += _claimed(rows, (source,))
         for name, sources in groups(track).items():
             for score in SCORES:
                 names = ("test", *(source.name for source in sources))
-                result += means(found, name, sources, score.name, _problem(found, names, score))
+                rows = means(found, name, sources, score.name, _absent(sources) or _problem(found, names, score))
                 if score != BASELINE:
-                    result.append(_gain(found, name, sources, score))
+                    rows.append(_gain(found, name, sources, score))
+                result += _claimed(rows, sources)
         return result
 
 
@@ -153,7 +160,7 @@ def means(found: Scored, name: str, sources: Sequence[Source], variant: str, pro
 def _gain(found: Scored, name: str, sources: Sequence[Source], score: Score) -> Metric:
     """Difference of a score's AUROC to that of the baseline, or of the means over several sets."""
     names = ("test", *(source.name for source in sources))
-    if reason := _problem(found, names, score) or _problem(found, names, BASELINE):
+    if reason := _absent(sources) or _problem(found, names, score) or _problem(found, names, BASELINE):
         return GAIN.missing(reason, source=name, variant=score.name)
     ours, theirs = _same(found["test"], score)
     sets = [(*_same(found[item.name], score), item.base) for item in sources]
@@ -165,6 +172,21 @@ def _same(scores: dict[str, NDArray[Any]], score: Score) -> tuple[NDArray[Any], 
     """A score and the baseline on the images that both are of: a costly score is of the first ones only."""
     n = min(len(scores[score.name]), len(scores[BASELINE.name]))
     return scores[score.name][:n], scores[BASELINE.name][:n]
+
+
+def _absent(sources: Sequence[Source]) -> str:
+    """Why one of the sets is not there; empty if all are."""
+    return next((source.absent for source in sources if source.absent), "")
+
+
+def _claimed(rows: list[Metric], sources: Sequence[Source]) -> list[Metric]:
+    """The rows without what supposes that the sets are independent of the test images, if one is not."""
+    if all(source.base != "test" for source in sources):
+        return rows
+    return [
+        row if row.value is None else replace(row, low=None, high=None, method="none", p=None, reason=DEPENDENT)
+        for row in rows
+    ]
 
 
 def _sizes(found: Scored, sources: Sequence[Source], variant: str) -> dict[str, int]:

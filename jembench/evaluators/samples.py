@@ -13,12 +13,13 @@ The temperature of a chain with step a and noise s is :math:`T = s^2 / (2a)` (:m
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jembench import seeding
+from jembench.evaluators.contract import LATER
 from jembench.types import Batch, Capability, Start, capabilities
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Samples:
         conditional: whether the classes of the rows are asked for.
         steps: of a chain; the training's by default.
         temperature: T of a chain; the training's by default.
+        classified: whether the class that the model sees is recorded too, ``seen (B,)``, -1 if it is no classifier.
     """
 
     start: Start = "fresh"
     conditional: bool = False
     steps: int | None = None
     temperature: float | None = None
+    classified: bool = field(default=False, metadata=LATER)
 
     name: ClassVar[str] = "samples"
     version: ClassVar[int] = 2
@@ -88,17 +91,19 @@ class Samples:
             y = asked(model, batch, conditional=self.conditional)
             x = model.sample(count, generator=generator, labels=y)
         x = x.detach().clamp(0, 1)
-        confidence = torch.full((count,), torch.nan)
+        confidence, seen = torch.full((count,), torch.nan), torch.full((count,), -1)
         able = "classifier" in capabilities(model)
         if able:
             extra = {"generator": generator} if getattr(model, "stochastic", False) else {}
             with torch.no_grad():
-                confidence = model.logits(x, **extra).softmax(1).amax(1)
+                f = model.logits(x, **extra)
+            confidence, seen = f.softmax(1).amax(1), f.argmax(1)
         return {
             "image": x.flatten(1).float().cpu().numpy(),
             "there": there,
             "asked": (torch.full((count,), -1) if y is None else y).cpu().numpy().astype(np.int64),
             "confidence": confidence.float().cpu().numpy(),
+            **({"seen": seen.cpu().numpy().astype(np.int64)} if self.classified else {}),
             "steps": np.full(count, steps, dtype=np.int32),
             "temperature": np.full(count, temperature, dtype=np.float32),
             "forwards": np.full(count, steps + able, dtype=np.int32),
