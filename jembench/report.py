@@ -13,7 +13,7 @@ from jembench.robustness_tables import distance, robustness
 from jembench.sample_tables import chains, generation, hybrid
 from jembench.scores import BASELINE, PAPER, SCORES
 from jembench.shift_tables import shifts, stress
-from jembench.tables import Cell, Table, get
+from jembench.tables import Cell, Table, get, metrics, subset
 from jembench.unlabelled_tables import unlabelled
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     evaluators = [item["name"] for item in documents[0].protocol.evaluators]
     both = ["hybrid"] if {"accuracy", "generation"} <= set(evaluators) else []
     made = [table for name in [*both, *evaluators] for table in LAYOUTS[name](documents)]
-    return [replace(table, notes=[*table.notes, *_reasons(table, documents)]) for table in made]
+    return [replace(table, notes=[*table.notes, *_about(table, documents)]) for table in made]
 
 
 def text(cell: Cell) -> str:
@@ -270,6 +270,11 @@ def _detectors(documents: Sequence[ResultDocument]) -> list[Table]:
     ]
     notes = ["AUROC with its 95 % interval; fitted on the training split alone, by pytorch-ood"]
     return [Table(f"post-hoc detectors · {documents[0].track}", ["model", "detector", *sets], rows, notes, wide=True)]
+
+
+def _about(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
+    """Which sets the numbers of a table see a part of, and why its cells are empty."""
+    return [*subset(metrics(table), documents[0].track), *_reasons(table, documents)]
 
 
 def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
