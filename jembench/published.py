@@ -158,7 +158,7 @@ def read(path: Path) -> list[Family]:
         reason = str(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]
-            reason = f"{'/'.join(map(str, first['loc']))}: {first['msg']}"
+            reason = ": ".join(filter(None, ("/".join(map(str, first["loc"])), first["msg"])))
         raise UserError(f"{path}: not valid published numbers ({reason}): correct them") from error
 
 
