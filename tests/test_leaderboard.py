@@ -475,20 +475,32 @@ def test_a_leaderboard_of_limited_suites(made: Callable[..., Path], tmp_path: Pa
         assert picture.startswith(b"\x89PNG")
 
 
-def test_pictures_are_of_one_protocol_each(made: Callable[..., Path]) -> None:
+def test_pictures_are_of_one_protocol_each(made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A second protocol has a picture of its own, with its hash in the name; without samples there is none."""
+    drawn: list[list[ResultDocument]] = []
+    monkeypatch.setattr("jembench.generation_plots.tradeoff", lambda documents: drawn.append(documents) or b"png")
+    monkeypatch.setattr("jembench.plots.robustness", lambda documents: drawn.append(documents) or {"png": b"png"})
     fd = Metric("fd", "fresh", "cifar10-ref", 90.0, n={"fresh": 1000})
     golden = [
         made(name, {"test": (n, BITS)}, [accuracy(0.7, n), fd], "accuracy", GENERATION)
         for n in (1000, 2000)
         for name in ("a", "b")
     ]
-    text = leaderboard.leaderboard(CIFAR10, golden)
-    pictures = leaderboard.pictures(CIFAR10, golden, [])
-    assert sorted(pictures) == sorted(
-        {f"cifar10-hybrid-{read_result(folder).protocol_hash[:12]}.png" for folder in golden}
-    )
+    clean = [figure("robust_accuracy", "test", "clean", 0.5, {"test": 200})]
+    attacked = [
+        made(name, {"test": (200, bits)}, clean, ROBUSTNESS) for bits in (BITS, "c" * 64) for name in ("a", "b")
+    ]
+    documents = leaderboard.robustness(CIFAR10, attacked)
+    text = leaderboard.leaderboard(CIFAR10, golden, documents)
+    pictures = leaderboard.pictures(CIFAR10, golden, documents)
+    assert set(pictures) == {
+        f"cifar10-{kind}-{read_result(folder).protocol_hash[:12]}.png"
+        for kind, folders in (("hybrid", golden), ("robustness", attacked))
+        for folder in folders
+    }
     assert all(text.count(f"({name})") == 1 for name in pictures)
+    assert [[document.model.name for document in documents] for documents in drawn] == [["a", "b"]] * 4
+    assert all(len({document.protocol_hash for document in documents}) == 1 for documents in drawn)
     none = [made(name, {"test": (50, BITS)}, [accuracy(0.7, 50)], "accuracy", GENERATION) for name in ("a", "b")]
     assert leaderboard.pictures(CIFAR10, none, []) == {}
     assert "![" not in leaderboard.leaderboard(CIFAR10, none)
