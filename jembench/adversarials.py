@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jembench import data, files, seeding, usercode, zoo
+from jembench import data, files, guard, seeding, zoo
 from jembench.attacks.threat import Goal, Norm, Threat, check_eps
 from jembench.metrics import classification
 from jembench.metrics.estimate import Estimate
@@ -162,7 +162,7 @@ def verify(path: Path, spec: ModelSpec, *, track: Track, draws: int, seed: int, 
         y = torch.from_numpy(images.labels[index]).to(device)
         target = torch.from_numpy(tensors[f"{ball.name}/target"]).to(device)
         generator = seeding.generator(seed, "verify-adversarials", ball.name)
-        with reproducible(), usercode.guarded(f"model {spec.name!r} fails on the adversarials of {ball.name}"):
+        with reproducible(), guard.guarded(f"model {spec.name!r} fails on the adversarials of {ball.name}"):
             verdict = judge(
                 model,
                 x,

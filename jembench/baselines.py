@@ -11,7 +11,7 @@ from jembench.weights import require_file
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
 TWIN = "twin.safetensors"  # weights of the same recipe and another training seed
-PUBLISHED = "published"  # recipes beside this file
+PUBLISHED = "papers"  # recipes beside this file
 GOLDEN = "golden"  # of suite all
 ROBUSTNESS = "robustness"
 

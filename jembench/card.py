@@ -16,6 +16,7 @@ from jembench.results import ResultDocument, read_result
 from jembench.sample_tables import FLOOR, SOURCES, behaviour, extractor
 from jembench.scores import PAPER, SCORES
 from jembench.seeds import Seeds, combined, read_seeds
+from jembench.tables import subset
 from jembench.types import UserError
 
 CARD = "README.md"
@@ -123,12 +124,14 @@ def _golden(document: ResultDocument, seeds: Seeds | None) -> str:
     if seeds is not None:
         header.append(f"mean of {len(seeds.runs)} training seeds")
         documents.append(combined(document, seeds))
-    rows = []
+    rows, shown = [], []
     for name, title in METRICS.items():
         found = [metric for item in documents if (metric := item.metric(name)) is not None and metric.value is not None]
         if found:
             rows.append([title, *map(report.text, found), _sizes(found[0].n)])
-    return f"## Golden result on {document.track}\n\n{_table(rows, [*header, 'n'])}"
+            shown += found
+    section = f"## Golden result on {document.track}\n\n{_table(rows, [*header, 'n'])}"
+    return "\n\n".join([section, *(f"{note.capitalize()}." for note in subset(shown, document.track))])
 
 
 def _samples(document: ResultDocument) -> str:
@@ -138,15 +141,18 @@ def _samples(document: ResultDocument) -> str:
     who, distance = extractor(document)
     columns = {distance: distance.upper(), f"{distance}_infinity": f"{distance.upper()}∞", "inception_score": "IS"}
     columns |= {"recall": "recall", "coverage": "coverage"}
-    rows = []
+    rows, shown = [], []
     for source in (*SOURCES, *FLOOR):
         found = [document.metric(f"{source}/{who}/{name}") for name in columns]
         if all(metric is not None and metric.value is not None for metric in found):
-            rows.append([source, *(report.text(metric) for metric in found if metric is not None)])
+            shown += [metric for metric in found if metric is not None]
+            rows.append([source, *map(report.text, shown[-len(columns) :])])
     if len(rows) == len(FLOOR):
         return ""
-    said = "" if (line := behaviour(document)) is None else f"\n\nLong chains: {line}."
-    return f"## Samples\n\n{_table(rows, ['samples', *columns.values()])}\n\nExtractor `{who}`.{said}"
+    said = [f"{note.capitalize()}." for note in subset(shown, document.track)]
+    said += [] if (line := behaviour(document)) is None else [f"Long chains: {line}."]
+    section = f"## Samples\n\n{_table(rows, ['samples', *columns.values()])}\n\nExtractor `{who}`."
+    return "\n\n".join([section, *said])
 
 
 def _sizes(n: dict[str, int]) -> str:

@@ -52,6 +52,7 @@ SuiteOption = Annotated[
 TrackOption = Annotated[
     str, typer.Option("--track", "-t", help="In-distribution data set; see `jembench list tracks`.")
 ]
+AnyTrackOption = Annotated[str | None, typer.Option("--track", "-t", help="The track; digits by default.")]
 WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", "-w", help="A safetensors file to load into the model, or an official checkpoint."),
@@ -500,48 +501,49 @@ def verify_adversarials(
 
 @app.command()
 def leaderboard(
-    track: TrackOption = "digits",
+    track: AnyTrackOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Of every track that has a leaderboard.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the markdown files.")] = Path(
         "leaderboards"
     ),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
 ) -> None:
-    """Write leaderboards/TRACK.md from the golden results of the track's baselines."""
-    from jembench import baselines, data, files, leaderboard
+    """Write leaderboards/TRACK.md from the golden results of the track's baselines and the published rows."""
+    from jembench import baselines, data, files, leaderboard, published
 
-    description = data.track(track)
-    attacked = leaderboard.robustness(description, baselines.all_attacked(track))
-    content = leaderboard.leaderboard(description, baselines.all_golden(track), attacked)
-    path = output / f"{track}.md"
-    if check:
+    if everything and track is not None:
+        raise UserError("name one track, or all of them by --all")
+    stale = False
+    for name in data.TRACKS if everything else [track or "digits"]:
+        description = data.track(name)
+        golden = baselines.all_golden(name)
+        attacked = leaderboard.robustness(description, baselines.all_attacked(name))
+        printed = published.tables(name)
+        if everything and not (golden or attacked or printed):
+            continue
+        content = leaderboard.leaderboard(description, golden, attacked, printed)
+        path = output / f"{name}.md"
         current = path.read_text(encoding="utf-8") if path.exists() else None
-        if current != content:
-            state = "is not current" if path.exists() else "does not exist"
-            typer.echo(f"{path} {state}: run `jembench leaderboard --track {track}`", err=True)
-            raise typer.Exit(1)
-        typer.echo(f"{path} is current")
-    else:
-        files.write(path, content.encode())
-        typer.echo(str(path))
-        from jembench import generation_plots, plots
-        from jembench.results import read_result
-
-        documents = [read_result(folder) for folder in baselines.all_golden(track)]
-        if (drawn := generation_plots.tradeoff(documents)) is not None:
-            picture = path.with_name(f"{track}-{leaderboard.HYBRID}.png")
-            files.write(picture, drawn)
-            typer.echo(str(picture))
-        if bare := [document for document in attacked if leaderboard.bare(document)]:
-            picture = path.with_name(f"{track}-{leaderboard.PICTURE}.png")
-            files.write(picture, plots.robustness(bare)["png"])
-            typer.echo(str(picture))
+        if not check:
+            pictures = leaderboard.pictures(description, golden, attacked)
+            for place, written in {path.name: content.encode(), **pictures}.items():
+                files.write(output / place, written)
+                typer.echo(str(output / place))
+        elif current == content:
+            typer.echo(f"{path} is current")
+        else:
+            stale = True
+            state = "does not exist" if current is None else "is not current"
+            typer.echo(f"{path} {state}: run `jembench leaderboard --track {name}`", err=True)
+    if stale:
+        raise typer.Exit(1)
 
 
 @app.command()
 def card(
     name: Annotated[str | None, typer.Argument(help="A baseline.", show_default=False)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every baseline of the track.")] = False,
-    track: TrackOption = "digits",
+    everything: Annotated[bool, typer.Option("--all", help="Every baseline of the track, or of every track.")] = False,
+    track: AnyTrackOption = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
 ) -> None:
     """Write the README.md of a baseline from its recipe, training record, golden result and NOTES.md."""
@@ -550,10 +552,13 @@ def card(
 
     if (name is None) != everything:
         raise UserError("name one baseline, or all of a track by --all")
-    data.track(track)
-    sources = baselines.recipes(track) if name is None else {name: baselines.recipe_path(name, track=track)}
+    sources: dict[Path, str] = {}
+    for owner in data.TRACKS if everything and track is None else [track or "digits"]:
+        data.track(owner)
+        found = baselines.recipes(owner).values() if name is None else [baselines.recipe_path(name, track=owner)]
+        sources |= dict.fromkeys(found, owner)
     stale = False
-    for source in sources.values():
+    for source, owner in sources.items():
         path = source.with_name(cards.CARD)
         content = cards.card(source.parent)
         current = path.read_text(encoding="utf-8") if path.exists() else None
@@ -566,7 +571,7 @@ def card(
             typer.echo(f"{path} is current")
         else:
             stale = True
-            typer.echo(f"{path} is not current: run `jembench card {source.parent.name} --track {track}`", err=True)
+            typer.echo(f"{path} is not current: run `jembench card {source.parent.name} --track {owner}`", err=True)
     if stale:
         raise typer.Exit(1)
 

@@ -29,7 +29,7 @@ from jembench.metrics import intervals, paired, paired_auroc
 from jembench.metrics.estimate import Estimate
 from jembench.results import EXAMPLES, ResultDocument, read_result
 from jembench.scores import SCORES
-from jembench.tables import Cell, Table, get
+from jembench.tables import Cell, Table, get, metrics, subset
 from jembench.types import UserError
 
 HEADER = ["difference", "p", "p (Holm)"]
@@ -97,7 +97,7 @@ def compare(folders: Sequence[Path]) -> list[Table]:
     found = [table for table in tables if table.rows]
     if not found:
         raise UserError(f"{labels[0]} and the others have no scalars in common: evaluate them on one suite")
-    return found
+    return [replace(table, notes=[*table.notes, *subset(metrics(table), documents[0].track)]) for table in found]
 
 
 def _against(sides: list[_Side], tests: Callable[[_Side, _Side], Iterator[_Test]]) -> list[_Test]:

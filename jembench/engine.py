@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from jembench import data, executors, provenance, seeding, usercode, zoo
+from jembench import data, executors, guard, provenance, seeding, zoo
 from jembench.evaluators.contract import Need, RecordBatch, describe, scalars
 from jembench.identity import array_sha256, sha256
 from jembench.numerics import reproducible
@@ -138,9 +138,7 @@ class Bench:
         given = [None if key is None else self.store.records(key)[0] for key in job.given]
         whole = tuple(self._joined(keys) for keys in job.whole)
         parts = []
-        with usercode.guarded(
-            f"model {job.model.name!r} fails on examples {job.start}-{job.stop - 1} of {job.source!r}"
-        ):
+        with guard.guarded(f"model {job.model.name!r} fails on examples {job.start}-{job.stop - 1} of {job.source!r}"):
             for start in range(0, len(index), job.batch):
                 span = slice(start, min(start + job.batch, len(index)))  # given records may be of more examples
                 rows = tuple(columns and {name: column[span] for name, column in columns.items()} for columns in given)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jembench import seeding, usercode
+from jembench import guard, seeding, usercode
 from jembench.identity import array_sha256, identity
 from jembench.numerics import reproducible
 from jembench.types import Batch, Capability, UserError, capabilities
@@ -26,7 +26,7 @@ def build(reference: str, weights: Path | None) -> Any:
     from torch import nn
 
     what = f"model {reference!r} cannot be built"
-    with usercode.guarded(what), usercode.importable(reference), reproducible(), seeding.forked("build"):
+    with guard.guarded(what), usercode.importable(reference), reproducible(), seeding.forked("build"):
         made = usercode.load(reference)()
     if weights is not None:
         if not isinstance(made, nn.Module):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from jembench.evaluators.contract import Metric
 from jembench.results import Protocol, ResultDocument
+from jembench.tables import subset
 from jembench.types import UserError
 
 ROUNDING = 1e-12  # 0.97 - 0.965 is more than 0.005 in floating point, and passes
@@ -71,9 +72,10 @@ def compare(fresh: ResultDocument, golden: ResultDocument) -> Verdict:
     if compared == 0:
         raise UserError("not comparable: the golden result has no value of these evaluators")
     head = f"{fresh.model.name} on {fresh.track}, suite {fresh.suite}: "
+    tail = "".join(f"\n{note}" for note in subset(fresh.metrics, fresh.track))
     if worse:
-        return Verdict(worse, head + f"{len(worse)} of {compared} metrics are worse\n" + "\n".join(worse))
-    return Verdict([], head + f"no metric of {compared} is worse than the golden result")
+        return Verdict(worse, head + f"{len(worse)} of {compared} metrics are worse\n" + "\n".join(worse) + tail)
+    return Verdict([], head + f"no metric of {compared} is worse than the golden result" + tail)
 
 
 def _failure(metric: Metric, reference: float, tolerance: float) -> str | None:

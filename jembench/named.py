@@ -25,7 +25,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import compat, foreign, usercode
+from jembench import compat, foreign, guard
 from jembench.data import cache
 from jembench.types import UserError, unknown
 from jembench.weights import fill, is_pickle, load_safetensors, load_tensors, require_file, state_dict
@@ -148,7 +148,7 @@ def _download(place: str, file: Path) -> None:
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     advice = f"the weights are not here and cannot be downloaded: bring them as {file}, or name a file by --weights"
     try:
-        with usercode.guarded(advice):
+        with guard.guarded(advice):
             file.parent.mkdir(parents=True, exist_ok=True)
             fetch(place, temporary)
             temporary.rename(file)
@@ -160,7 +160,7 @@ def _download(place: str, file: Path) -> None:
 def _robustbench_network(words: str, track: Track, path: Path) -> nn.Module:
     """A network of robustbench with the weights of a file."""
     _, _, entry = _entry(words, track)
-    with usercode.guarded(f"robustbench model {words!r} cannot be built"), warnings.catch_warnings():
+    with guard.guarded(f"robustbench model {words!r} cannot be built"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         network: nn.Module = entry["model"]()
     own = network.state_dict()
@@ -178,7 +178,7 @@ def _timm(name: str, track: Track) -> tuple[nn.Module, Scale, Scale]:
     from jembench.models import library
 
     network = library.from_timm(name.partition(".")[0], shape=track.shape, classes=track.classes)
-    with usercode.guarded(f"unknown timm model {name!r}"):
+    with guard.guarded(f"unknown timm model {name!r}"):
         means: Any = import_module("timm").get_pretrained_cfg(name)
     return network, *_scales(getattr(means, "mean", None), getattr(means, "std", None), track)
 

@@ -13,7 +13,7 @@ from jembench.robustness_tables import distance, robustness
 from jembench.sample_tables import chains, generation, hybrid
 from jembench.scores import BASELINE, PAPER, SCORES
 from jembench.shift_tables import shifts, stress
-from jembench.tables import Cell, Table, get
+from jembench.tables import Cell, Table, get, metrics, subset
 from jembench.unlabelled_tables import unlabelled
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     made = [table for name in [*both, *evaluators] for table in LAYOUTS[name](documents)]
     name = documents[0].protocol.name
     whose = [] if name == OURS else [f"protocol {name}, not {OURS}: see `jembench explain {name}`"]
-    return [replace(table, notes=[*whose, *table.notes, *_reasons(table, documents)]) for table in made]
+    return [replace(table, notes=[*whose, *table.notes, *_about(table, documents)]) for table in made]
 
 
 def text(cell: Cell) -> str:
@@ -273,6 +273,11 @@ def _detectors(documents: Sequence[ResultDocument]) -> list[Table]:
     ]
     notes = ["AUROC with its 95 % interval; fitted on the training split alone, by pytorch-ood"]
     return [Table(f"post-hoc detectors · {documents[0].track}", ["model", "detector", *sets], rows, notes, wide=True)]
+
+
+def _about(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
+    """Which sets the numbers of a table see a part of, and why its cells are empty."""
+    return [*subset(metrics(table), documents[0].track), *_reasons(table, documents)]
 
 
 def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:

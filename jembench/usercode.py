@@ -1,4 +1,4 @@
-"""Users' code, from a file or a module: imported once per use, with its failures in one line.
+"""Users' code, from a file or a module: imported once per use.
 
 Models (:mod:`jembench.foreign`) and attacks (:mod:`jembench.attacks.plugin`) come from ``file.py:name`` or from
 ``package.module:name``. Such code may print, read the arguments of its process and import its neighbours; none of
@@ -11,29 +11,12 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jembench.identity import identity
-from jembench.types import UserError
 from jembench.weights import require_file
-
-
-@contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Turn any failure of a user's code into one line: ``what``, the kind of error and its message.
-
-    What the code prints goes to stderr: stdout is for results.
-    """
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{what}: {type(error).__name__}: {reason}") from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import baselines, data, extractors, foreign, named, official, seeding, usercode
+from jembench import baselines, data, extractors, foreign, guard, named, official, seeding
 from jembench.defences import Defence, Defended
 from jembench.identity import file_sha256, identity
 from jembench.models import KINDS, NETWORKS, able
@@ -203,7 +203,7 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
             import torch
 
             model.to(memory_format=torch.channels_last)
-    with usercode.guarded(f"model {spec.name!r} cannot be used"), seeding.forked("load"):
+    with guard.guarded(f"model {spec.name!r} cannot be used"), seeding.forked("load"):
         for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
             if hasattr(model, method):
                 getattr(model, method)(*arguments)
@@ -258,7 +258,7 @@ def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
 
     made = foreign.behind_contract(model, name)
     what = f"model {name!r} cannot be copied, name it as 'file.py:build'"
-    with usercode.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
+    with guard.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
         model = copy.deepcopy(made)  # evaluation must not change the user's object
     found = ModelSpec(name, track, name, None, "", frozenset(), module=model)
     return _identified(found, load(found))
@@ -281,7 +281,7 @@ def probe(model: Any, name: str, track: Track) -> None:
     for capability, (method, shape) in wanted.items():
         if capability not in capabilities(model):
             continue
-        with usercode.guarded(f"model {name!r} fails on images of shape {tuple(images.shape)}"), torch.no_grad():
+        with guard.guarded(f"model {name!r} fails on images of shape {tuple(images.shape)}"), torch.no_grad():
             output = getattr(model, method)(images, **(extra if method == "logits" else {}))
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         if found != shape:
@@ -351,7 +351,7 @@ def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> Mode
 
 def _identified(spec: ModelSpec, model: Any) -> ModelSpec:
     """The spec with what only the model itself can tell: its fingerprint and its capabilities."""
-    with usercode.guarded(f"model {spec.name!r} cannot be used"):
+    with guard.guarded(f"model {spec.name!r} cannot be used"):
         possible = foreign.abilities(model, data.track(spec.track))
         noisy = bool(getattr(model, "stochastic", False))
         return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=possible, stochastic=noisy)

@@ -91,6 +91,27 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
 
 
 @pytest.fixture
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """A function from a name to the accuracy of random weights over random images, a part of cifar10's test split."""
+    import torch
+
+    monkeypatch.setenv("JEMBENCH_CACHE", str(tmp_path / "cache"))
+
+    def part(name: str = "linear", *, n: int = 60, seed: int = 0, limit: int | None = None) -> Result:
+        folder = tmp_path / f"images-{n}-{seed}"
+        folder.mkdir(exist_ok=True)
+        images = np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+        np.savez(folder / "cifar10_test.npz", images=images, labels=np.arange(n) % 10)
+        with torch.random.fork_rng():
+            torch.manual_seed(len(name))
+            module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        options = {"track": "cifar10", "data_dir": folder, "name": name, "limit": limit}
+        return jembench.evaluate(module, "accuracy", output=tmp_path / "parts", **options)
+
+    return part
+
+
+@pytest.fixture
 def tree() -> Callable[[Path], dict[str, str]]:
     """A function from a folder to path -> hash of all its files."""
 

@@ -142,11 +142,16 @@ def test_a_bad_file_is_named(folder: Path, name: str, content: bytes, words: str
         card(folder)
 
 
+def test_a_golden_result_over_a_part_of_a_published_set_says_so(folder: Path, part: Callable[..., Result]) -> None:
+    shutil.copytree(part(limit=40).folder, folder / "golden")
+    assert card(folder).endswith("\n\nSubset: test 40 of 10,000.\n")
+
+
 @pytest.fixture
 def shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two models as the baselines of the track."""
+    """Two models as the baselines of digits, and none of other tracks."""
     shutil.copytree(folder, folder.parent / "other")
-    monkeypatch.setattr(baselines, "folder", lambda track: folder.parent)
+    monkeypatch.setattr(baselines, "folder", lambda track: folder.parent if track == "digits" else folder / track)
     return folder.parent
 
 
@@ -161,6 +166,21 @@ def test_the_command_writes_cards_and_checks_them(call: Call, shelf: Path) -> No
     assert call("card", "--all", "--check").code == 0
     (shelf / "mine" / "NOTES.md").write_text("new")
     assert call("card", "mine", "--check").code == 1
+
+
+def test_the_command_covers_every_track(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless one is named."""
+    place = folder.parent
+    for track in ("digits", "cifar10"):
+        shutil.copytree(folder, place / track / "mine")
+    monkeypatch.setattr(baselines, "folder", lambda track: place / track)
+    both = [f"{place / track / 'mine' / 'README.md'}\n" for track in ("digits", "cifar10")]
+    assert call("card", "--all", "--track", "cifar10").out == both[1]
+    stale = call("card", "--all", "--check")
+    assert (stale.code, stale.out) == (1, f"{both[1].strip()} is current\n")
+    assert "run `jembench card mine --track digits`" in stale.err
+    assert call("card", "--all").out == "".join(both)
+    assert call("card", "--all", "--check").code == 0
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,16 @@ def test_bad_input_is_one_line(oracle: Result, copy: Callable[..., Path], tmp_pa
 
     with pytest.raises(UserError, match="are not 0 to"):
         compare([oracle.folder, copy(oracle, "gap", gap)])
+
+
+def test_differences_over_a_part_of_a_published_set_say_so(
+    part: Callable[..., Result], digits: dict[str, Result]
+) -> None:
+    """Other parts are other images."""
+    (table,) = compare([part("one").folder, part("other").folder])
+    assert table.notes[-1] == "subset: test 60 of 10,000"
+    for options in ({"n": 50}, {"seed": 1}, {"limit": 50}):
+        with pytest.raises(UserError, match="cannot be compared"):
+            compare([part("one").folder, part("other", **options).folder])
+    for found in compare([digits[name].folder for name in ("softmax", "jem")]):
+        assert not [note for note in found.notes if note.startswith("subset")]

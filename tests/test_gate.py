@@ -241,3 +241,20 @@ def test_check_comparable_names_the_first_difference_only(oracle: Result) -> Non
     gate.check_comparable(document.protocol, document)
     with pytest.raises(UserError, match="track is 'x'"):
         gate.check_comparable(document.protocol.model_copy(update={"track": "x", "sources": {}}), document)
+
+
+def test_a_verdict_over_a_part_of_a_published_set_says_so(part: Callable[..., Result], oracle: Result) -> None:
+    """Whether it is good or bad; of images that jembench carries there is nothing to say."""
+    document = part().outcome.document
+    better = [replace(metric, value=1.0) for metric in document.metrics]
+    assert gate.compare(document, document).text.endswith("\nsubset: test 60 of 10,000")
+    verdict = gate.compare(document, document.model_copy(update={"metrics": better}))
+    assert verdict.worse
+    assert verdict.text.endswith("\nsubset: test 60 of 10,000")
+    assert "subset" not in gate.compare(oracle.outcome.document, oracle.outcome.document).text
+
+
+def test_other_parts_of_a_published_set_are_not_comparable(part: Callable[..., Result]) -> None:
+    for options, words in (({"n": 50}, "n of 'test' is 50"), ({"seed": 1}, "sha256 of 'test'")):
+        with pytest.raises(UserError, match=words):
+            gate.compare(part(**options).outcome.document, part().outcome.document)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jembench
-from jembench import baselines, data, leaderboard
+from jembench import baselines, data, leaderboard, published
 from jembench.api import Result
 from jembench.evaluators.contract import Direction, Metric
 from jembench.identity import identity
@@ -157,7 +159,7 @@ def test_golden_results_of_other_images_are_refused(golden: Path) -> None:
 
 
 def test_without_golden_results_or_of_another_track_there_is_none(golden: Path, tmp_path: Path, oracle: Result) -> None:
-    with pytest.raises(UserError, match="no golden results"):
+    with pytest.raises(UserError, match="no golden results and no published rows"):
         leaderboard.leaderboard(data.track("digits"), [])
     shutil.copytree(oracle.folder, golden / "oracle" / "golden")
     with pytest.raises(UserError, match="golden result of 'oracle' is of gauss-v1, not digits-v1"):
@@ -251,3 +253,254 @@ def test_seeds_of_another_golden_result_are_refused_by_name(place: Callable[...,
         with pytest.raises(UserError, match=reason) as error:
             leaderboard.leaderboard(data.track("gauss"), [folder])
         assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_track_with_published_rows_alone_says_that_nothing_of_ours_is_measured() -> None:
+    text = leaderboard.leaderboard(data.track("cifar100"), [], printed=published.tables("cifar100"))
+    assert "Nothing of ours is measured on this track yet." in text
+    assert "Bold" not in text
+    assert "baselines/" not in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Published"]
+    assert "| JEM †         | 0.0487 |" in text
+
+
+def test_the_command_covers_every_track_that_has_a_leaderboard(
+    call: Callable[..., Any], golden: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "boards"
+    words = ("leaderboard", "--all", "--output", output)
+    assert call(*words).code == 0
+    assert sorted(path.name for path in output.glob("*.md")) == ["cifar10.md", "cifar100.md", "digits.md"]
+    assert call(*words, "--check").code == 0
+    path = output / "cifar100.md"
+    path.write_text(path.read_text().replace("0.0487", "0.0486"))
+    stale = call(*words, "--check")
+    assert stale.code == 1
+    assert stale.err == f"{path} is not current: run `jembench leaderboard --track cifar100`\n"
+    assert "digits.md is current" in stale.out
+    assert "0.0486" in path.read_text()
+    for bad in (("--all", "--track", "cifar10"), ("--track", "svhn")):
+        answer = call("leaderboard", *bad, "--output", output)
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+
+
+def test_checking_needs_no_torch_and_no_images(tmp_path: Path) -> None:
+    """The leaderboards and cards of the repository, as the environment of tables sees them."""
+    code = (
+        "import sys; from jembench import cli\n"
+        "for words in (['leaderboard', '--all', '--check'], ['card', '--all', '--check']):\n"
+        "    sys.argv = ['jembench', *words]\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as end: assert not end.code, words\n"
+        "assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=published.place().parents[1],
+        env={"PATH": "", "PYTHONPATH": str(published.place().parents[1]), "JEMBENCH_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
+
+
+CIFAR10 = data.track("cifar10")
+BITS = "b" * 64  # hash of a part of a set
+Sizes = dict[str, tuple[int, str]]
+
+
+def pinned(name: str) -> str:
+    return CIFAR10.source(name).sha256
+
+
+#: As of `--limit 2000` where the test split is whole and of the OOD sets there are parts.
+LIMITED: Sizes = {
+    "test": (2000, pinned("test")),
+    "interp": (995, pinned("interp")),
+    "svhn": (2000, BITS),
+    "chains": (1000, pinned("chains")),
+}
+
+
+@pytest.fixture
+def made(part: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
+    """Makes a result on cifar10 of chosen evaluators, sources and metrics; a folder of its own."""
+    document = part().outcome.document
+
+    def made(name: str, sizes: Sizes, metrics: list[Metric], *evaluators: str | dict[str, Any]) -> Path:
+        protocol = document.protocol.model_dump()
+        protocol["sources"] = {source: {"n": n, "sha256": sha} for source, (n, sha) in sizes.items()}
+        protocol["evaluators"] = [
+            {"name": item, "version": 1} if isinstance(item, str) else item for item in evaluators
+        ]
+        content = document.model_dump(exclude={"metrics"}) | {
+            "model": {"name": name, "fingerprint": name, "weights_sha256": identity(name)},
+            "protocol": protocol,
+            "protocol_hash": identity(protocol),
+        }
+        folder = tmp_path / identity([name, sizes, list(map(str, evaluators))])[:8]
+        write_result(
+            folder, ResultDocument(**content, metrics=metrics), (part().folder / "examples.parquet").read_bytes()
+        )
+        return folder
+
+    return made
+
+
+def figure(name: str, source: str, variant: str, low: float, n: dict[str, int]) -> Metric:
+    """A metric with an interval of .02."""
+    return Metric(name, source, variant, low + 0.01, low, low + 0.02, "wilson", n, "higher")
+
+
+def accuracy(low: float, n: int) -> Metric:
+    return figure("accuracy", "test", "", low, {"test": n})
+
+
+def sections(text: str) -> dict[str, str]:
+    """The sections by their headings."""
+    return {part.partition("\n")[0]: part for part in text.split("\n## ")[1:]}
+
+
+def test_results_over_parts_of_published_sets_say_so(made: Callable[..., Path]) -> None:
+    """In the section, and under every table with a number of such a set."""
+    n = {"test": 2000, "svhn": 2000}
+    metrics = [accuracy(0.8, 2000), *(figure("auroc", "svhn", score, 0.7, n) for score in ("log_px", "max_py"))]
+    text = leaderboard.leaderboard(CIFAR10, [made("jem", LIMITED, metrics, "accuracy", "ood")])
+    assert "chains 1000. Subsets of published sets: test 2,000 of 10,000, svhn 2,000 of 26,032.\n" in text
+    assert text.count("_subset: test 2,000 of 10,000_") == 1
+    assert "_subset: test 2,000 of 10,000, svhn 2,000 of 26,032_" in text
+
+
+def test_complete_sets_are_no_subsets(made: Callable[..., Path]) -> None:
+    whole = {"test": (10000, pinned("test")), "svhn": (26032, BITS)}
+    n = {"test": 10000, "svhn": 26032}
+    metrics = [accuracy(0.8, 10000), figure("auroc", "svhn", "log_px", 0.7, n)]
+    text = leaderboard.leaderboard(CIFAR10, [made("jem", whole, metrics, "accuracy", "ood")])
+    assert "ubset" not in text
+
+
+def test_different_data_and_published_rows_are_never_ranked_together(made: Callable[..., Path]) -> None:
+    """Two models over one part, a better one over another part of the same size, and published rows above all."""
+    one, other = ({"test": (2000, bits)} for bits in (BITS, "c" * 64))
+    golden = [
+        made(name, sizes, [accuracy(low, 2000)], "accuracy")
+        for name, sizes, low in (("a", one, 0.60), ("b", one, 0.50), ("best", other, 0.90))
+    ]
+    text = leaderboard.leaderboard(CIFAR10, golden, printed=published.tables("cifar10"))
+    found = sections(text)
+    ours = [found[name] for name in found if name.startswith("Protocol v1 on cifar10-v1")]
+    assert len(ours) == 2
+    assert text.count("**") == 2
+    both = next(part for part in ours if "| a " in part)
+    assert "**0.610 (0.600–0.620)**" in both
+    assert "best" not in both
+    assert list(found)[-1] == "Published"
+    assert "ranked neither with ours nor among themselves" in found["Published"]
+    for part in ours:
+        assert "JEM paper" not in part
+    assert "**" not in found["Published"]
+    assert "from the golden results in `baselines/cifar10` and `leaderboards/published.json`; do not edit" in text
+
+
+@pytest.mark.parametrize(
+    ("sizes", "refused"),
+    [
+        ({"test": (10000, pinned("test"))}, False),
+        ({"test": (10000, BITS)}, True),  # as many as published, and others
+        ({"test": (2000, pinned("test"))}, False),  # the first of the whole set
+        ({"test": (2000, BITS)}, False),  # a part: it cannot be checked
+        ({"test": (10001, BITS)}, True),
+        ({"svhn": (26032, BITS)}, False),  # nothing is pinned
+        ({"svhn": (26033, BITS)}, True),
+        ({"chains": (100, BITS)}, True),  # made by arithmetic, so pinned whatever its size
+        ({"chains": (100, pinned("chains"))}, False),
+        ({"mine": (100, BITS)}, True),
+    ],
+)
+def test_what_cannot_be_checked_is_accepted_and_what_can_be_is_checked(
+    made: Callable[..., Path], sizes: Sizes, refused: bool
+) -> None:
+    folder = made("jem", sizes, [accuracy(0.5, 100)], "accuracy")
+    if refused:
+        with pytest.raises(UserError, match=f"is of other images of '{next(iter(sizes))}' than cifar10-v1 has"):
+            leaderboard.leaderboard(CIFAR10, [folder])
+    else:
+        assert "| jem " in leaderboard.leaderboard(CIFAR10, [folder])
+
+
+GENERATION = {
+    "name": "generation",
+    "version": 1,
+    "extractor": {"name": "cifar10-ref", "distance": "fd"},
+    "keep_top": 1.0,
+}
+BATTERY = {"steps": 20, "restarts": 1, "goal": "untargeted", "copies": 0, "precision": "fp32"}
+ROBUSTNESS = {"name": "robustness", "version": 1, "battery": BATTERY}
+
+
+def test_a_leaderboard_of_limited_suites(made: Callable[..., Path], tmp_path: Path) -> None:
+    """What a model of photographs can afford: accuracy and samples, or accuracy alone, and attacks on 200 images."""
+    attacked = []
+    golden = []
+    for name, low in (("jem", 0.70), ("softmax", 0.80)):
+        n = {"test": 200}
+        metrics = [
+            figure("robust_accuracy", "test", "clean", low, n),
+            figure("robust_accuracy", "test", "linf-0.0314/worst", 0.9 - low, n),
+            figure("robust_accuracy", "test", "linf-0.0314/pgd", 0.95 - low, n),
+            Metric("reliable", "test", "linf", 1.0),
+        ]
+        attacked.append(made(name, {"test": (200, pinned("test"))}, metrics, ROBUSTNESS))
+        samples = [] if name == "softmax" else [Metric("fd", "fresh", "cifar10-ref", 90.0, n={"fresh": 1000})]
+        sizes = LIMITED | {"train": (2000, pinned("train"))}
+        golden.append(made(name, sizes, [accuracy(low, 2000), *samples], "accuracy", GENERATION))
+    golden.append(made("igebm", {"test": (2000, pinned("test"))}, [accuracy(0.9, 2000)], "accuracy"))
+    documents = leaderboard.robustness(CIFAR10, attacked)
+    text = leaderboard.leaderboard(CIFAR10, golden, documents, published.tables("cifar10"))
+    found = sections(text)
+    assert len(found) == 4
+    hybrid = next(part for part in found.values() if "### hybrid · cifar10-v1" in part)
+    assert "train 2,000 of 45,000" in hybrid
+    assert "igebm" not in hybrid
+    robust = next(part for name, part in found.items() if name.startswith("Robustness, no defence"))
+    assert "Subsets of published sets: test 200 of 10,000." in robust
+    assert robust.count("_subset: test 200 of 10,000_") == 2
+    assert "**0.210 (0.200–0.220)**" in robust
+    pictures = leaderboard.pictures(CIFAR10, golden, documents)
+    assert list(pictures) == ["cifar10-hybrid.png", "cifar10-robustness.png"]
+    for name, picture in pictures.items():
+        assert f"({name})" in text
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_pictures_are_of_one_protocol_each(made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second protocol has a picture of its own, with its hash in the name; without samples there is none."""
+    drawn: list[list[ResultDocument]] = []
+    monkeypatch.setattr("jembench.generation_plots.tradeoff", lambda documents: drawn.append(documents) or b"png")
+    monkeypatch.setattr("jembench.plots.robustness", lambda documents: drawn.append(documents) or {"png": b"png"})
+    fd = Metric("fd", "fresh", "cifar10-ref", 90.0, n={"fresh": 1000})
+    golden = [
+        made(name, {"test": (n, BITS)}, [accuracy(0.7, n), fd], "accuracy", GENERATION)
+        for n in (1000, 2000)
+        for name in ("a", "b")
+    ]
+    clean = [figure("robust_accuracy", "test", "clean", 0.5, {"test": 200})]
+    attacked = [
+        made(name, {"test": (200, bits)}, clean, ROBUSTNESS) for bits in (BITS, "c" * 64) for name in ("a", "b")
+    ]
+    documents = leaderboard.robustness(CIFAR10, attacked)
+    text = leaderboard.leaderboard(CIFAR10, golden, documents)
+    pictures = leaderboard.pictures(CIFAR10, golden, documents)
+    assert set(pictures) == {
+        f"cifar10-{kind}-{read_result(folder).protocol_hash[:12]}.png"
+        for kind, folders in (("hybrid", golden), ("robustness", attacked))
+        for folder in folders
+    }
+    assert all(text.count(f"({name})") == 1 for name in pictures)
+    assert [[document.model.name for document in documents] for documents in drawn] == [["a", "b"]] * 4
+    assert all(len({document.protocol_hash for document in documents}) == 1 for documents in drawn)
+    none = [made(name, {"test": (50, BITS)}, [accuracy(0.7, 50)], "accuracy", GENERATION) for name in ("a", "b")]
+    assert leaderboard.pictures(CIFAR10, none, []) == {}
+    assert "![" not in leaderboard.leaderboard(CIFAR10, none)

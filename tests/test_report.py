@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -146,3 +147,10 @@ def test_a_temperature_of_platts_targets_is_noted_by_name(digits: dict[str, Resu
         made = report.tables([document.model_copy(update={"metrics": metrics})])
         notes = next(table for table in made if table.title.startswith("calibration ·")).notes
         assert [note.split()[0] for note in notes if "doubt sets its T" in note] == expected
+
+
+def test_a_table_over_a_part_of_a_published_set_says_so(part: Callable[..., Result], digits: dict[str, Result]) -> None:
+    (table,) = report.tables([part(limit=40).outcome.document])
+    assert table.notes[-1] == "subset: test 40 of 10,000"
+    found = report.tables([digits["jem"].outcome.document])
+    assert not [note for table in found for note in table.notes if note.startswith("subset")]

@@ -91,8 +91,11 @@ def test_it_carries_what_a_run_needs_and_no_more(wheel: Path, repository: Path) 
         } <= shipped
     assert {name for name in package if "_baselines" in name} == shipped
     assert {"jembench/data/textures.npy", "jembench/py.typed", "jembench/_build.json"} <= set(package)
+    printed = (repository / "leaderboards" / "published.json").read_bytes()
+    with zipfile.ZipFile(wheel) as content:
+        assert content.read("jembench/_published.json") == printed
     assert all(name.startswith("jembench/") for name in package)
-    assert not [name for name in names if "cifar10" in name or "__pycache__" in name]
+    assert not [name for name in names if "_baselines/cifar10" in name or "__pycache__" in name]
     licences = {name.rpartition("/")[2] for name in names if ".dist-info/licenses/" in name}
     assert licences == {"LICENSE", "NOTICE"}
     assert wheel.stat().st_size < 12 * 2**20
@@ -145,11 +148,12 @@ def test_installed_it_finds_its_baselines_without_the_clone(wheel: Path, reposit
 
     code = (
         "import jembench, jembench.baselines as b, jembench.provenance as p; "
-        "print(jembench.__file__, b.folder('digits'), p.commit())"
+        "from jembench import published; print(jembench.__file__, b.folder('digits'), published.place(), p.commit())"
     )
-    package, folder, commit = python("-c", code).split()
+    package, folder, printed, commit = python("-c", code).split()
     assert Path(package).is_relative_to(target)
     assert Path(folder).is_relative_to(target)
+    assert Path(printed).is_relative_to(target)
     assert commit == git(repository, "rev-parse", "HEAD")
     listed = python("-m", "jembench", "list", "models")
     for name in ("jem (digits)", "softmax (digits)", "oracle (gauss)"):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from jembench import seeding, usercode
+from jembench import guard, seeding, usercode
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.thirdparty import check
 from jembench.attacks.threat import Norm
@@ -72,7 +72,7 @@ class Plugin:
         own = seeding.generator(*task.stream, "plugin")  # not the one that verification draws from
         chosen = {"norm": task.threat.norm, "eps": task.threat.eps, "generator": own, **aim}
         what = f"attack {self.reference!r} failed"
-        with usercode.guarded(what), usercode.importable(self.reference), seeding.forked(*task.stream):
+        with guard.guarded(what), usercode.importable(self.reference), seeding.forked(*task.stream):
             function = usercode.load(self.reference)
             with torch.enable_grad():
                 found = function(victim, task.x.clone(), task.y.clone(), **chosen)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from jembench import seeding
 from jembench.attacks.threat import TITLES, TOLERANCE, distance
+from jembench.guard import guarded
 from jembench.types import UserError
-from jembench.usercode import guarded
 
 if TYPE_CHECKING:
     from jembench.attacks.contract import Attack, Task

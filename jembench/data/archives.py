@@ -21,7 +21,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import usercode
+from jembench import guard
 from jembench.data import cache
 from jembench.types import UserError, unknown
 
@@ -140,7 +140,7 @@ def fetch(name: str) -> None:
             f"celeba: Google Drive does not give it; get {PHOTOGRAPHS} and {PARTITION} by hand from {known.home} into "
             f"{cache.downloads() / 'celeba'} and run `jembench data verify celeba`"
         )
-    with cache.locked(f"fetch-{name}"), usercode.guarded(advice), _impatient():
+    with cache.locked(f"fetch-{name}"), guard.guarded(advice), _impatient():
         _fetch(name)
     verify(name)
 
@@ -194,10 +194,10 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
     """
     verify(name, split)
     if name == "celeba":
-        with usercode.guarded(f"{cache.downloads() / 'celeba'}: the photographs cannot be read"):
+        with guard.guarded(f"{cache.downloads() / 'celeba'}: the photographs cannot be read"):
             images = np.stack(list(_photographs(split, _VIEWS[view])))
         return images, np.full(len(images), -1, dtype=np.int64)
-    with usercode.guarded(f"{name}: cannot be read from {cache.downloads()}"):
+    with guard.guarded(f"{name}: cannot be read from {cache.downloads()}"):
         made = _opened(name, split, download=False)
         images = np.asarray(made.data)
         labels = made.labels if name == "svhn" else made.targets

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import usercode
+from jembench import guard
 from jembench.types import UserError
 
 #: Other names of a split: CelebA is often at hand as a sample only.
@@ -54,7 +54,7 @@ def read(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _file(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    with usercode.guarded(f"{path}: not a readable .npz file"), path.open("rb") as file:
+    with guard.guarded(f"{path}: not a readable .npz file"), path.open("rb") as file:
         content = np.load(file, allow_pickle=False)
         if isinstance(content, np.ndarray):
             raise UserError(f"{path}: is a single array (.npy), not an .npz file: save it as 'images' by np.savez")

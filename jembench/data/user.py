@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import seeding, usercode
+from jembench import guard, seeding
 from jembench.data.sets import ImageSet, Source, Track
 from jembench.identity import array_sha256
 from jembench.types import UserError, unknown
@@ -102,7 +102,7 @@ def _read(name: str, origin: str) -> list[Bytes]:
         raise UserError(
             f"OOD set {name!r}: {origin} is no folder, no file and no entry point of {GROUP} (known: {known})"
         )
-    with usercode.guarded(f"OOD set {name!r}: entry point {origin!r} fails"):
+    with guard.guarded(f"OOD set {name!r}: entry point {origin!r} fails"):
         made = np.asarray(entry.load()())
     return _arrays(name, made)
 
@@ -139,7 +139,7 @@ def _torchvision(name: str, origin: str) -> list[Bytes]:
         raise UserError(f"OOD set {name!r}: torchvision's {kind} has no test part")
     options: dict[str, Any] = {"root": folder} if "root" in takes else {}
     options |= {"train": False} if "train" in takes else {"split": "test"} if "split" in takes else {}
-    with usercode.guarded(f"OOD set {name!r}: torchvision's {kind} cannot be read from {folder!r}"):
+    with guard.guarded(f"OOD set {name!r}: torchvision's {kind} cannot be read from {folder!r}"):
         found = made(**options)
         pictures = [found[i][0] for i in range(len(found))]
         colours = [np.asarray(each if each.mode == "L" else each.convert("RGB"), dtype=np.uint8) for each in pictures]

@@ -153,7 +153,7 @@ def test_slow_work_is_told_on_stderr_unless_quiet(call, shelf, monkeypatch):
 def test_published_recipes_are_listed_by_their_paths(call):
     answer = call("list", "recipes", "--track", "svhn")
     assert answer.code == 0
-    assert "published/svhn/jem.toml  JEM as published: WRN-28-10, 20 SGLD steps" in answer.out
+    assert "papers/svhn/jem.toml  JEM as published: WRN-28-10, 20 SGLD steps" in answer.out
     assert len(call("list", "recipes").out.splitlines()) == 7
     answer = call("list", "recipes", "--track", "digits")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
