@@ -174,7 +174,8 @@ class Protocol:
         part, own = source.part, replace(source, noise=noise)
         if source.name == INTERP and self.interp == "test":
             if part is None:
-                return replace(own, absent=f"track {track.name} has no such set of test images: protocol {self.name!r}")
+                reason = f"protocol {self.name!r} mixes {INTERP} of test images, and track {track.name} has no such set"
+                return replace(own, absent=reason)
             return replace(
                 own,
                 n=max(0, track.source("test").n - BATCH),
