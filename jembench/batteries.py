@@ -2,7 +2,8 @@
 
 A deterministic model meets everything at full length on all test images. One behind a refinement costs n + 1 passes for
 every copy of every image at every step, so its battery is smaller, the same for all models of a track, and part of the
-protocol: what it was is in every result, and numbers of different batteries never share a table.
+protocol: what it was is in every result, and numbers of different batteries never share a table. Photographs meet a
+smaller one too: the first 200 test images, PGD and Square, and AutoAttack or others where they are asked for.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ STOCHASTIC = {
     "subset": 30,
 }
 QUERIES = 60  # of the black-box attacks on it
+
+#: Of photographs: what two CPU cores do in minutes for each model. Any attack can be added, steps and restarts raised.
+PHOTOGRAPHS = {"steps": 20, "restarts": 2, "images": 200, "few": 30, "subset": 30, "queries": 500}
+NOISY_PHOTOGRAPHS = {"steps": 10, "copies": 2, "subset": 20}  # behind a defence, in place of some of the above
 BUILT_IN = frozenset({"pgd", "null", "transfer"})
 AUTOATTACKS = frozenset({"autoattack", "autoattack-rand"})
 LONG = 5  # SGLD steps from which a refined row has fewer images
@@ -284,9 +289,10 @@ def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protoc
     further = tuple(dict.fromkeys(options.attacks))
     _check_attacks(further, spec, grids, options.goal)
     if not spec.stochastic:
-        default = ("autoattack", "square", *(sorted(DECISION) if find_spec("foolbox") else ()))
-        chosen = tuple(dict.fromkeys((*default, *further)))
-        return Battery(grids, **{**common, "attacks": chosen, "density": "density" in spec.capabilities})
+        full = ("autoattack", "square", *(sorted(DECISION) if find_spec("foolbox") else ()))
+        chosen = tuple(dict.fromkeys((*(("square",) if track.external else full), *further)))
+        size = PHOTOGRAPHS if track.external else {}
+        return Battery(grids, **{**size, **common, "attacks": chosen, "density": "density" in spec.capabilities})
     defence = spec.defence
     refinement = -1 if defence is None else defence.steps
     single = tuple(Grid(grid.norm, (grid.headline,), grid.headline) for grid in grids)
@@ -294,6 +300,7 @@ def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protoc
         single if options.eps is None else grids,
         **{
             **STOCHASTIC,
+            **(NOISY_PHOTOGRAPHS if track.external else {}),
             **({"images": STOCHASTIC["expensive"]} if refinement >= LONG else {}),
             **common,
             "attacks": tuple(dict.fromkeys(("square", "spsa", *further))),

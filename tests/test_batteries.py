@@ -173,3 +173,21 @@ def test_evaluators_that_generate_look_through_the_extractor_of_the_track() -> N
         assert {item.extractor.name for item in made.values()} == {name}  # type: ignore[attr-defined]
         assert set(made) == {"generation", "chains"}
     assert [item.name for item in evaluators("hybrid", spec(), TRACK)] == ["accuracy", "generation"]
+
+
+def test_photographs_meet_what_two_cores_carry_and_what_is_asked_for() -> None:
+    """Every attack on them is of at most 200 images, and none of them runs AutoAttack unasked."""
+    import torch
+
+    track = data.track("cifar10")
+    bare = zoo.in_memory(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10)), track="cifar10", name="m")
+    for model in (bare, zoo.defended(bare, Defence(1))):
+        made = battery(model, track, Options())
+        limits = [part.need.limit for part in made.parts(track) if part.need.measurement.name == "attacked"]
+        assert limits
+        assert max(limit or 10**6 for limit in limits) == made.images == 200
+        assert "autoattack" not in made.attacks
+        asked = battery(model, track, Options(steps=100))
+        assert (asked.steps, asked.restarts) == (100, made.restarts)
+    assert battery(bare, track, Options(attacks=("autoattack",))).attacks == ("square", "autoattack")
+    assert battery(spec(), TRACK, Options()).images is None
