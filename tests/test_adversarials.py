@@ -34,7 +34,9 @@ SMALL: dict[str, Any] = {
 def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]) -> tuple[Path, Any]:
     """The file of a small run on softmax, with the answer of the command."""
     made = batteries.battery
-    monkeypatch.setattr(batteries, "battery", lambda *arguments: replace(made(*arguments), **SMALL))
+    monkeypatch.setattr(
+        batteries, "battery", lambda *arguments, **options: replace(made(*arguments, **options), **SMALL)
+    )
     answer = call(
         *("run", "--model", "softmax", "--suite", "robustness", "--limit", "16", "--output", tmp_path / "runs"),
         *("--save-adversarials", tmp_path / "kept", "--format", "json"),

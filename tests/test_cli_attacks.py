@@ -114,8 +114,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         "sigma": 0.0,
     }
 
-    def battery(spec: Any, track: Any, options: Any) -> Any:
-        whole = made(spec, track, options)
+    def battery(*arguments: Any, **options: Any) -> Any:
+        whole = made(*arguments, **options)
         return replace(whole, **small, images=12, few=5, grids=whole.grids[:1])
 
     monkeypatch.setattr(batteries, "battery", battery)

@@ -82,7 +82,9 @@ def test_it_carries_what_a_run_needs_and_no_more(wheel: Path, repository: Path) 
         names = content.namelist()
     package = [name for name in names if ".dist-info/" not in name]
     whole = repository / "baselines"
-    trained = [path for part in ("digits", "cifar10", "extractors") for path in (whole / part).rglob("*") if path.is_file()]
+    trained = [
+        path for part in ("digits", "cifar10", "extractors") for path in (whole / part).rglob("*") if path.is_file()
+    ]
     shipped = {f"jembench/_baselines/{path.relative_to(whole)}" for path in trained}
     assert "jembench/_baselines/extractors/digits-ref/weights.safetensors" in shipped
     for model in ("jem", "softmax", "glow"):

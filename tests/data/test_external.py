@@ -99,8 +99,9 @@ def test_pairs_are_of_different_classes_and_use_each_image_once(labels):
     assert len(set(left)) <= 1  # whoever is left alone has nobody of another class
 
 
-def test_halves_are_the_mean_of_an_image_and_the_one_half_the_set_on():
-    assert external.cut(np.zeros(7, int), Part("a", "test", mix="halves")).tolist() == [[0, 1, 2], [3, 4, 5]]
+def test_batches_are_the_mean_of_an_image_and_the_one_a_batch_later():
+    made = external.cut(np.zeros(203, int), Part("a", "test", mix="batches"))
+    assert made.tolist() == [list(range(103)), list(range(100, 203))]
 
 
 @pytest.mark.parametrize(
@@ -538,8 +539,8 @@ def test_prepared_images_are_mapped_and_cannot_be_changed(shelf):
 
 def test_a_source_that_no_track_has_is_loaded_from_where_it_was_prepared(shelf):
     """A protocol may add one: a worker knows its name and its place, not the protocol."""
-    track = cifar10(shelf("cifar10_test", 20))
-    added = Source("mixed", "ood", 5000, "", part=Part("cifar10", "test", mix="halves"))
+    track = cifar10(shelf("cifar10_test", 110))
+    added = Source("mixed", "ood", 9900, "", part=Part("cifar10", "test", mix="batches"))
     track = replace(track, sources=(*track.sources, added))
     source = data.found(track, "mixed")
     made = data.load("cifar10", "mixed", origin=source.origin)

@@ -32,10 +32,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     made = batteries.battery
 
-    def battery(spec: Any, track: Any, options: Any) -> Battery:
+    def battery(*arguments: Any, **options: Any) -> Battery:
         from dataclasses import replace
 
-        whole = made(spec, track, options)
+        whole = made(*arguments, **options)
         noisy = {"copies": 2, "draws": 5, "subset": 20} if whole.copies else {}
         return replace(whole, **{**SMALL, **noisy, "grids": GRIDS, "surrogates": (), "density": False, **chosen})
 

@@ -23,7 +23,9 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> Any:
     made = batteries.battery
 
     def shorten(**changes: Any) -> None:
-        monkeypatch.setattr(batteries, "battery", lambda *arguments: replace(made(*arguments), **changes))
+        monkeypatch.setattr(
+            batteries, "battery", lambda *arguments, **options: replace(made(*arguments, **options), **changes)
+        )
 
     return shorten
 
