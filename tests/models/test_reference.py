@@ -1,6 +1,8 @@
 """Reference samplers: moments of noise, and of the training images of every class."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -73,8 +75,12 @@ def test_there_is_no_chain() -> None:
     assert torch.equal(one, model.sample(4, generator=generator(), start="buffer"))
 
 
-def test_their_fingerprints_are_of_kind_and_track() -> None:
-    found = {
-        zoo.resolve(name, track=track).fingerprint for name in ("uniform", "class-gaussians") for track in data.TRACKS
-    }
-    assert len(found) == 4
+def test_their_fingerprints_are_of_kind_and_track(shelf: Callable[..., Path]) -> None:
+    """And those of Gaussians of a user's images of these images."""
+    tracks = [name for name in data.TRACKS if not data.track(name).external]
+    found = [zoo.resolve(name, track=track).fingerprint for name in ("uniform", "class-gaussians") for track in tracks]
+    found += [zoo.resolve("uniform", track=track).fingerprint for track in ("cifar10", "svhn")]
+    for n in (500, 600):
+        folder = shelf("cifar10_train", n)
+        found += [zoo.resolve("class-gaussians", track="cifar10", folder=str(folder)).fingerprint]
+    assert len(set(found)) == len(found) == 8
