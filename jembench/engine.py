@@ -6,6 +6,7 @@ between one thread and two. What is in the store is never computed again.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from jembench import data, executors, guard, provenance, seeding, zoo
+from jembench import baselines, data, executors, guard, provenance, seeding, zoo
 from jembench.evaluators.contract import Need, RecordBatch, describe, scalars
-from jembench.identity import array_sha256, sha256
+from jembench.history import HISTORY, read_history
+from jembench.identity import sha256
 from jembench.numerics import reproducible
 from jembench.plan import Job, Plan
 from jembench.results import (
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     import torch
 
     from jembench.data.sets import ImageSet
+
+LOG = logging.getLogger("jembench")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def run(
     """
     if type(workers) is not int or workers < 1:
         raise UserError(f"workers must be a whole number of at least 1, not {workers!r}")
+    for words in dict.fromkeys(filter(None, map(seen, plans))):
+        LOG.warning("%s", words)
     open_plans = [plan for plan in plans if not (folder(plan, store) / RESULT).exists()]
     jobs = {job.key: job for plan in open_plans for job in plan.jobs}
     missing = [job for key, job in jobs.items() if not store.has(key)]
@@ -86,6 +92,30 @@ def run(
         _compute(missing, store, workers, progress)
     fresh = frozenset(job.key for job in missing)
     return [_outcome(plan, store, fresh) for plan in plans]
+
+
+def seen(plan: Plan) -> str:
+    """Words about images that the model may have been trained on, though the plan takes them for others; or none.
+
+    Of a part of a published set each source is a share of that part (:mod:`jembench.data.external`), so that what
+    validates here can be in what another copy of the set trains on.
+    """
+    train = next((source for source in plan.track.sources if source.name == "train"), None)
+    weights = Path(plan.model.weights or "")
+    if train is None or train.part is None or weights.name not in (baselines.WEIGHTS, baselines.TWIN):
+        return ""
+    cut = (train.part.set, train.part.split)
+    others = [s.name for s in plan.track.sources if s.part and s != train and (s.part.set, s.part.split) == cut]
+    used = [name for name in others if name in plan.protocol["sources"]]
+    if not used or not (weights.parent / HISTORY).is_file():
+        return ""
+    then, now = read_history(weights.parent).images, data.found(plan.track, train.name).sha256
+    if then is None or then == now:
+        return ""
+    return (
+        f"{plan.model.name} was trained on other images than {train.name!r} is here (sha256 {then[:12]}, here "
+        f"{now[:12]}): some of {', '.join(used)} may be among them (docs/data.md, Subsets)"
+    )
 
 
 def folder(plan: Plan, store: Store) -> Path:
@@ -120,9 +150,8 @@ class Bench:
         if self._model[0] != (job.model, job.device):
             self._model = ((job.model, job.device), zoo.load(job.model, device=job.device))
         if self._images[0] != (job.model.track, job.source, job.data):
-            images = data.load(job.model.track, job.source, origin=job.origin)
-            if job.origin and array_sha256(images.images, images.labels) != job.data:
-                raise UserError(f"{job.origin}: the images of {job.source!r} have changed since they were planned for")
+            found = job.data if job.origin else ""
+            images = data.load(job.model.track, job.source, origin=job.origin, sha256=found)
             self._images = ((job.model.track, job.source, job.data), images)
         if self._environment[0] != job.device:
             self._environment = (job.device, provenance.environment(job.device).model_dump(mode="json"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from jembench import data, provenance, seeding, snapshots, supervisor, zoo
+from jembench import baselines, data, provenance, seeding, snapshots, supervisor, zoo
 from jembench.captured import Captured
 from jembench.data.sets import Track
 from jembench.draws import adversarial, continued, look
 from jembench.history import Chosen, Epoch, History, Rollback, TrainingCost
+from jembench.identity import file_sha256
 from jembench.models.chains import Chains, density
 from jembench.models.igebm import IGEBM
 from jembench.objective import TERMS, Draws, Objective
@@ -37,6 +38,7 @@ from jembench.types import UserError
 from jembench.validation import Validation, merit
 
 SHOWN = 64  # samples that observers get
+IMAGES, INITIAL = "training images", "initial weights"  # what a run is given
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,31 @@ class _Means:
         return {f"train_{name}": self.sums[name] / self.counts[name] for name in self.sums}
 
 
+def given(recipe: Recipe, track: Track) -> dict[str, str]:
+    """What a run depends on beside its recipe, where jembench does not hold it still: hashes, by what they are of.
+
+    Images that are the user's, and the weights of a baseline that the run starts from.
+
+    Raises:
+        UserError: if they are not there.
+    """
+    sources = {IMAGES: "train", "validation images": "validation"} if track.external else {}
+    found = {words: data.found(track, name).sha256 for words, name in sources.items()}
+    if (reference := recipe.training.initial) is not None:
+        found[INITIAL] = file_sha256(baselines.recipe_path(reference, track=recipe.track).parent / baselines.WEIGHTS)
+    return found
+
+
+def check_given(folder: Path, then: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise :class:`UserError` if the run in ``folder`` was given other things; what it has no word of may be any."""
+    for name, sha256 in then.items():
+        if now.get(name, sha256) != sha256:
+            raise UserError(
+                f"{folder} holds a run with other {name} (sha256 {sha256[:12]}, here {now[name][:12]}): resume with "
+                "those, or choose another --output"
+            )
+
+
 class Run:
     """The state of one training run and its steps."""
 
@@ -114,6 +141,7 @@ class Run:
         self.means = _Means()
         self.supervisor = Supervisor(recipe.supervisor)
         self.ring = snapshots.Ring(kept, recipe.supervisor.keep)
+        self.given = given(recipe, track)
         images = data.images(track, "train")
         self.epoch = recipe.selection.every or max(1, round(len(images) / recipe.training.batch))
         self.share = members.share(recipe.training.batch)
@@ -339,6 +367,7 @@ class Run:
         """Everything that the rest of the run depends on."""
         best = self.best
         return {
+            **({"given": self.given} if self.given else {}),
             "recipe": self.recipe.identity,
             "iteration": self.iteration,
             "model": self.model.state_dict(),
@@ -359,13 +388,14 @@ class Run:
         """Become what :meth:`state` was.
 
         Raises:
-            UserError: if it is of another recipe.
+            UserError: if it is of another recipe, other images or another start.
         """
         if state["recipe"] != self.recipe.identity:
             raise UserError(
                 f"{self.ring.folder.parent} holds a run of another recipe or seed: resume with that one, or choose "
                 "another --output"
             )
+        check_given(self.ring.folder.parent, state.get("given", {}), self.given)  # older snapshots have none
         self.iteration = state["iteration"]
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -396,7 +426,7 @@ class Run:
         half = self.recipe.training.store == "fp16"
         with self._evaluated():
             return {
-                name: (value.half() if half and value.is_floating_point() else value)
+                name: (_halved(value) if half and value.is_floating_point() else value)
                 .detach()
                 .cpu()
                 .clone()
@@ -431,8 +461,14 @@ class Run:
             cost=TrainingCost(**asdict(self.meter), processes=self.team.size),
             environment=provenance.environment(str(self.device)),
             initial=self.initial,
-            images=data.found(self.track, "train").sha256 if self.track.external else None,
+            images=self.given.get(IMAGES),
         )
+
+
+def _halved(value: Tensor) -> Tensor:
+    """A tensor in half precision; as it is where a number of it would become an infinity, beyond 65504."""
+    half = value.half()
+    return half if torch.equal(half.isfinite(), value.isfinite()) else value
 
 
 def _report(iteration: int, reason: str, events: Sequence[Rollback]) -> str:

@@ -26,7 +26,7 @@ from jembench.data.sets import Track
 from jembench.history import Epoch, Rollback, read_history, write_history
 from jembench.numerics import check_device
 from jembench.recipes import Recipe
-from jembench.run import Progress, Run
+from jembench.run import IMAGES, INITIAL, Progress, Run, check_given, given
 from jembench.team import local, team
 from jembench.types import UserError
 
@@ -72,12 +72,15 @@ def train(
         The path of the weights.
 
     Raises:
-        UserError: if ``output`` holds other work or cannot be written, if there is nothing to resume, or if training
-            diverged and the supervisor's policy is exhausted.
+        UserError: if ``output`` holds other work, also on other images or from another start, or cannot be written,
+            if there is nothing to resume, or if training diverged and the supervisor's policy is exhausted.
     """
     weights = output / baselines.WEIGHTS
     kept = output / snapshots.FOLDER
-    if weights.exists() and resume and read_history(output).recipe == recipe.identity:
+    track = track or data.track(recipe.track)
+    if weights.exists() and resume and (done := read_history(output)).recipe == recipe.identity:
+        then = {name: sha256 for name, sha256 in ((IMAGES, done.images), (INITIAL, done.initial)) if sha256}
+        check_given(output, then, given(recipe, track))
         return weights
     if weights.exists():
         raise UserError(f"{output} already holds a finished training run: choose another --output")
@@ -89,7 +92,7 @@ def train(
     device = local(device)
     check_device(device)
     with team(device) as members:
-        run = Run(recipe, track or data.track(recipe.track), torch.device(device), members, kept)
+        run = Run(recipe, track, torch.device(device), members, kept)
         run.begin(resume=resume)
         if source is not None and members.leads:
             files.write(output / baselines.RECIPE, source.read_bytes())

@@ -17,15 +17,18 @@ import torch
 from torch import Generator, Tensor
 
 import jembench
-from jembench import data, engine, foreign, provenance, report, zoo
+from jembench import baselines, data, engine, foreign, provenance, report, zoo
 from jembench.api import Result
+from jembench.data.sets import Track
 from jembench.evaluators.logits import Logits
+from jembench.history import HISTORY, Chosen, History, TrainingCost, write_history
 from jembench.models.oracle import Oracle
 from jembench.plan import Job, plan
 from jembench.results import RESULT
 from jembench.scores import SCORES
 from jembench.store import Store
 from jembench.types import Batch, UserError
+from jembench.zoo import ModelSpec
 
 NOISY = '''
 """A classifier with noise of its own, as a user's file."""
@@ -146,6 +149,53 @@ def test_several_plans_are_computed_in_one_run(tmp_path: Path) -> None:
     first, second = outcomes
     assert (first.computed, second.computed) == (first.chunks, second.chunks)
     assert len(first.chunks | second.chunks) == total < len(first.chunks) + len(second.chunks)
+
+
+@pytest.fixture
+def record(tmp_path: Path, shelf: Callable[..., Path]) -> Callable[[str | None], tuple[ModelSpec, Track]]:
+    """A function from the hash of training images to a model with that record, and a track with images."""
+    for name, n in (("cifar10_test", 20), ("svhn_test", 20), ("cifar100_test", 20), ("celeba_test", 20)):
+        shelf(name, n)
+    track = data.track("cifar10", folder=shelf("cifar10_train", 500))
+
+    def record(images: str | None) -> tuple[ModelSpec, Track]:
+        cost = TrainingCost(seconds=1.0, sampling_seconds=0.0, gradients=0, processes=1)
+        chosen = Chosen(criterion="last", iteration=1, value=None)
+        about = {"recipe": "r", "seed": 0, "iterations": 1, "parameters": 1, "rollbacks": [], "epochs": []}
+        made = {**about, "chosen": chosen, "cost": cost, "environment": provenance.environment("cpu")}
+        write_history(tmp_path / "mine", History(**made, images=images))
+        weights = str(tmp_path / "mine" / baselines.WEIGHTS)
+        return ModelSpec("mine", "cifar10", "mine", weights, "f", frozenset({"classifier"})), track
+
+    return record
+
+
+def test_a_model_trained_on_another_copy_is_told_of(record: Callable[[str | None], tuple[ModelSpec, Track]]) -> None:
+    """Only where it is looked at on images that another copy may train on, and where its record says so."""
+    spec, track = record("ab" * 32)
+    here = data.found(track, "train").sha256
+    words = engine.seen(plan(spec, "calibration", track=track))
+    assert words.startswith("mine was trained on other images than 'train' is here (sha256 abababababab, here ")
+    assert here[:12] in words
+    assert "some of validation, interp may be among them" in words
+    assert not engine.seen(plan(spec, "accuracy", track=track))
+    other = replace(spec, weights=str(Path(str(spec.weights)).with_name("converted.safetensors")))
+    assert not engine.seen(plan(other, "calibration", track=track))
+    for images in (here, None):
+        spec, _ = record(images)
+        assert not engine.seen(plan(spec, "calibration", track=track))
+    Path(str(spec.weights)).with_name(HISTORY).unlink()
+    assert not engine.seen(plan(spec, "calibration", track=track))
+
+
+def test_what_is_to_be_told_is_told_once_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plans = [plan(zoo.resolve("oracle", track="gauss"), "accuracy", track=data.track("gauss"), limit=n) for n in (2, 3)]
+    assert [engine.seen(made) for made in plans] == ["", ""]
+    monkeypatch.setattr(engine, "seen", lambda _: "words")
+    engine.run(plans, Store.open(tmp_path), progress=lambda *_: caplog.records[0])
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", "words")]
 
 
 @pytest.mark.parametrize("workers", [2, 3])

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, load_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from jembench import baselines, data, draws, seeding, snapshots, training, zoo
@@ -691,6 +692,54 @@ def test_a_snapshot_is_of_one_recipe(tmp_path: Path) -> None:
             train(other, tmp_path, resume=True)
 
 
+def test_a_run_goes_on_with_the_images_it_began_with(tmp_path: Path, shelf: Callable[..., Path]) -> None:
+    """A part of a set is cut otherwise: validation images of the one are training images of the other."""
+    here = shelf("cifar10_train", 500)
+    there = here.rename(tmp_path / "other")
+    here.mkdir()
+    shelf("cifar10_train", 600)
+    one, other = (data.track("cifar10", folder=folder) for folder in (here, there))
+    made = recipe("softmax", training={"batch": 4}).model_copy(update={"track": "cifar10"})
+    interrupt(made, tmp_path / "run", "iterated", 6, track=one)
+    before = {item: item.read_bytes() for item in (tmp_path / "run").rglob("*") if item.is_file()}
+    known = [data.found(track, "train").sha256[:12] for track in (one, other)]
+    words = f"holds a run with other training images \\(sha256 {known[0]}, here {known[1]}\\): resume with those"
+    with pytest.raises(UserError, match=words) as error:
+        train(made, tmp_path / "run", track=other, resume=True)
+    assert "\n" not in str(error.value)
+    assert {item: item.read_bytes() for item in (tmp_path / "run").rglob("*") if item.is_file()} == before
+    whole = train(made, tmp_path / "whole", track=one).read_bytes()
+    assert train(made, tmp_path / "run", track=one, resume=True).read_bytes() == whole
+    assert read_history(tmp_path / "run").images == data.found(one, "train").sha256
+    with pytest.raises(UserError, match=words):  # of a finished one too
+        train(made, tmp_path / "run", track=other, resume=True)
+    assert train(made, tmp_path / "run", track=one, resume=True).read_bytes() == whole
+
+
+def test_all_that_a_run_is_given_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each alone."""
+    now = {"training images": "a" * 64, "validation images": "b" * 64, "initial weights": "c" * 64}
+    monkeypatch.setattr(runs, "given", lambda *_: dict(now))
+    interrupt(recipe("softmax"), tmp_path, "iterated", 6)
+    for name in now:
+        monkeypatch.setattr(runs, "given", lambda *_, name=name: {**now, name: "d" * 64})
+        with pytest.raises(UserError, match=f"holds a run with other {name} .*, here dddddddddddd"):
+            train(recipe("softmax"), tmp_path, resume=True)
+    monkeypatch.setattr(runs, "given", lambda *_: dict(now))
+    assert train(recipe("softmax"), tmp_path, resume=True).exists()
+
+
+def test_a_snapshot_of_digits_is_what_it_was_and_an_older_one_is_read(tmp_path: Path) -> None:
+    """Nothing is added to a run that is given nothing; a snapshot without a word of its images is taken up."""
+    run = alone(recipe("softmax"))
+    assert run.given == {}
+    assert "given" not in run.state()
+    run.given = {"training images": "a" * 64}
+    state = run.state()
+    assert state.pop("given") == run.given
+    run.load(state)
+
+
 def test_a_recipe_that_wants_more_labels_than_there_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"class 0 has \d+ labelled training examples, the recipe needs 1000"):
         train(recipe(data={"labels_per_class": 1000}), tmp_path / "new")
@@ -1103,6 +1152,21 @@ def test_a_run_from_a_baseline_resumes_like_any_other(tmp_path: Path) -> None:
     assert read_history(tmp_path / "cut").initial == file_sha256(source)
 
 
+def test_a_run_goes_on_from_the_baseline_it_started_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are not what they were: the recipe, which has its name, is."""
+    made = recipe("softmax", model=LIKE_SOFTMAX, training={"initial": "softmax"})
+    interrupt(made, tmp_path / "cut", "iterated", 7)
+    train(made, tmp_path / "done")
+    shipped = shutil.copytree(baselines.folder("digits"), tmp_path / "baselines" / "digits")
+    weights = shipped / "softmax" / baselines.WEIGHTS
+    state = load_file(weights)
+    save_file({name: value + 1 for name, value in state.items()}, weights)
+    monkeypatch.setattr(baselines, "shipped", lambda: tmp_path / "baselines")
+    for name in ("cut", "done"):
+        with pytest.raises(UserError, match=f"{name} holds a run with other initial weights "):
+            train(made, tmp_path / name, resume=True)
+
+
 @pytest.mark.parametrize("name", ["jem-rich", "softmax"])
 def test_weights_of_half_precision_are_half_the_size_and_nearly_the_same_model(tmp_path: Path, name: str) -> None:
     """Chains and statistics too; they load strictly, and the logits agree to 1e-2."""
@@ -1127,6 +1191,24 @@ def test_weights_of_half_precision_are_half_the_size_and_nearly_the_same_model(t
             logits.append(model.logits(x))
     assert (logits[0] - logits[1]).abs().max() < 1e-2
     assert full.identity != half.identity
+
+
+@pytest.mark.parametrize("beyond", [7e4, -7e4, float("inf")])
+def test_what_half_precision_cannot_hold_stays_as_it_is(beyond: float) -> None:
+    """No infinity that was none is shipped; one that was is not hidden."""
+    run = alone(recipe("softmax", training={"store": "fp16"}))
+    name, value = next(iter(run.model.named_parameters()))
+    plain = run.final_state()
+    assert {tensor.dtype for tensor in plain.values() if tensor.is_floating_point()} == {torch.float16}
+    with torch.no_grad():
+        value[(0,) * value.ndim] = beyond
+        value[(-1,) * value.ndim] = 65504.0
+    run.best = None
+    kept = run.final_state()
+    assert torch.equal(kept[name].float(), value)
+    assert kept[name].dtype == (torch.float16 if math.isinf(beyond) else torch.float32)
+    others = {other: tensor.dtype for other, tensor in kept.items() if other != name}
+    assert others == {other: tensor.dtype for other, tensor in plain.items() if other != name}
 
 
 def test_the_record_of_a_run_on_images_of_the_user_has_their_hash(tmp_path: Path, shelf: Callable[..., Path]) -> None:

@@ -68,25 +68,32 @@ def images(track: Track, name: str) -> ImageSet:
     return load(track.name, name, origin=found(track, name).origin)
 
 
-def load(track_name: str, source_name: str, *, origin: str = "") -> ImageSet:
-    """Build one image set and check it against the track's pinned size and hash.
+def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "") -> ImageSet:
+    """Build one image set and check it: against the track's pinned size and hash, or what was found before.
 
     Args:
         track_name: of the track.
         source_name: of its image set.
-        origin: where a user's own set is read from, or an external one lies prepared: whoever planned for it took its
-            hash.
+        origin: where a user's own set is read from, or an external one lies prepared.
+        sha256: of what is at the origin, as whoever planned for it found it; by default, of an external set, as it was
+            prepared.
 
     Raises:
-        UserError: if the bytes are not those that the track was published with.
+        UserError: if the bytes are not those that the track was published with, or those that were found.
     """
     known = track(track_name)
     if origin:
         from jembench.data import external, user
 
         if external.owns(origin) or any(item.name == source_name for item in known.sources):
-            return external.load(known, source_name, origin)
-        return user.load(source_name, origin, known)
+            return external.load(known, source_name, origin, sha256=sha256)
+        own = user.load(source_name, origin, known)
+        if sha256 and array_sha256(own.images, own.labels) != sha256:
+            raise UserError(
+                f"{origin}: the images of {source_name!r} have changed since they were planned for: run the command "
+                "again"
+            )
+        return own
     source = known.source(source_name)
     built: ImageSet = import_module(TRACKS[track_name]).build(source_name)
     digest = array_sha256(built.images, built.labels)

@@ -195,7 +195,7 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
     verify(name, split)
     if name == "celeba":
         with guard.guarded(f"{cache.downloads() / 'celeba'}: the photographs cannot be read"):
-            images = np.stack(list(_photographs(split, _VIEWS[view])))
+            images = _photographs(split, _VIEWS[view])
         return images, np.full(len(images), -1, dtype=np.int64)
     with guard.guarded(f"{name}: cannot be read from {cache.downloads()}"):
         made = _opened(name, split, download=False)
@@ -206,19 +206,26 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
     return images, np.asarray(labels, dtype=np.int64)
 
 
-def _photographs(split: str, view: Callable[[Any], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """The photographs of a split of CelebA, in the order of its partition."""
+def _photographs(split: str, view: Callable[[Any], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The photographs of a split of CelebA, ``(N, H, W, 3)``, in the order of its partition; none is held twice."""
     from PIL import Image
 
     folder = cache.downloads() / "celeba"
     rows = [line.split() for line in (folder / PARTITION).read_text(encoding="ascii").splitlines() if line.strip()]
     names = [name for name, part in rows if part in IN_CELEBA[split]]
+    images = np.empty((0, SIZE, SIZE, 3), dtype=np.uint8)
     with ZipFile(folder / PHOTOGRAPHS) as content:
         for number, name in enumerate(names):
             if number and number % TOLD == 0:
                 LOG.info("%s of %s photographs read", number, len(names))
             with content.open(f"{Path(PHOTOGRAPHS).stem}/{name}") as file, Image.open(file) as picture:
-                yield view(picture.convert("RGB"))
+                image = view(picture.convert("RGB"))
+            if not number:
+                images = np.empty((len(names), *image.shape), dtype=np.uint8)
+            if image.shape != images.shape[1:]:  # numpy would spread some of them over the row
+                raise ValueError(f"{name} has shape {image.shape}, the others have {images.shape[1:]}")
+            images[number] = image
+    return images
 
 
 def _cropped(picture: Any) -> NDArray[np.uint8]:

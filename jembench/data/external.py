@@ -8,8 +8,9 @@ protocol carries the size and the hash that it has, so that it never shares a ra
 
 What a source is on this machine is prepared once: integers ``(N, C, H, W)`` in an ``.npy`` file of the cache, mapped
 into memory, so that an evaluation holds no more of a set than the chunk it works on. Files are written whole, the facts
-last: a folder of the cache whose files have the sizes in its facts is complete, any other is made anew. Two processes
-that need the same set at once write the same bytes; a lock only keeps the second from doing the work again.
+last: a folder of the cache whose files have the sizes in its facts is complete, any other is made anew. Whoever loads
+images hashes them, so that damaged bytes are no images. Two processes that need the same set at once write the same
+bytes; a lock only keeps the second from doing the work again.
 """
 
 from __future__ import annotations
@@ -138,22 +139,28 @@ def owns(origin: str) -> bool:
     return (Path(origin) / FACTS).is_file()
 
 
-def load(track: Track, name: str, origin: str) -> ImageSet:
-    """The prepared images of a source, mapped from the disk.
+def load(track: Track, name: str, origin: str, *, sha256: str = "") -> ImageSet:
+    """The prepared images of a source, mapped from the disk and hashed.
+
+    Args:
+        track: of the source.
+        name: of the source.
+        origin: the folder of its prepared images.
+        sha256: that they must have; that of their facts by default.
 
     Raises:
-        UserError: if they are gone or cannot be read.
+        UserError: if they are gone, cannot be read or have another hash.
     """
     place = Path(origin)
     try:
-        images = np.load(place / IMAGES, mmap_mode="r", allow_pickle=False)
-        labels = np.load(place / LABELS, allow_pickle=False)
+        made = _mapped(place, track.levels)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{track.name}/{name}: the prepared images in {place} are gone or damaged ({error}): remove that folder "
-            "and run the command again"
-        ) from error
-    return ImageSet(images, labels, track.levels)
+        raise _damaged(track, name, place, str(error)) from error
+    known = facts(place)
+    wanted = sha256 or (known.sha256 if known else "")
+    if (digest := array_sha256(made.images, made.labels)) != wanted:
+        raise _damaged(track, name, place, f"sha256 {digest[:12]}, expected {wanted[:12] or 'another'}")
+    return made
 
 
 def built(track: Track, name: str) -> ImageSet:
@@ -165,6 +172,19 @@ def built(track: Track, name: str) -> ImageSet:
     if name != CHAINS:
         raise UserError(_missing(track, track.source(name)))
     return chains(track)
+
+
+def _mapped(place: Path, levels: int) -> ImageSet:
+    images = np.load(place / IMAGES, mmap_mode="r", allow_pickle=False)
+    labels = np.load(place / LABELS, allow_pickle=False)
+    return ImageSet(images, labels, levels)
+
+
+def _damaged(track: Track, name: str, place: Path, why: str) -> UserError:
+    return UserError(
+        f"{track.name}/{name}: the prepared images in {place} are gone or damaged ({why}): remove that folder and run "
+        "the command again"
+    )
 
 
 def _part(source: Source) -> Part:
@@ -291,7 +311,7 @@ def _write(
     mine = np.full(shape[0], -1, dtype=np.int64) if source.role == "ood" else labels[chosen[0]]
     with files.replacing(place / LABELS) as file:
         np.save(file, mine, allow_pickle=False)
-    made = load(track, source.name, str(place))
+    made = _mapped(place, track.levels)
     published = archives.archive(_part(source).set).images[_part(source).split]
     known = Facts(shape[0], array_sha256(made.images, made.labels), len(images) == published)
     sizes = {name: (place / name).stat().st_size for name in (IMAGES, LABELS)}

@@ -38,7 +38,10 @@ def downloaded(name: str) -> Path | None:
 
 
 def sources(track: Track) -> list[Entry]:
-    """The state of every source of a track whose images are the user's; whatever is there is read and prepared."""
+    """The state of every source of a track whose images are the user's.
+
+    Whatever is there is read and prepared, and what was prepared before is hashed.
+    """
     return [_entry(track, source) for source in track.sources if source.part is not None]
 
 
@@ -47,6 +50,7 @@ def _entry(track: Track, source: Source) -> Entry:
         return Entry(source, "missing")
     try:
         found = external.found(track, source)
+        external.load(track, source.name, found.origin)
     except UserError as error:
         return Entry(source, "damaged", words=str(error))
     known = external.facts(Path(found.origin))

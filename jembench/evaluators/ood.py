@@ -14,7 +14,9 @@ A set that a protocol makes of the test images themselves (``base`` is ``test``)
 DeLong's and all other intervals here suppose: its figures, and means with it, have neither interval nor p-value, and
 say why. One that a protocol cannot have (``absent``) leaves its own figures and the means empty.
 
-A score that needs a number of the training split (``typicality``) gets it from the records of that split alone.
+A score that needs a number of the training split (``typicality``) gets it from the records of that split alone, of its
+first ``FITTED`` images: in the fixed order of a split they are a random sample, whose mean has a standard error of 1 %
+of the spread.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ LACKS = {
     "refinement": "differentiable log density",
     "code_length": "images",
 }
+FITTED = 10_000  # training images that a score is fitted on
 DIVERGED = "refinement"  # the measurement whose chains may leave the finite numbers
 
 
@@ -64,11 +67,11 @@ class Ood:
     columns: ClassVar[tuple[str, ...]] = tuple(score.name for score in SCORES)
 
     def needs(self, track: Track) -> tuple[Need, ...]:
-        """All measurements of the test split and of every OOD set; log densities of the training split."""
+        """All measurements of the test split and of every OOD set; log densities of the first training images."""
         measurements: tuple[Measurement, ...] = (Logits(), InputGradient(), CodeLength(), Refinement())
         sources = ("test", *(source.name for source in track.ood if not source.absent))
         wanted = tuple(Need(measurement, source) for source in sources for measurement in measurements)
-        return (Need(InputGradient(), "train"), *wanted)
+        return (Need(InputGradient(), "train", FITTED), *wanted)
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
         """One column for every score that the batch's measurement carries alone."""

@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from jembench import data, zoo
+from jembench import data, sampling, zoo
+from jembench.batteries import evaluators
 from jembench.data import archives, cache, external, folders
-from jembench.data.sets import Part, Source
+from jembench.data.sets import CHAINS, Part, Source
 from jembench.engine import Bench
+from jembench.evaluators.generation import Looker
 from jembench.identity import array_sha256
 from jembench.plan import plan
 from jembench.store import Store
+from jembench.suites import SUITES
 from jembench.types import UserError
 
 EXTERNAL = [name for name in data.TRACKS if data.track(name).external]
@@ -296,6 +300,31 @@ def test_planning_for_accuracy_looks_at_the_test_images_alone(shelf, monkeypatch
     assert len(list((cache.root() / "prepared").iterdir())) == 1
 
 
+def test_the_docs_say_what_every_suite_needs(monkeypatch):
+    """The table in docs/data.md, against the needs of the evaluators, those that they build on among them."""
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    track = data.track("cifar10")
+    outside = {source.name for source in track.ood}
+    told = {}
+    for line in text.partition("| suite | needs |\n")[2].split("\n\n")[0].splitlines()[1:]:
+        _, names, needs, _ = line.split("|")
+        sources = set(re.findall("`(.+?)`", needs)) | (outside if "every OOD set" in needs else set())
+        told |= dict.fromkeys(re.findall("`(.+?)`", names), sources)
+    monkeypatch.setattr(sampling, "looker", lambda *_: Looker("cifar10-ref", "0" * 64, "fd", "kd"))
+    able = frozenset({"classifier", "density", "sampler", "chain"})
+    spec = replace(zoo.resolve("uniform", track="cifar10"), capabilities=able)
+
+    def sources(need):
+        made_of = {"train"} if need.model == "class-gaussians" else set()
+        return {need.source} | made_of | {name for other in (*need.given, *need.whole) for name in sources(other)}
+
+    needed = {}
+    for suite in SUITES:
+        wanted = (need for item in evaluators(suite, spec, track) for need in item.needs(track))
+        needed[suite] = {name for need in wanted for name in sources(need)} - {CHAINS}
+    assert told == needed
+
+
 # -- the cache --
 
 
@@ -557,18 +586,48 @@ def test_a_worker_sees_the_same_bytes(shelf):
     assert np.array_equal(theirs.pixels(3, 17), mine.pixels(3, 17))
 
 
+def flipped(path):
+    """A damage that leaves the size of a file as it is."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def test_images_that_change_after_planning_are_refused(shelf, tmp_path):
-    """A flipped bit of the cache, of the same size: the engine reads it anew and refuses it."""
+    """A flipped bit of the cache: the engine reads it anew, refuses it and says what helps."""
     track = cifar10(shelf("cifar10_train", 500))
     shelf("cifar10_test", 20)
     spec = zoo.resolve("class-gaussians", track="cifar10", folder=track.folder)
     made = plan(replace(spec, capabilities=frozenset({"classifier"})), "accuracy", track=track)
-    path = Path(made.jobs[0].origin) / external.IMAGES
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="the images of 'test' have changed since they were planned for"):
-        Bench(Store.open(tmp_path / "runs"))(made.jobs[0])
+    place = Path(made.jobs[0].origin)
+    flipped(place / external.IMAGES)
+    bench = Bench(Store.open(tmp_path / "runs"))
+    with pytest.raises(UserError, match=f"cifar10/test: the prepared images in {place} are .* remove that folder and"):
+        bench(made.jobs[0])
+    shutil.rmtree(place)
+    (again,) = plan(made.model, "accuracy", track=track).jobs
+    assert again == made.jobs[0]
+    bench(again)
+
+
+@pytest.mark.parametrize("file", [external.IMAGES, external.LABELS])
+def test_damaged_images_are_no_images(shelf, file):
+    """For training, for Gaussians fitted to them and for a worker: the size of the file is right, its bytes are not."""
+    track = cifar10(shelf("cifar10_train", 500))
+    spec = zoo.resolve("class-gaussians", track="cifar10", folder=track.folder)
+    place = Path(spec.images)
+    flipped(place / file)
+    assert data.found(track, "train").origin == str(place)  # looking at sizes alone
+    readers = (
+        lambda: data.images(track, "train"),
+        lambda: zoo.load(spec),
+        lambda: data.load("cifar10", "train", origin=spec.images),
+    )
+    for read in readers:
+        with pytest.raises(UserError, match=f"cifar10/train: the prepared images in {place} are .* remove that folder"):
+            read()
+    shutil.rmtree(place)
+    assert len(data.images(track, "train")) == 450
 
 
 def test_class_gaussians_of_a_user_are_those_of_his_images(shelf):

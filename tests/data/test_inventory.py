@@ -1,12 +1,14 @@
 """The inventory, and the commands that print it: what is here, in what state, in one line if it is damaged."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jembench import data
-from jembench.data import archives, cache, inventory
+from jembench.data import archives, cache, external, inventory
 
 
 def states(track):
@@ -82,6 +84,24 @@ def test_a_folder_is_verified_for_a_track(call, shelf):
     assert answer.err.startswith(f"jembench: {folder / 'svhn_test.npz'}: not a readable .npz file")
     assert answer.err.count("\n") == 1
     assert "damaged" in answer.out
+
+
+def test_a_prepared_set_is_verified_by_its_bytes(call, shelf):
+    """One bit in it is another: no size tells."""
+    folder = shelf("cifar10_test", 20)
+    verify = ("data", "verify", "--track", "cifar10", "--data-dir", folder)
+    assert call(*verify).code == 0
+    place = Path(data.found(data.track("cifar10", folder=folder), "test").origin)
+    content = bytearray((place / external.IMAGES).read_bytes())
+    content[1000] ^= 1
+    (place / external.IMAGES).write_bytes(content)
+    answer = call(*verify)
+    assert answer.code == 2
+    assert answer.err.startswith(f"jembench: cifar10/test: the prepared images in {place} are gone or damaged (sha256 ")
+    assert answer.err.endswith("remove that folder and run the command again\n")
+    assert answer.err.count("\n") == 1
+    shutil.rmtree(place)
+    assert call(*verify).code == 0
 
 
 def test_downloads_are_verified(call, shelf, monkeypatch):

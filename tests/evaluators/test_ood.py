@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from jembench import data
+from jembench import baselines, data, zoo
 from jembench.api import Result
 from jembench.data import gauss
 from jembench.evaluators.code_length import CodeLength
 from jembench.evaluators.contract import Metric, RecordBatch
 from jembench.evaluators.input_gradient import InputGradient
 from jembench.evaluators.logits import Logits
-from jembench.evaluators.ood import KINDS, Ood, groups
+from jembench.evaluators.ood import FITTED, KINDS, Ood, groups
 from jembench.evaluators.refinement import Refinement
+from jembench.plan import plan
+from jembench.results import read_result
 from jembench.scores import BASELINE, SCORES
 
 TRACK = data.track("gauss")
@@ -169,6 +171,27 @@ def test_typicality_is_fitted_on_the_training_split_alone() -> None:
     found = Ood().joined(batches)
     np.testing.assert_array_equal(found["test"]["typicality"], [-9, -11])
     np.testing.assert_array_equal(found["shifted"]["typicality"], [-1, -1])
+
+
+def test_typicality_is_fitted_on_a_bounded_number_of_training_images() -> None:
+    """One mean does not need 45,000 gradients, nor the 65,937 of svhn."""
+    for name in data.TRACKS:
+        track = data.track(name)
+        (need,) = (need for need in Ood().needs(track) if need.source == "train")
+        assert need.limit is not None
+        assert need.limit == FITTED < 45_000
+        assert all(other.limit is None for other in Ood().needs(track) if other is not need)
+
+
+@pytest.mark.parametrize("name", ["jem", "glow"])
+def test_the_bound_is_above_the_digits(name: str) -> None:
+    """No key and no protocol of theirs has moved by it: they are those of the golden results."""
+    golden = read_result(baselines.golden(name, track="digits"))
+    made = plan(zoo.resolve(name, track="digits"), "all", track=data.track("digits"))
+    ours = {job.key for job in made.jobs if job.source == "train"}
+    assert len(ours) == len([chunk for chunk in golden.chunks if chunk.source == "train"]) > 0
+    assert ours == {chunk.key for chunk in golden.chunks if chunk.source == "train"}
+    assert (made.protocol_hash, made.key) == (golden.protocol_hash, golden.key)
 
 
 def test_chains_that_diverge_are_named() -> None:
