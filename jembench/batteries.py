@@ -3,13 +3,14 @@
 A deterministic model meets everything at full length on all test images. One behind a refinement costs n + 1 passes for
 every copy of every image at every step, so its battery is smaller, the same for all models of a track, and part of the
 protocol: what it was is in every result, and numbers of different batteries never share a table. Photographs meet a
-smaller one too: the first 200 test images, PGD and Square, and AutoAttack or others where they are asked for.
+smaller one too: the first 200 test images, PGD, Square and transfer (behind a defence SPSA as well), and AutoAttack or
+others where they are asked for. :func:`jembench.protocols.explain` and the leaderboard say so.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, get_args
 
@@ -254,7 +255,7 @@ def _check_defence(protocol: Protocol, spec: ModelSpec) -> None:
         raise UserError(
             f"protocol {protocol.name!r} attacks a model behind its refinement, JEM-n: say --refine 0, 1 or 10"
         )
-    if replace(spec.defence, steps=wanted.steps) != wanted:
+    if any(getattr(spec.defence, what) != value for what, value in wanted._asdict().items()):
         raise UserError(
             f"protocol {protocol.name!r} has a defence of {wanted.votes} votes, noise {wanted.sigma:g} and steps of "
             f"{wanted.size:g} with {wanted.noise:g}: leave out --votes and --smooth"

@@ -131,7 +131,7 @@ def _golden(document: ResultDocument, seeds: Seeds | None) -> str:
             rows.append([title, *map(report.text, found), _sizes(found[0].n)])
             shown += found
     section = f"## Golden result on {document.track}\n\n{_table(rows, [*header, 'n'])}"
-    return "\n\n".join([section, *(f"{note.capitalize()}." for note in subset(shown, document.track))])
+    return "\n\n".join([section, *(f"{note.capitalize()}." for note in subset(shown, document))])
 
 
 def _samples(document: ResultDocument) -> str:
@@ -149,7 +149,7 @@ def _samples(document: ResultDocument) -> str:
             rows.append([source, *map(report.text, shown[-len(columns) :])])
     if len(rows) == len(FLOOR):
         return ""
-    said = [f"{note.capitalize()}." for note in subset(shown, document.track)]
+    said = [f"{note.capitalize()}." for note in subset(shown, document)]
     said += [] if (line := behaviour(document)) is None else [f"Long chains: {line}."]
     section = f"## Samples\n\n{_table(rows, ['samples', *columns.values()])}\n\nExtractor `{who}`."
     return "\n\n".join([section, *said])

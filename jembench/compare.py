@@ -1,11 +1,13 @@
 """Compare: which of two or more models is better, example by example, from their result folders alone.
 
-Results of one track, on the same bytes, hold a row per example, matched by source and index. The first is the
-reference; of every other one the **paired** difference to it is tested:
+Results of one track, on the same bytes, hold a row per example, matched by source and index. Where a protocol adds
+noise to the images, they are the same under the same seed only. The first is the reference; of every other one the
+**paired** difference to it is tested:
 
 - accuracy: Newcombe's interval and the exact sign test of the discordant examples (:mod:`jembench.metrics.paired`);
 - NLL and Brier of the raw logits: the mean difference, by the studentised bootstrap;
-- AUROC of every score and OOD set, and its means: DeLong's paired covariance (:mod:`jembench.metrics.paired_auroc`).
+- AUROC of every score and OOD set, and its means: DeLong's paired covariance (:mod:`jembench.metrics.paired_auroc`),
+  over the first images where a score is too costly for all.
 
 All p-values are two-sided, and those of one table are corrected together by Holm's method. The intervals are not: each
 holds 95 % alone. Both are of the test images and not of training: another training seed is another model.
@@ -48,11 +50,14 @@ class _Side:
     document: ResultDocument
     sources: dict[str, Columns]
 
-    def column(self, source: str, name: str) -> NDArray[Any] | None:
-        """A scalar of a source; None where some example has none."""
+    def column(self, source: str, name: str, n: int | None = None) -> NDArray[Any] | None:
+        """A scalar of the first ``n`` examples of a source, by default of all; None where some of them has none."""
         found = self.sources.get(source, {}).get(name)
-        absent = found is None or (np.isnan(found).any() if found.dtype.kind == "f" else (found < 0).any())
-        return None if absent else found
+        if found is None:
+            return None
+        found = found[:n]
+        absent = np.isnan(found) if found.dtype.kind == "f" else found < 0
+        return None if absent.any() else found
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def compare(folders: Sequence[Path]) -> list[Table]:
 
     Raises:
         UserError: for fewer than two, a folder that is no result, results of different tracks, bytes, numbers of
-            examples or versions, or with nothing that both measured.
+            examples, noise or versions, or with nothing that both measured.
     """
     if len(folders) < 2:
         raise UserError(f"a comparison needs at least 2 results, not {len(folders)}")
@@ -97,7 +102,7 @@ def compare(folders: Sequence[Path]) -> list[Table]:
     found = [table for table in tables if table.rows]
     if not found:
         raise UserError(f"{labels[0]} and the others have no scalars in common: evaluate them on one suite")
-    return [replace(table, notes=[*table.notes, *subset(metrics(table), documents[0].track)]) for table in found]
+    return [replace(table, notes=[*table.notes, *subset(metrics(table), documents[0])]) for table in found]
 
 
 def _against(sides: list[_Side], tests: Callable[[_Side, _Side], Iterator[_Test]]) -> list[_Test]:
@@ -115,11 +120,13 @@ def _check_same(one: ResultDocument, other: ResultDocument) -> None:
             raise UserError(f"{who}: {what} is {ours} and {theirs}")
     if one.protocol.name != other.protocol.name:
         raise UserError(f"{who}: protocol is {one.protocol.name} and {other.protocol.name}")
-    for source in one.protocol.sources.keys() & other.protocol.sources.keys():
+    for source in sorted(one.protocol.sources.keys() & other.protocol.sources.keys()):
         for what in ("n", "sha256", "noise"):
             ours, theirs = getattr(one.protocol.sources[source], what), getattr(other.protocol.sources[source], what)
             if ours != theirs:
                 raise UserError(f"{who}: {what} of {source!r} is {ours} and {theirs}")
+        if one.protocol.sources[source].noise and one.seed != other.seed:
+            raise UserError(f"{who}: seed is {one.seed} and {other.seed}, which draw other noise on {source!r}")
     for part, names in (("evaluators", JUDGED), ("measurements", ("logits", "input_gradient", "refinement"))):
         ours, theirs = ({item["name"]: item for item in getattr(it.protocol, part)} for it in (one, other))
         for name in ours.keys() & theirs.keys() & set(names):
@@ -188,13 +195,15 @@ def _aurocs(one: _Side, other: _Side, track: Track) -> Iterator[_Test]:
 
 
 def _auroc(one: _Side, other: _Side, name: str, sources: Sequence[Source], score: str) -> Iterator[_Test]:
-    """One score on one set, or its mean over several; nothing if one side lacks it."""
-    reference, found = one.column("test", score), other.column("test", score)
+    """One score on one set, or its mean over several, on the examples of both; nothing if one side lacks it."""
+    sizes = [get(side.document, f"{name}/{score}/auroc").n for side in (one, other)]
+    n = {source: min(size[source] for size in sizes) for source in sizes[0].keys() & sizes[1].keys()}
+    reference, found = (side.column("test", score, n.get("test")) for side in (one, other))
     if reference is None or found is None:
         return
     pairs = []
     for source in sources:
-        old, new = one.column(source.name, score), other.column(source.name, score)
+        old, new = (side.column(source.name, score, n.get(source.name)) for side in (one, other))
         if old is None or new is None or source.base == "test":  # the test supposes independent sets
             return
         pairs.append((new, old, source.base))

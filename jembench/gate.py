@@ -72,7 +72,7 @@ def compare(fresh: ResultDocument, golden: ResultDocument) -> Verdict:
     if compared == 0:
         raise UserError("not comparable: the golden result has no value of these evaluators")
     head = f"{fresh.model.name} on {fresh.track}, suite {fresh.suite}: "
-    tail = "".join(f"\n{note}" for note in subset(fresh.metrics, fresh.track))
+    tail = "".join(f"\n{note}" for note in subset(fresh.metrics, fresh))
     if worse:
         return Verdict(worse, head + f"{len(worse)} of {compared} metrics are worse\n" + "\n".join(worse) + tail)
     return Verdict([], head + f"no metric of {compared} is worse than the golden result" + tail)

@@ -21,9 +21,10 @@ from pathlib import Path
 from jembench import published, report
 from jembench.data.sets import Track
 from jembench.evaluators.contract import Metric
+from jembench.protocols import PROTOCOLS, V1
 from jembench.report import BAND
 from jembench.results import ResultDocument, read_result
-from jembench.robustness_tables import battery
+from jembench.robustness_tables import battery, met
 from jembench.sample_tables import extractor
 from jembench.seeds import SEEDS, Seeds, combined, read_seeds
 from jembench.tables import Cell, Table, fewer, get
@@ -137,7 +138,8 @@ def _traded(document: ResultDocument) -> bool:
 
 def _subsets(document: ResultDocument) -> str:
     """A sentence about the sources that are parts of published sets, if there are any."""
-    words = fewer({name: (facts.n,) for name, facts in document.protocol.sources.items()}, document.track)
+    sizes = {name: (facts.n,) for name, facts in document.protocol.sources.items()}
+    words = fewer(sizes, document.track, protocol=document.protocol.name)
     return f" Subsets of published sets: {words}." if words else ""
 
 
@@ -178,10 +180,21 @@ def _attacked(track: Track, documents: Sequence[ResultDocument]) -> list[str]:
             "One training seed each, with test variance only in the intervals. eps is in units of [0, 1] pixels; every "
             "adversarial was judged anew, in fp32, in ball and range. An `unreliable` row failed a check of its own."
             + _subsets(chosen[0])
+            + (_bounds(chosen) if track.external else "")
         )
         blocks.append(report.markdown(chosen, best=best).rstrip())
         blocks.append(_models([(document, None) for document in chosen]))
     return blocks
+
+
+def _bounds(documents: Sequence[ResultDocument]) -> str:
+    """A sentence about the attacks on photographs: numbers of a short battery are read beside RobustBench's."""
+    words = met(documents)
+    if not words:
+        return ""
+    if "AutoAttack" in words:
+        return f" Attacks: {words}: upper bounds."
+    return f" Attacks: {words}, no AutoAttack: upper bounds, not to be held against AutoAttack's."
 
 
 def _row(folder: Path, track: Track) -> Row:
@@ -203,7 +216,8 @@ def _check_current(document: ResultDocument, track: Track) -> None:
     who = f"golden result of {document.model.name!r}"
     if document.track != track.id:
         raise UserError(f"{who} is of {document.track}, not {track.id}: make it anew")
-    known = {source.name: source for source in track.sources}
+    shown = PROTOCOLS.get(document.protocol.name, V1).on(track, ())
+    known = {source.name: source for source in shown.sources}
     for name, facts in document.protocol.sources.items():
         source = known.get(name)
         if source is not None and source.part is not None:

@@ -3,9 +3,9 @@ r"""Named protocols: the choices of evaluation that published numbers of JEMs we
 ``v1`` is ours, and the default of every field of :class:`Protocol`; ``jem2020``, ``jempp`` and ``sadajem`` are what the
 code of three papers does, warts included. A protocol is data: it maps a track to the track as it shows it
 (:meth:`Protocol.on`), and the settings of attacks and samples follow it (:mod:`jembench.batteries`,
-:mod:`jembench.sampling`). Its name and all that it changes are in the hash of a result, so that numbers of different
-protocols never share a ranking. It measures what the published code measures and nothing else: an evaluator that it
-lacks is left out of a suite.
+:mod:`jembench.sampling`). Its name and all that it changes of a measurement are in the hash of a result, so that
+numbers of different protocols never share a ranking. An evaluator of something that the published code does not look at
+is left out of a suite; one that stays shows all of its figures, those that the paper lacks among them.
 
 **Units.** The papers' pixels are in [-1, 1] and ours in [0, 1]: their noise of .03 is .015 here, their SGLD step of 1
 with noise .01 is .25 with .005 (:mod:`jembench.sgld`).
@@ -24,10 +24,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jembench.data.sets import BATCH
-from jembench.defences import Defence
 from jembench.suites import suite as evaluators_of
 from jembench.types import UserError, unknown
 
@@ -50,6 +49,15 @@ def _says(about: str, empty: str = "") -> dict[str, str]:
     return {"about": about, "empty": empty}
 
 
+class Refinement(NamedTuple):
+    """A defence by its settings (:class:`jembench.defences.Defence`), but for the SGLD steps, which are the user's."""
+
+    votes: int
+    sigma: float
+    size: float
+    noise: float
+
+
 @dataclass(frozen=True)
 class Protocol:
     """The choices behind numbers; the defaults are ours.
@@ -68,7 +76,9 @@ class Protocol:
     code: str = ""
     notes: tuple[str, ...] = ()
 
-    evaluators: tuple[str, ...] = field(default=(), metadata=_says("what is measured", "all of the suite"))
+    evaluators: tuple[str, ...] = field(
+        default=(), metadata=_says("evaluators, each with all of its figures", "all of the suite")
+    )
     test_noise: float = field(
         default=0.0, metadata=_says("Gaussian noise on the images that accuracy and calibration are of")
     )
@@ -86,16 +96,23 @@ class Protocol:
         default="crop", metadata=_says("crop: the centre of 140 pixels at 32x32; resize: the whole photograph at 32x39")
     )
     celeba_split: Literal["test", "all"] = field(default="test", metadata=_says("the faces: 19,962, or all 202,599"))
-    ece_bins: int = field(
-        default=15, metadata=_says("equal-width bins of the headline ECE: ece15 or ece20 in a result")
+    ece: Literal["squared_ece15", "ece20"] = field(
+        default="squared_ece15",
+        metadata=_says("the calibration error beside NLL and Brier: the debiased square, or the plain one of 20 bins"),
     )
 
     attack: Literal["battery", "distance", "pgd", "none"] = field(
         default="battery",
-        metadata=_says("battery: the worst case over all attacks; distance: the nearest adversarial; pgd: that alone"),
+        metadata=_says(
+            "battery: the worst case over all attacks (photographs: AutoAttack is none of them unless asked for); "
+            "distance: the nearest adversarial; pgd: that alone"
+        ),
     )
     attack_images: int | None = field(
-        default=None, metadata=_says("test images that are attacked", "all (few defended)")
+        default=None,
+        metadata=_says(
+            "test images that are attacked", "all (200 if noisy, 100 from 5 SGLD steps on; photographs: 200)"
+        ),
     )
     attack_gradient: Gradient | Literal[""] = field(
         default="",
@@ -104,15 +121,21 @@ class Protocol:
         ),
     )
     attack_copies: int | None = field(
-        default=None, metadata=_says("noisy copies whose logits are averaged behind a gradient", "4 if noisy")
+        default=None,
+        metadata=_says("noisy copies whose logits are averaged behind a gradient", "4 if noisy (photographs: 2)"),
     )
-    attack_steps: int | None = field(default=None, metadata=_says("gradient steps of an attack", "40 (20 if noisy)"))
-    attack_restarts: int | None = field(default=None, metadata=_says("random starts of an attack", "5 (2 if noisy)"))
+    attack_steps: int | None = field(
+        default=None,
+        metadata=_says("gradient steps of an attack", "40 (20 if noisy; photographs: 20, 10 if noisy)"),
+    )
+    attack_restarts: int | None = field(
+        default=None, metadata=_says("random starts of an attack", "5 (2 if noisy; photographs: 2)")
+    )
     attack_step: float = field(default=0.0, metadata=_says("length of an L-infinity step, in 1/255", "eps, shrinking"))
     attack_eps: tuple[int, ...] = field(
-        default=(), metadata=_says("L-infinity radii, in 1/255; no other norm", "the track's")
+        default=(), metadata=_says("L-infinity radii, in 1/255; no other norm", "the track's (one if noisy)")
     )
-    attack_defence: Defence | None = field(
+    attack_defence: Refinement | None = field(
         default=None, metadata=_says("what must stand before the model; its steps n are the user's", "free")
     )
 
@@ -198,7 +221,7 @@ class Protocol:
 
 V1 = Protocol()
 
-_JEM_OOD: dict[str, Any] = {"interp": "test", "celeba": "resize", "celeba_split": "all", "ece_bins": 20}
+_JEM_OOD: dict[str, Any] = {"interp": "test", "celeba": "resize", "celeba_split": "all", "ece": "ece20"}
 _BUFFER: dict[str, Any] = {"samples": ("buffer",)}
 _SIXTY: dict[str, Any] = {**_BUFFER, "reference": "train+test", "rounded": False}
 _SIZES = "n: the track's 1,000 samples, theirs 10,000; a distance at another n is another number"
@@ -222,7 +245,7 @@ PROTOCOLS: dict[str, Protocol] = {
         attack_copies=5,
         attack_steps=40,
         attack_restarts=20,
-        attack_defence=Defence(0),
+        attack_defence=Refinement(votes=5, sigma=0.03 / 2, size=1 / 4, noise=0.01 / 2),
         **_BUFFER,
         notes=(
             "300 images: a share near .5 is known to 5.7 points only",
@@ -295,7 +318,7 @@ WHENCE: dict[str, dict[str, str]] = {
         "interp": "eval_wrn_ebm.py: OODAUC",
         "celeba": "eval_wrn_ebm.py: Resize(32)",
         "celeba_split": "eval_wrn_ebm.py: a folder of all splits",
-        "ece_bins": "paper: section 5.2",
+        "ece": "paper: section 5.2",
         "attack": "attack_model.py",
         "attack_images": "README: --end_batch 6, of 50 images",
         "attack_gradient": "attack_model.py: refine",
@@ -311,7 +334,7 @@ WHENCE: dict[str, dict[str, str]] = {
         "interp": "eval_jempp.py: OODAUC",
         "celeba": "eval_jempp.py: Resize(32)",
         "celeba_split": "eval_jempp.py: a folder of all splits",
-        "ece_bins": "eval_jempp.py: ECELoss(20)",
+        "ece": "eval_jempp.py: ECELoss(20)",
         "attack": "no file has one",
         "samples": "eval_jempp.py: cond_fid",
         "reference": "Task/data.py: full=True",
@@ -321,7 +344,7 @@ WHENCE: dict[str, dict[str, str]] = {
         "evaluators": "eval_sadajem.py, bpda_eot_attack.py",
         "interp": "eval_sadajem.py: OODAUC",
         "celeba": "eval_sadajem.py: Resize(32)",
-        "ece_bins": "eval_sadajem.py: ECELoss(20)",
+        "ece": "eval_sadajem.py: ECELoss(20)",
         "attack": "bpda_eot_attack_jem.json",
         "attack_images": "bpda_eot_attack_jem.json: 100 batches of 10",
         "attack_steps": "bpda_eot_attack_jem.json: adv_steps",
@@ -396,7 +419,7 @@ def _words(value: Any, empty: str) -> str:
     """A choice as people read it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, Defence):
+    if isinstance(value, Refinement):
         return f"{value.votes} votes, noise {value.sigma:g}, steps of {value.size:g} with {value.noise:g}"
     if not value and empty:
         return empty

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jembench.evaluators.contract import DEPENDENT, Metric
+from jembench.protocols import PROTOCOLS, V1
 from jembench.results import ResultDocument
 from jembench.robustness_tables import distance, robustness
 from jembench.sample_tables import chains, generation, hybrid
@@ -19,13 +20,12 @@ from jembench.unlabelled_tables import unlabelled
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-OURS = "v1"
 BAND = "consistency band"
 PLATT = "Platt targets"
 INTERVALS = "low–high: 95 % interval; n: test + OOD images"
 BANDS = "‹low–high›: where 95 % of perfectly calibrated models fall, not an interval of the truth"
 DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is near it"
-PROPER = {"nll": "NLL", "brier": "Brier", "squared_ece15": "squared ECE", "aurc": "AURC"}
+ECE = {"squared_ece15": ("squared ECE", DEBIASED), "ece20": ("ECE-20", BANDS)}  # the protocol chooses
 PLAIN = {
     "ece15": "ECE-15",
     "ece20": "ECE-20",
@@ -49,7 +49,7 @@ def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     both = ["hybrid"] if {"accuracy", "generation"} <= set(evaluators) else []
     made = [table for name in [*both, *evaluators] for table in LAYOUTS[name](documents)]
     name = documents[0].protocol.name
-    whose = [] if name == OURS else [f"protocol {name}, not {OURS}: see `jembench explain {name}`"]
+    whose = [] if name == V1.name else [f"protocol {name}, not {V1.name}: see `jembench explain {name}`"]
     return [replace(table, notes=[*whose, *table.notes, *_about(table, documents)]) for table in made]
 
 
@@ -156,9 +156,14 @@ def _accuracy(documents: Sequence[ResultDocument]) -> list[Table]:
 
 
 def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
-    """Two tables, since an interval of the truth and a band of chance are not the same thing."""
+    """Two tables, since an interval of the truth and a band of chance are not the same thing.
+
+    Beside the scores stands the error that the protocol has chosen; a plain one is not among the others once more.
+    """
     n = max(get(document, "test/raw/nll").n.get("test", 0) for document in documents)
-    notes = [f"low–high: 95 % interval; n = {n}; T: temperature fitted on the validation split", DEBIASED]
+    ece = PROTOCOLS.get(documents[0].protocol.name, V1).ece
+    title, about = ECE[ece]
+    notes = [f"low–high: 95 % interval; n = {n}; T: temperature fitted on the validation split", about]
     for document in documents:
         if get(document, "validation/temperature").method == PLATT:
             notes.append(
@@ -168,11 +173,12 @@ def _calibration(documents: Sequence[ResultDocument]) -> list[Table]:
         vector = get(document, "test/vector/accuracy")
         if vector.value is not None:
             notes.append(f"{document.model.name}: with vector scaling its accuracy is {text(vector)}")
-    proper = _by_variant(documents, "calibration", PROPER, notes)
+    proper = {"nll": "NLL", "brier": "Brier", ece: title, "aurc": "AURC"}
+    plain = {name: words for name, words in PLAIN.items() if name != ece}
     parts = ["Brier = reliability - resolution + uncertainty + within bins; 15 bins of the confidence"]
     return [
-        proper,
-        _by_variant(documents, "calibration errors", PLAIN, [BANDS]),
+        _by_variant(documents, "calibration", proper, notes),
+        _by_variant(documents, "calibration errors", plain, [BANDS]),
         _by_variant(documents, "further calibration errors", FURTHER, [BANDS, "excess AURC: with its 95 % interval"]),
         _by_variant(documents, "the parts of the Brier score", PARTS, parts),
     ]
@@ -277,7 +283,7 @@ def _detectors(documents: Sequence[ResultDocument]) -> list[Table]:
 
 def _about(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
     """Which sets the numbers of a table see a part of, and why its cells are empty."""
-    return [*subset(metrics(table), documents[0].track), *_reasons(table, documents)]
+    return [*subset(metrics(table), documents[0]), *_reasons(table, documents)]
 
 
 def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NORMS = {"linf": "L∞", "l2": "L2"}
 ROBUST = "robust_accuracy"
+TITLES = {"square": "Square", "spsa": "SPSA", "autoattack": "AutoAttack", "autoattack-rand": "AutoAttack (rand)"}
 NO_GAIN = "no gain"
 
 
@@ -197,6 +198,25 @@ def budget(settings: dict[str, Any]) -> str:
     if settings["precision"] != "fp32":
         words += f", crafted in {settings['precision']}"
     return f"budget: {words}"
+
+
+def met(documents: Sequence[ResultDocument]) -> str:
+    """Which attacks models met, and on how many images: ``PGD-20, transfer on 200 images; Square on 30``.
+
+    Args:
+        documents: results of one protocol.
+    """
+    sizes: dict[str, int] = {}
+    for document in documents:
+        for norm in _norms([document]):
+            for name in _names(document, norm):
+                called = f"PGD-{battery(document)['steps']}" if name.partition("-")[0] == "pgd" else name
+                found = [get(document, f"test/{ball}/{name}/{ROBUST}") for ball in _balls([document], norm)]
+                sizes[called] = max([sizes.get(called, 0), *(metric.n.get("test", 0) for metric in found)])
+    names: dict[int, list[str]] = {}
+    for called, size in sizes.items():
+        names.setdefault(size, []).append(TITLES.get(called, called))
+    return "; ".join(f"{', '.join(each)} on {size:,} images" for size, each in names.items())
 
 
 def _norms(documents: Sequence[ResultDocument]) -> list[str]:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jembench import data
+from jembench.data import folders
 from jembench.evaluators.contract import Metric
+from jembench.protocols import PROTOCOLS
 from jembench.results import ResultDocument
 
+if TYPE_CHECKING:
+    from jembench.data.sets import Source
+
 Cell = Metric | str
+JOINT = " + "  # between the sources of a metric over several
 
 
 @dataclass(frozen=True)
@@ -36,32 +43,50 @@ def get(document: ResultDocument, name: str) -> Metric:
     return document.metric(name) or Metric(name, "")
 
 
-def fewer(n: Mapping[str, Collection[int]], track: str) -> str:
+def fewer(n: Mapping[str, Collection[int]], track: str, *, protocol: str) -> str:
     """The published sets of which not all images were used: ``svhn 5,000 of 26,032``; empty if all were.
 
     Args:
-        n: numbers of images that were used, by source.
+        n: numbers of images that were used, by source, or by the names of several with a plus between them.
         track: versioned name of their track.
+        protocol: name of the choices that say how the track is shown: how large its sets are. Nothing is known of an
+            unknown one.
     """
-    name = track.rpartition("-v")[0]
-    if name not in data.TRACKS or data.track(name).id != track:
+    name, chosen = track.rpartition("-v")[0], PROTOCOLS.get(protocol)
+    if name not in data.TRACKS or data.track(name).id != track or chosen is None:
         return ""
+    known = {source.name: source for source in chosen.on(data.track(name), ()).sources if source.part is not None}
     words = []
-    for source in data.track(name).sources:
-        used = n.get(source.name)
-        if source.part is not None and used and min(used) < source.n:
+    for key in (*known, *(key for key in n if JOINT in key)):
+        used, parts = n.get(key), key.split(JOINT)
+        if not used or not set(parts) <= known.keys():
+            continue
+        whole = sum(known[part].n for part in parts)
+        if min(used) < whole:
             least = f"{min(used):,} to " if min(used) < max(used) else ""
-            words.append(f"{source.name} {least}{max(used):,} of {source.n:,}")
+            other = " (or of another split)" if any(_any_split(known[part]) for part in parts) else ""
+            words.append(f"{key} {least}{max(used):,} of {whole:,}{other}")
     return ", ".join(words)
 
 
-def subset(metrics: Iterable[Metric], track: str) -> list[str]:
-    """A note for metrics over fewer images than the published sets have: a number of theirs is another number."""
+def _any_split(source: Source) -> bool:
+    """Whether a part of a set may be of another split than the source: a folder's sample does not say of which."""
+    part = source.part
+    return part is not None and part.view != "resize" and len(folders.splits(part.set, part.split)) > 1
+
+
+def subset(metrics: Iterable[Metric], document: ResultDocument) -> list[str]:
+    """A note for metrics over fewer images than the published sets have: a number of theirs is another number.
+
+    Args:
+        metrics: of these.
+        document: a result that has them, for track and protocol.
+    """
     n: dict[str, set[int]] = {}
     for metric in metrics:
         for source, size in metric.n.items():
             n.setdefault(source, set()).add(size)
-    words = fewer(n, track)
+    words = fewer(n, document.track, protocol=document.protocol.name)
     return [f"subset: {words}"] if words else []
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
+import jembench
+from jembench import data
 from jembench.api import Result
 from jembench.compare import compare
+from jembench.data import cifar10
 from jembench.evaluators.contract import Metric
 from jembench.identity import identity, sha256
 from jembench.metrics.paired import holm
@@ -177,3 +181,67 @@ def test_differences_over_a_part_of_a_published_set_say_so(
             compare([part("one").folder, part("other", **options).folder])
     for found in compare([digits[name].folder for name in ("softmax", "jem")]):
         assert not [note for note in found.notes if note.startswith("subset")]
+
+
+COSTLY = 30  # images that a refinement is of, of 40
+
+
+@pytest.fixture
+def refined(shelf: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Result]:
+    """A function from a name to OOD detection by random weights, whose costly scores are of fewer images."""
+    import torch
+
+    monkeypatch.setattr(cifar10, "TRACK", replace(cifar10.TRACK, costly=COSTLY))
+    for place, (name, n) in enumerate({"cifar10_train": 300, "cifar10_test": 130, "svhn_test": 60}.items()):
+        shelf(name, n, seed=place)
+    folder = shelf("cifar100_test", 60, seed=9, classes=100)
+
+    def refined(name: str) -> Result:
+        with torch.random.fork_rng():
+            torch.manual_seed(len(name))
+            module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        options = {"track": "cifar10", "data_dir": folder, "name": name, "limit": COSTLY + 10, "protocol": "sadajem"}
+        return jembench.evaluate(module, "ood", output=tmp_path / "refined", **options)
+
+    return refined
+
+
+def test_costly_scores_are_compared_on_the_images_that_they_are_of(
+    refined: Callable[[str], Result], copy: Callable[..., Path]
+) -> None:
+    assert data.track("cifar10").costly == COSTLY
+    results = refined("one"), refined("other")
+    (table,) = compare([result.folder for result in results])
+    found = differences(table)
+    costly = found["other", "svhn", "SGLD log p"]
+    assert costly.n == {"test": COSTLY}
+    assert found["other", "svhn", "log p(x)"].n == {"test": COSTLY + 10}
+    apart = []
+    for result in results:
+        table_of = decode((result.folder / EXAMPLES).read_bytes())
+        rows = [table_of["refine_log_px"][table_of["source"].astype(str) == name] for name in ("test", "svhn")]
+        assert all(np.isnan(part[COSTLY:]).all() for part in rows)
+        first = np.concatenate([part[:COSTLY] for part in rows])
+        apart.append(roc_auc_score([1] * COSTLY + [0] * COSTLY, first))
+    assert costly.value == pytest.approx(apart[1] - apart[0])
+
+    def diverged(document: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
+        where = np.flatnonzero(examples["source"].astype(str) == "svhn")
+        examples["refine_log_px"][where[COSTLY - 1]] = np.nan
+
+    (table,) = compare([results[0].folder, copy(results[1], "diverged", diverged)])
+    left = differences(table)
+    assert ("diverged", "svhn", "SGLD log p") not in left
+    assert ("diverged", "cifar100", "SGLD log p") in left
+
+
+def test_another_seed_is_the_same_images_without_noise_and_others_with_it(tmp_path: Path) -> None:
+    def folder(seed: int, protocol: str) -> Path:
+        options = {"limit": 20, "seed": seed, "protocol": protocol, "output": tmp_path}
+        return jembench.evaluate("softmax", "accuracy", **options).folder
+
+    (table,) = compare([folder(0, "v1"), folder(1, "v1")])
+    assert [metric.value for metric in differences(table).values()] == [0]
+    assert compare([folder(0, "jem2020"), folder(0, "jem2020")])
+    with pytest.raises(UserError, match="seed is 0 and 1, which draw other noise on 'test'"):
+        compare([folder(0, "jem2020"), folder(1, "jem2020")])

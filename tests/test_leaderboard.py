@@ -430,6 +430,7 @@ def test_what_cannot_be_checked_is_accepted_and_what_can_be_is_checked(
         assert "| jem " in leaderboard.leaderboard(CIFAR10, [folder])
 
 
+SHORT = "no AutoAttack: upper bounds, not to be held against AutoAttack's.\n"
 GENERATION = {
     "name": "generation",
     "version": 1,
@@ -466,6 +467,7 @@ def test_a_leaderboard_of_limited_suites(made: Callable[..., Path], tmp_path: Pa
     assert "igebm" not in hybrid
     robust = next(part for name, part in found.items() if name.startswith("Robustness, no defence"))
     assert "Subsets of published sets: test 200 of 10,000." in robust
+    assert f"Attacks: PGD-20 on 200 images, {SHORT}" in robust
     assert robust.count("_subset: test 200 of 10,000_") == 2
     assert "**0.210 (0.200–0.220)**" in robust
     pictures = leaderboard.pictures(CIFAR10, golden, documents)
@@ -473,6 +475,44 @@ def test_a_leaderboard_of_limited_suites(made: Callable[..., Path], tmp_path: Pa
     for name, picture in pictures.items():
         assert f"({name})" in text
         assert picture.startswith(b"\x89PNG")
+
+
+def test_attacks_on_photographs_are_named_by_what_ran(made: Callable[..., Path]) -> None:
+    """From the results: which they were, how long, on how many images, and whether AutoAttack is among them."""
+
+    def section(sizes: dict[str, int], **battery: int) -> str:
+        metrics = [
+            figure("robust_accuracy", "test", "clean", 0.5, {"test": 200}),
+            Metric("reliable", "test", "linf", 1.0),
+        ]
+        for name, n in (("worst", 200), *sizes.items()):
+            metrics.append(figure("robust_accuracy", "test", f"linf-0.0314/{name}", 0.3, {"test": n}))
+        evaluator = {**ROBUSTNESS, "battery": {**BATTERY, **battery}}
+        folder = made("jem", {"test": (200, pinned("test"))}, metrics, evaluator)
+        return leaderboard.leaderboard(CIFAR10, [], leaderboard.robustness(CIFAR10, [folder]))
+
+    bare = {"pgd": 200, "square": 200, "transfer": 200}
+    assert f"Attacks: PGD-50, Square, transfer on 200 images, {SHORT}" in section(bare, steps=50)
+    refined = {"pgd-none": 200, "pgd-full": 100, "square": 30, "spsa": 30, "reject": 10}
+    found = section(refined, steps=10, copies=2, refinement=1, draws=5)
+    assert f"Attacks: PGD-10 on 200 images; Square, SPSA on 30 images, {SHORT}" in found
+    found = section({"pgd": 200, "autoattack": 200})
+    assert "Attacks: PGD-20, AutoAttack on 200 images: upper bounds.\n" in found
+    assert "no AutoAttack" not in found
+
+
+def test_golden_results_are_held_against_the_sets_of_their_protocol(made: Callable[..., Path], tmp_path: Path) -> None:
+    """The interp of JEM's code has 9,900 images, ours 995."""
+    folder = made("jem", {"interp": (9_900, BITS)}, [accuracy(0.5, 100)], "accuracy")
+    with pytest.raises(UserError, match="is of other images of 'interp'"):
+        leaderboard.leaderboard(CIFAR10, [folder])
+    content = json.loads((folder / "result.json").read_text())
+    content["protocol"]["name"] = "jem2020"
+    content["protocol_hash"] = identity(content["protocol"])
+    (folder / "result.json").write_text(json.dumps(content))
+    text = leaderboard.leaderboard(CIFAR10, [folder])
+    assert "interp 9900" in text
+    assert "interp 9,900" not in text
 
 
 def test_pictures_are_of_one_protocol_each(made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from jembench.evaluators.generation import Generation, top
 from jembench.models.small import SmallNet
 from jembench.models.softmax import Softmax
 from jembench.plan import Job, plan
-from jembench.protocols import PROTOCOLS, V1, WHENCE, choices, departures, explain, protocol
+from jembench.protocols import PROTOCOLS, V1, WHENCE, Refinement, choices, departures, explain, protocol
 from jembench.results import SourceFacts, read_result
 from jembench.sampling import Sampling
 from jembench.store import Store
@@ -94,6 +94,55 @@ def test_every_departure_says_where_it_was_read(name: str) -> None:
     assert len(departures(PROTOCOLS[name])) >= 8
     words = " ".join(explain(name).split())
     assert "straight-through" in words if name == "jem2020" else "train+test" in words
+
+
+def test_the_attacks_of_v1_are_those_of_its_batteries() -> None:
+    """The words of the explanation, on digits and on photographs, without and with noise."""
+    made = {}
+    for track in (DIGITS, CIFAR):
+        bare = zoo.in_memory(nn.Sequential(nn.Flatten(), nn.Linear(math.prod(track.shape), 10)), track=track.name, name="m")
+        for steps in (None, 1, 5):
+            model = bare if steps is None else zoo.defended(bare, Defence(steps))
+            made[track.name, steps] = battery(model, track, Options())
+    d, noisy, p, noisy_p = (made[key] for key in (("digits", None), ("digits", 1), ("cifar10", None), ("cifar10", 1)))
+    long = made["digits", 5].images
+    assert (d.images, noisy_p.images, made["cifar10", 5].images) == (None, noisy.images, long)
+    words = {each.name: each.metadata["empty"] for each in fields(V1) if "about" in each.metadata}
+    assert (
+        words["attack_images"] == f"all ({noisy.images} if noisy, {long} from 5 SGLD steps on; photographs: {p.images})"
+    )
+    assert (
+        words["attack_steps"] == f"{d.steps} ({noisy.steps} if noisy; photographs: {p.steps}, {noisy_p.steps} if noisy)"
+    )
+    assert noisy.restarts == noisy_p.restarts
+    assert words["attack_restarts"] == f"{d.restarts} ({noisy.restarts} if noisy; photographs: {p.restarts})"
+    assert words["attack_copies"] == f"{noisy.copies} if noisy (photographs: {noisy_p.copies})"
+    assert "autoattack" in d.attacks
+    assert not [name for each in (p, noisy_p) for name in each.attacks if name.startswith("autoattack")]
+    assert "(photographs: AutoAttack is none of them unless asked for)" in " ".join(explain("v1").split())
+    for name in PROTOCOLS:
+        assert "photographs:" in explain(name)
+
+
+def test_the_calibration_error_beside_the_scores_is_that_of_the_protocol(tmp_path: Path) -> None:
+    """And no other word of the tables changes by it: a plain one is not shown twice."""
+    theirs = jembench.evaluate("softmax", "calibration", limit=60, output=tmp_path, protocol="jem2020").outcome.document
+    ours = theirs.model_copy(update={"protocol": theirs.protocol.model_copy(update={"name": "v1"})})
+    gone = theirs.model_copy(update={"protocol": theirs.protocol.model_copy(update={"name": "gone"})})
+    headers = [[table.header[2:] for table in report.tables([each])[:2]] for each in (ours, theirs, gone)]
+    assert (
+        headers[0]
+        == headers[2]
+        == [
+            ["NLL", "Brier", "squared ECE", "AURC"],
+            ["ECE-15", "ECE-20", "adaptive", "classwise"],
+        ]
+    )
+    assert headers[1] == [["NLL", "Brier", "ECE-20", "AURC"], ["ECE-15", "adaptive", "classwise"]]
+    assert report.tables([theirs])[0].rows[0][4] == theirs.metric("test/raw/ece20")
+    assert report.BANDS in report.tables([theirs])[0].notes
+    assert report.DEBIASED in report.tables([ours])[0].notes
+    assert [PROTOCOLS[name].ece for name in PROTOCOLS] == ["squared_ece15", "ece20", "ece20", "ece20"]
 
 
 def test_an_unknown_protocol_gets_the_nearest_name(call: Callable[..., Any]) -> None:
@@ -345,7 +394,8 @@ def test_the_search_of_jem2020_is_of_300_images_behind_its_defence() -> None:
     made: Any = distances(zoo.defended(spec(), Defence(1)), DIGITS, Options(), protocol=JEM)
     attack = made.attack
     assert (attack.gradient, attack.copies, attack.steps, attack.restarts) == ("straight-through", 5, 40, 20)
-    assert Defence(0) == JEM.attack_defence == Defence(0, sigma=0.03 / 2, votes=5, size=1.0 / 4, noise=0.01 / 2)
+    assert Refinement(votes=5, sigma=0.03 / 2, size=1.0 / 4, noise=0.01 / 2) == JEM.attack_defence
+    assert Defence(7) == Defence(7, **JEM.attack_defence._asdict())
     jobs = plan(zoo.defended(spec(), Defence(1)), "distance", track=DIGITS, protocol="jem2020").jobs
     assert sum(job.stop - job.start for job in jobs if job.measurement.threat.norm == "l2") == 300  # type: ignore[attr-defined]
 
