@@ -380,12 +380,10 @@ def convert(
 
     description = data.track(track, folder=data_dir)
     read = official.read(checkpoint, layout=layout, norm=norm)
-    gaussians = False
-    if read.sampled and (official.LAYOUTS[read.layout].sampling or {})["start"] == "gaussian":
-        try:
-            gaussians = data.found(description, "train").n > 0
-        except UserError as error:
-            typer.echo(f"jembench: fresh chains will start from uniform noise, not from Gaussians: {error}", err=True)
+    gaussians = official.at_hand(description)
+    if not gaussians and official.informed(read, description):
+        words = "fresh chains will start from uniform noise, not from Gaussians of the training images"
+        typer.echo(f"jembench: {words}: none of track {track} are here (`jembench data fetch`, --data-dir)", err=True)
     recipe = official.convert(read, output, track=description, gaussians=gaussians)
     chains = "no chains" if read.chains is None else f"{len(read.chains)} chains"
     typer.echo(f"{official.LAYOUTS[read.layout].title}: {read.network}, {chains}", err=True)

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from jembench import compat, foreign, guard
 from jembench.data import cache
 from jembench.types import UserError, unknown
-from jembench.weights import fill, is_pickle, load_safetensors, load_tensors, require_file, state_dict
+from jembench.weights import fill, is_pickle, load_safetensors, load_tensors, renamed, require_file, state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 LIBRARIES = ("robustbench", "timm", "torchvision")
+TIMEOUT = 60.0  # seconds without a byte after which a download has failed
 
 # Last parts of names that a network may bring itself: constants of normalisation, and what counts batches for training.
 _OWN = frozenset({"mu", "sigma", "mean", "std", "num_batches_tracked"})
@@ -147,14 +148,37 @@ def _download(place: str, file: Path) -> None:
     fetch: Any = import_module("robustbench.utils").download_gdrive_new
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     advice = f"the weights are not here and cannot be downloaded: bring them as {file}, or name a file by --weights"
+    with cache.locked(f"robustbench-{'-'.join(file.parts[-3:])}"):
+        if file.is_file():  # another process was faster
+            return
+        try:
+            with guard.guarded(advice), _impatient():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                fetch(place, temporary)
+                temporary.rename(file)
+        finally:
+            for rest in file.parent.glob(f"{temporary.name}*"):  # its downloader has temporary files of its own
+                with suppress(OSError):
+                    rest.unlink()
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """A network that does not answer is an error, not a wait: robustbench's downloader sets no bound.
+
+    The default of ``socket`` does not reach it: it downloads by requests, which overrides that by its own None.
+    """
+    adapter: Any = import_module("requests.adapters").HTTPAdapter
+    send = adapter.send
+
+    def bounded(self: Any, request: Any, **how: Any) -> Any:
+        return send(self, request, **{**how, "timeout": how.get("timeout") or TIMEOUT})
+
+    adapter.send = bounded
     try:
-        with guard.guarded(advice):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            fetch(place, temporary)
-            temporary.rename(file)
+        yield
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        adapter.send = send
 
 
 def _robustbench_network(words: str, track: Track, path: Path) -> nn.Module:
@@ -164,7 +188,7 @@ def _robustbench_network(words: str, track: Track, path: Path) -> nn.Module:
         warnings.simplefilter("ignore")
         network: nn.Module = entry["model"]()
     own = network.state_dict()
-    state = {name.removeprefix("module.").removeprefix("model."): tensor for name, tensor in _state(path).items()}
+    state = renamed(_state(path), lambda name: name.removeprefix("module.").removeprefix("model."), path)
     brought = {name: own[name] for name in own.keys() - state.keys() if name.rpartition(".")[2] in _OWN}
     fill(network, {**brought, **{name: tensor for name, tensor in state.items() if name in own}}, path)
     return network

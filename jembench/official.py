@@ -17,138 +17,56 @@ units :math:`x = u / 2 + 1/2` for theirs :math:`u \in [-1, 1]`: the network gets
     u' = u + a \nabla_u \log p + s\, \xi \quad\Longleftrightarrow\quad
     x' = x + \tfrac{a}{4} \nabla_x \log p + \tfrac{s}{2}\, \xi,
 
-with a bound c on the elements of the gradient becoming 2c. The settings are those that the papers train with: a
-checkpoint does not hold them.
+with a bound c on the elements of the gradient becoming 2c. A checkpoint does not hold the settings. Their one source is
+the packaged recipe of the paper (``jembench/papers/<track>/<layout>.toml``, see ``jembench list recipes``): a
+conversion takes all of it but the network, which the checkpoint tells, and its words on what is not as published.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sized
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import data, files
+from jembench import baselines, data, files
 from jembench.baselines import RECIPE, WEIGHTS
-from jembench.data import cache
+from jembench.data import cache, external
 from jembench.identity import file_sha256, identity
-from jembench.recipes import Recipe
+from jembench.recipes import Recipe, read_recipe
 from jembench.types import UserError, unknown
-from jembench.weights import difference, load_tensors, state_dict
+from jembench.weights import difference, is_plain, load_tensors, save_tensors, state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from jembench.data.sets import Track
+    from jembench.data.sets import Source, Track
 
-VERSION = 1  # of conversions; raised by every change that moves their numbers
-BATCH = 64  # of all published runs: positions of a batch, so lanes of a replay buffer
+VERSION = 2  # of conversions; raised by every change of what they write
+TEMPLATE = "cifar10"  # the track whose recipes of papers are taken for tracks that have none
 SOFTMAX = "softmax"  # any of the networks as a classifier that was trained as nothing else
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a kind of checkpoint is and how it is trained.
+    """What a kind of checkpoint is. How it is trained stands in the packaged recipe of its name, if it has chains.
 
     Attributes:
         title: of the method.
         mark: a start of names that only its checkpoints have; none for what is left.
-        sampling: its chains, in units of the [0, 1] pixel range; none if it has no chains.
-        parts: the other parts of its recipe.
-        notes: what the recipe cannot say or does otherwise.
     """
 
     title: str
     mark: str
-    sampling: Mapping[str, Any] | None = None
-    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
-AUGMENTED = {"shift": 4, "padding": "reflect", "flip": True}
 LAYOUTS = {
-    "jem": Layout(
-        "JEM",
-        "f.linear.",
-        {"steps": 20, "size": 0.25, "noise": 0.005, "clamp": False, "restart": 0.05, "start": "uniform"},
-        {
-            "data": {**AUGMENTED, "noise": 0.015},
-            "optimiser": {
-                "name": "adam",
-                "learning_rate": 1e-4,
-                "warmup": 1000,
-                "decay": 0.3,
-                "decay_at": [0.8, 0.9],
-            },
-            "training": {"iterations": 140600},
-        },
-        ("200 epochs of 45,000 images.",),
-    ),
-    "jempp": Layout(
-        "JEM++",
-        "f.layer_one.",
-        {
-            "steps": 10,
-            "inner": 5,
-            "size": 0.05,
-            "noise": 0.0,
-            "clip": 2.0,
-            "clamp": True,
-            "restart": 0.05,
-            "start": "gaussian",
-        },
-        {
-            "data": {**AUGMENTED, "noise": 0.015},
-            "optimiser": {
-                "name": "sgd",
-                "learning_rate": 0.1,
-                "momentum": 0.9,
-                "weight_decay": 4e-4,
-                "warmup": 1000,
-                "decay": 0.2,
-                "decay_at": [0.3333, 0.6667, 0.8333],
-            },
-            "training": {"iterations": 105450},
-        },
-        (
-            "150 epochs of 45,000 images. The published script also moves by the whole gradient, step 1, unbounded,",
-            "before the inner moves of each of its steps, and takes 5 x 5 of them, not the 10 x 5 of the paper.",
-        ),
-    ),
-    "sadajem": Layout(
-        "SADA-JEM",
-        "",
-        {
-            "steps": 10,
-            "size": 0.25,
-            "noise": 0.0,
-            "clip": 2.0,
-            "clamp": True,
-            "restart": 0.05,
-            "start": "gaussian",
-        },
-        {
-            "data": {**AUGMENTED, "shift_density": 0, "noise": 0.0},
-            "optimiser": {
-                "name": "sgd",
-                "learning_rate": 0.1,
-                "momentum": 0.9,
-                "weight_decay": 5e-4,
-                "warmup": 1000,
-                "decay": 0.2,
-                "decay_at": [0.3, 0.6, 0.9],
-                "sam": 2.0,
-                "adaptive": True,
-            },
-            "training": {"iterations": 78000},
-        },
-        (
-            "200 epochs of 50,000 images in labelled batches of 128, beside batches of 64 for log p(x): here both have",
-            "64. The paper has K = 5 or 10 steps. Its images for log p(x) are not mirrored, here both streams are.",
-        ),
-    ),
+    "jem": Layout("JEM", "f.linear."),
+    "jempp": Layout("JEM++", "f.layer_one."),
+    "sadajem": Layout("SADA-JEM", ""),
     "vera": Layout("VERA", "logp_net."),
 }
 NAMES = (*LAYOUTS, SOFTMAX)
@@ -192,7 +110,7 @@ class Checkpoint:
     @property
     def sampled(self) -> bool:
         """Whether it is a model with chains: its training had some, and they are here."""
-        return LAYOUTS[self.layout].sampling is not None and self.chains is not None
+        return self.layout in baselines.published(TEMPLATE) and self.chains is not None
 
 
 def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> Checkpoint:
@@ -216,7 +134,7 @@ def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> C
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     depth, width, kind, channels, classes = _described(state, path, norm)
-    state = {name: _dense(tensor, name, path) for name, tensor in state.items()}
+    state = {name: _finite(_dense(tensor, name, path), name, path) for name, tensor in state.items()}
     chains = content.get("replay_buffer") if isinstance(content, Mapping) else None
     return Checkpoint(path, found, state, _unit(chains, channels, path), depth, width, kind, channels, classes)
 
@@ -250,29 +168,34 @@ def _described(state: Mapping[str, Tensor], path: Path, asked: str | None) -> tu
 
     from jembench.models.wrn import WideResNet
 
-    try:
-        (_, channels, *_), (first, *_) = state["f.conv1.weight"].shape, state["f.layer1.0.conv1.weight"].shape
-        classes = int(state["class_output.weight"].shape[0])
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: is no wide residual network: {error}") from error
+    for name, axes in {"f.conv1.weight": 4, "f.layer1.0.conv1.weight": 4, "class_output.weight": 2}.items():
+        shape = None if name not in state else tuple(state[name].shape)
+        if shape is None or len(shape) != axes or 0 in shape:
+            found = "is missing" if shape is None else f"has shape {shape}"
+            raise UserError(f"{path}: is no wide residual network: {name!r} {found}")
+    channels, first = state["f.conv1.weight"].shape[1], state["f.layer1.0.conv1.weight"].shape[0]
+    classes = state["class_output.weight"].shape[0]
     blocks = {name.split(".")[2] for name in state if name.startswith("f.layer1.")}
-    depth, width = 6 * len(blocks) + 4, first // 16
+    depth, width = 6 * len(blocks) + 4, max(1, first // 16)
     norm = _norm(state, path, asked)
     try:
         with torch.device("meta"):
             made = WideResNet(shape=(channels, 32, 32), classes=classes, depth=depth, width=width, norm=norm)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: is no wide residual network: {error}") from error
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: is no wide residual network: {reason}") from error
     if problem := difference(made.state_dict(), state):
         raise UserError(f"{path}: is not a whole WRN-{depth}-{width} with norm {norm}: {problem}")
     return depth, width, norm, channels, classes
 
 
 def _norm(state: Mapping[str, Tensor], path: Path, asked: str | None) -> Any:
-    """The norm of a network by what its last norm layer holds."""
-    held = {name.removeprefix("f.bn1.") for name in state if name.startswith("f.bn1.")}
-    if not held or "running_mean" in held or "loc" in held:
-        found = "none" if not held else "batch" if "running_mean" in held else "act"
+    """The norm of a network by what its norm layers hold, all of them: one may lack what the others have."""
+    parts = [name.split(".") for name in state if name.startswith("f.")]
+    held = {part[-1] for part in parts if part[-2] in ("bn1", "bn2")}
+    batch, act = held & {"running_mean", "running_var", "num_batches_tracked"}, held & {"loc", "scale"}
+    if not held or batch or act:
+        found = "none" if not held else "batch" if batch else "act"
         if asked not in (None, found):
             raise UserError(f"{path}: has norm {found!r}, not {asked!r}")
         return found
@@ -286,18 +209,41 @@ def _norm(state: Mapping[str, Tensor], path: Path, asked: str | None) -> Any:
 
 def _dense(tensor: Tensor, name: str, path: Path) -> Tensor:
     """A tensor that lies as it says: a small file may claim a huge one by strides of 0."""
-    import torch
-
-    if tensor.layout != torch.strided or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+    if not is_plain(tensor) or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         raise UserError(f"{path}: {name} is not a plain tensor")
     return tensor.contiguous()
+
+
+def _finite(tensor: Tensor, name: str, path: Path) -> Tensor:
+    """A tensor of weights that are numbers, also in fp32."""
+    import torch
+
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
+        raise UserError(f"{path}: {name} holds NaN or infinite numbers: the training diverged, or the file is damaged")
+    return tensor
+
+
+def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, none in the memory of another, as they are written; copied only where they were."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in state.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return found
 
 
 def _unit(chains: Any, channels: int, path: Path) -> Tensor | None:
     """A replay buffer of pixels in [-1, 1] as chains in [0, 1], in place where it is of fp32: it may be 123 MB."""
     import torch
 
-    if chains is None or (hasattr(chains, "__len__") and len(chains) == 0):
+    if isinstance(chains, torch.Tensor):
+        if not is_plain(chains):
+            raise UserError(f"{path}: replay_buffer is not a plain tensor")
+        if chains.ndim > 0 and len(chains) == 0:
+            return None
+    elif chains is None or (isinstance(chains, Sized) and len(chains) == 0):
         return None
     if not isinstance(chains, torch.Tensor) or chains.ndim != 4 or not chains.is_floating_point():
         raise UserError(f"{path}: its replay_buffer is no tensor of images (N, C, H, W)")
@@ -320,22 +266,22 @@ def convert(
         track: what it was trained on.
         softmax: read it as a softmax classifier, without its chains.
         gaussians: fit the Gaussian per class where the chains of JEM++ and SADA-JEM begin to the training images of the
-            track (minutes), as these methods do; without, fresh chains begin at uniform noise.
+            track (minutes), as these methods do; without, fresh chains begin at uniform noise. The recipe says which,
+            and of how many images.
 
     Returns:
         The path of the recipe.
 
     Raises:
-        UserError: if it is of other images or classes than the track, if the images are wanted and not there, or if
-            ``output`` holds anything or cannot be written.
+        UserError: if it is of other images or classes than the track, if the images are wanted and not there or of too
+            few classes, or if ``output`` holds anything or cannot be written.
     """
-    from safetensors.torch import save_file
-
     _check(checkpoint, track)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is not empty: choose another folder, nothing is overwritten")
     sampled = checkpoint.sampled and not softmax
-    text = _recipe(checkpoint, track, sampled=sampled, gaussians=gaussians)
+    fitted = data.found(track, "train") if sampled and gaussians and informed(checkpoint, track) else None
+    text = _sampled(checkpoint, track, fitted) if sampled else _classifier(checkpoint, track)
     made = Recipe.model_validate(tomllib.loads(text))
     tensors = {f"network.{name}": tensor for name, tensor in checkpoint.state.items()}
     if sampled:
@@ -346,8 +292,25 @@ def convert(
             tensors |= _gaussians(track)
     with files.folder(output) as folder:
         (folder / RECIPE).write_text(text, encoding="utf-8")
-        save_file(tensors, folder / WEIGHTS)
+        save_tensors(_apart(tensors), folder / WEIGHTS)
     return output / RECIPE
+
+
+def informed(checkpoint: Checkpoint, track: Track) -> bool:
+    """Whether the chains of its training began at Gaussians of the training images."""
+    sampling = read_recipe(_paper(checkpoint, track)).sampling if checkpoint.sampled else None
+    return sampling is not None and sampling.start == "gaussian"
+
+
+def at_hand(track: Track) -> bool:
+    """Whether there are files with the training images of a track on this machine, be they damaged."""
+    source = track.source("train")
+    return source.part is None or bool(external.here(track, source))
+
+
+def _paper(checkpoint: Checkpoint, track: Track) -> Path:
+    """The packaged recipe of the paper: for the track, or else for :data:`TEMPLATE`."""
+    return (baselines.published(TEMPLATE) | baselines.published(track.name))[checkpoint.layout]
 
 
 def cached(path: Path, *, track: Track, asked: str | None) -> Path:
@@ -397,54 +360,92 @@ def _gaussians(track: Track) -> dict[str, Tensor]:
     from jembench.starts import ClassGaussians
 
     images = data.images(track, "train")
+    for y in range(track.classes):
+        if not (images.labels == y).any():
+            raise UserError(
+                f"{track.name}/train: no image of class {y} is here, so its Gaussian cannot be fitted: add some, or "
+                "convert with --data-dir naming a folder without training images, for chains that begin at noise"
+            )
     origin = ClassGaussians(shape=track.shape, classes=track.classes)
     origin.fit(lambda y: torch.from_numpy(images.of_class(y)))
     return {f"sampler.origin.{name}": tensor for name, tensor in origin.state_dict().items()}
 
 
-def _recipe(checkpoint: Checkpoint, track: Track, *, sampled: bool, gaussians: bool) -> str:
-    """The text of ``recipe.toml``."""
-    layout = LAYOUTS[checkpoint.layout]
-    model = {"network": "wrn", "depth": checkpoint.depth, "width": checkpoint.width, "norm": checkpoint.norm}
-    scaled = {**model, "mean": 0.5, "std": 0.5}
-    head = [
-        f"Converted by jembench from {json.dumps(checkpoint.path.name)}, a checkpoint in the layout of {layout.title}."
-    ]
-    parts: dict[str, Mapping[str, Any]]
-    if not sampled:
-        head += [
-            "It evaluates the network as a classifier, and log p(x) = logsumexp f(x), which needs no chains: the",
-            "checkpoint has none, or they were left out. It does not say how the network was trained: [training] is a",
-            "matter of form.",
-        ]
-        parts = {"model": {"kind": SOFTMAX, **scaled}, "training": {"iterations": 1, "batch": BATCH}}
-        about = f"{layout.title}, official checkpoint, without chains"
-    else:
-        assert layout.sampling is not None
-        assert checkpoint.chains is not None
-        n = len(checkpoint.chains)
-        batch = min(BATCH, n)
-        kept = n - n % batch
-        head += ["Pixels in [0, 1]; the settings are those that the paper publishes, and train it anew.", *layout.notes]
-        if kept < n:
-            head.append(f"Of {n} chains the first {kept} are kept: a batch of {batch} has lanes of equal length.")
-        sampling = {**layout.sampling, "buffer": kept}
-        about = f"{layout.title}, official checkpoint"
-        if sampling["start"] == "gaussian" and not gaussians:
-            sampling["start"] = "uniform"
-            about += ", fresh chains from uniform noise"
-            head.append("Fresh chains begin at uniform noise here, not at Gaussians of the training images.")
-        parts = {
-            "model": {"kind": "jem", **scaled},
-            **layout.parts,
-            "objective": {"log_py_x": 1.0, "log_px": 1.0},
-            "sampling": sampling,
-            "training": {**layout.parts["training"], "batch": batch},
-            "selection": {"criterion": "accuracy"},
-        }
-        if track.name == "svhn":  # a mirrored digit is another sign
-            parts["data"] = {**parts["data"], "flip": False}
-    lines = [*(f"# {line}" for line in head), f"track = {json.dumps(track.name)}", f"about = {json.dumps(about)}"]
+def _classifier(checkpoint: Checkpoint, track: Track) -> str:
+    """The text of ``recipe.toml`` of a checkpoint as a classifier."""
+    title = LAYOUTS[checkpoint.layout].title
+    head = (
+        "It evaluates the network as a classifier, and log p(x) = logsumexp f(x), which needs no chains: the",
+        "checkpoint has none, or they were left out. It does not say how the network was trained: [training] is a",
+        "matter of form.",
+    )
+    parts = {"model": {"kind": SOFTMAX, **_network(checkpoint)}, "training": {"iterations": 1}}
+    return _text(checkpoint, track, head, f"{title}, official checkpoint, without chains", parts)
+
+
+def _sampled(checkpoint: Checkpoint, track: Track, fitted: Source | None) -> str:
+    """The text of ``recipe.toml`` of a checkpoint with its chains: the paper's recipe, its words included.
+
+    Args:
+        checkpoint: with chains.
+        track: what it was trained on.
+        fitted: the images that the Gaussians where chains begin are fitted to, if they are.
+    """
+    assert checkpoint.chains is not None
+    source = _paper(checkpoint, track)
+    text = source.read_text(encoding="utf-8")
+    paper = tomllib.loads(text)
+    parts: dict[str, dict[str, Any]] = {name: part for name, part in paper.items() if isinstance(part, dict)}
+    n = len(checkpoint.chains)
+    batch = min(parts["training"]["batch"], n)
+    kept = n - n % batch
+    about = f"{LAYOUTS[checkpoint.layout].title}, official checkpoint"
+    head = []
+    if kept < n:
+        head.append(f"Of {n} chains the first {kept} are kept: a batch of {batch} has lanes of equal length.")
+    changed: dict[str, Any] = {"buffer": kept}
+    if parts["sampling"]["start"] == "gaussian" and fitted is None:
+        changed["start"] = "uniform"
+        about += ", fresh chains from uniform noise"
+        head.append("Fresh chains begin at uniform noise here, not at Gaussians of the training images.")
+    elif fitted is not None and fitted.n < (complete := track.source("train").n):
+        about += f", fresh chains from Gaussians of {fitted.n} of {complete} training images"
+        head.append(f"The Gaussians where fresh chains begin are of {fitted.n} of the {complete} training images.")
+    if paper["track"] != track.name:  # digits and house numbers: a mirrored digit is another sign
+        parts["data"]["flip"] = False
+        head.append(
+            f"The paper's recipe for {track.name} is not packaged: this is the one for {paper['track']}, without"
+        )
+        head.append("mirrored images.")
+    head.append("Pixels in [0, 1]. The settings, which a checkpoint does not hold, are those of jembench/papers/")
+    head.append(f"{paper['track']}/{source.name}, and so are the words that follow.")
+    head += [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("#"), text.splitlines())]
+    parts["model"] = {"kind": "jem", **_network(checkpoint)}
+    parts["sampling"] |= changed
+    parts["training"] |= {"batch": batch}
+    return _text(checkpoint, track, head, about, parts)
+
+
+def _network(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The network of a checkpoint, for pixels in [0, 1]."""
+    return {
+        "network": "wrn",
+        "depth": checkpoint.depth,
+        "width": checkpoint.width,
+        "norm": checkpoint.norm,
+        "mean": 0.5,
+        "std": 0.5,
+    }
+
+
+def _text(
+    checkpoint: Checkpoint, track: Track, head: Iterable[str], about: str, parts: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """A recipe with ``head`` as a comment above it."""
+    title = LAYOUTS[checkpoint.layout].title
+    first = f"Converted by jembench from {json.dumps(checkpoint.path.name)}, a checkpoint in the layout of {title}."
+    lines = [*(f"# {line}" for line in (first, *head)), f"track = {json.dumps(track.name)}"]
+    lines.append(f"about = {json.dumps(about)}")
     for name, part in parts.items():
         lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in part.items())]
     return "\n".join(lines) + "\n"

@@ -7,9 +7,11 @@ which knows tensors, numbers, strings and plain containers and refuses all else;
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 # What authors wrap a state dict in: {"model_state_dict": …}, {"model": {"logp_net": …}}, {"last": …, "best": …}.
 WRAPPERS = ("model_state_dict", "state_dict", "last", "model", "logp_net")
+DEEPEST = 8  # of them around one another: a dict may hold itself
 
 
 def load_weights(model: nn.Module, path: Path, *, part: str = "") -> None:
@@ -117,19 +120,63 @@ def state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         path: of the file, for the message.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none, if one of its tensors has no numbers that lie in memory one by one (a sparse one,
+            or one without storage), or if it holds a name with and without ``module.``.
     """
     import torch
 
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
+    for _ in range(DEEPEST):
+        found = content if isinstance(content, Mapping) else {}
+        content = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), content)
     whole = isinstance(content, Mapping) and len(content) > 0
     if not whole or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()):
         raise UserError(f"{path}: is a pickle (torch.save) that holds no state dict, names with tensors")
-    return {name.removeprefix("module."): tensor.detach() for name, tensor in content.items()}
+    for name, tensor in content.items():
+        if not is_plain(tensor):
+            raise UserError(f"{path}: {name} is not a plain tensor")
+    return renamed(
+        {name: tensor.detach() for name, tensor in content.items()}, lambda name: name.removeprefix("module."), path
+    )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has numbers that lie in memory one by one: not sparse, nested, quantised, or of no storage."""
+    import torch
+
+    strided = not tensor.is_nested and tensor.layout == torch.strided
+    return strided and tensor.device.type == "cpu" and not tensor.is_quantized
+
+
+def renamed(state: Mapping[str, Tensor], rename: Callable[[str], str], path: Path) -> dict[str, Tensor]:
+    """A state dict of the file ``path`` under other names.
+
+    Raises:
+        UserError: if two of its names become one: which of the tensors is meant, nobody can tell.
+    """
+    whence: dict[str, str] = {}
+    for name in state:
+        if (other := whence.setdefault(rename(name), name)) != name:
+            raise UserError(
+                f"{path}: holds both {other!r} and {name!r}, two tensors for one of the network: remove one"
+            )
+    return {new: state[name] for new, name in whence.items()}
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file piece by piece: a copy of everything in memory is not made.
+
+    Raises:
+        OSError: if it cannot be written, such as on a full disk, which safetensors has an error of its own for.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        code = re.search(r"\bcode: (\d+)", str(error))
+        number = errno.EIO if code is None else int(code[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _start(path: Path) -> bytes:

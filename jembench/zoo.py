@@ -108,7 +108,9 @@ def resolve(reference: str, *, track: str, weights: Path | None = None, folder: 
     digest = file_sha256(path)
     kind = KINDS[recipe.model.kind]
     made = recipe.model_dump(mode="json", include={"model", "sampling"}, exclude_defaults=True)
-    found = identity({**made, "version": kind.version, "weights": digest})
+    version = NETWORKS[recipe.model.network].version
+    newer = {} if version == 1 else {"network": version}
+    found = identity({**made, **newer, "version": kind.version, "weights": digest})
     name = _slug(source.parent.name)
     if reference.endswith(".toml"):
         reference = str(source)

@@ -1,9 +1,13 @@
 """Models of other libraries by name: their architecture, a file's weights, and nothing downloaded or unpickled."""
 
 import json
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import requests
 import timm
 import torch
 import torchvision
@@ -198,7 +202,7 @@ def test_without_network_it_says_where_the_file_goes(tmp_path):
     line = str(error.value)
     assert str(tmp_path.joinpath(*OURS)) in line
     assert line.endswith("ConnectionError: no route to host")
-    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    assert not any(path.is_file() for path in tmp_path.rglob("*") if "locks" not in path.parts)
 
 
 def test_a_download_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -215,12 +219,47 @@ def test_a_download_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(utils, "download_gdrive_new", cut)
     with pytest.raises(UserError, match="cannot be downloaded"):
         zoo.resolve("robustbench:Tiny2020One", track="cifar10")
-    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    assert not any(path.is_file() for path in tmp_path.rglob("*") if "locks" not in path.parts)
     monkeypatch.setattr(utils, "download_gdrive_new", fetch)
     for _ in range(2):
         _, model = resolved("robustbench:Tiny2020One")
         assert torch.equal(model.logits(images()), theirs(images()))
     assert calls == ["1abc"]
+
+
+def test_a_download_is_done_once_by_many(tmp_path, monkeypatch):
+    theirs, calls = random(Tiny()), []
+
+    def fetch(place, path):
+        calls.append(place)
+        time.sleep(0.05)
+        torch.save(state(theirs), path)
+
+    monkeypatch.setattr(utils, "download_gdrive_new", fetch)
+    threads = [threading.Thread(target=named.located, args=("robustbench:Tiny2020One", TRACK, None)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == ["1abc"]
+    assert tmp_path.joinpath(*OURS).is_file()
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch):
+    """By requests, as robustbench's downloader gets its files: it has no bound of its own."""
+    server = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setattr(named, "TIMEOUT", 0.2)
+
+    def fetch(place, path):
+        path.with_name(f"{path.name}part").write_bytes(b"half")
+        requests.get(f"http://127.0.0.1:{server.getsockname()[1]}/", stream=True)  # noqa: S113
+
+    monkeypatch.setattr(utils, "download_gdrive_new", fetch)
+    before = requests.adapters.HTTPAdapter.send
+    with server, pytest.raises(UserError, match="cannot be downloaded: bring them as .*ReadTimeout"):
+        zoo.resolve("robustbench:Tiny2020One", track="cifar10")
+    assert requests.adapters.HTTPAdapter.send is before
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and "models" in path.parts]
 
 
 class Bomb:
@@ -247,6 +286,7 @@ def test_code_in_weights_is_not_run(tmp_path, reference):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        ({**state(Tiny()), "model.mu": torch.zeros(1, 3, 1, 1)}, "holds both 'mu' and 'model.mu'"),
         (state(Tiny(9)), r"head.bias has shape \(9,\), the network needs \(10,\)|head.weight has shape \(9, 256\)"),
         (state(Tiny(), drop=("head.bias",)), "1 tensors are missing, 'head.bias' first"),
         (state(Tiny(), drop=("bn.running_mean",)), "1 tensors are missing, 'bn.running_mean' first"),

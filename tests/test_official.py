@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import resource
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from jembench import baselines, data, official, seeding, zoo
+from jembench.data import external
 from jembench.recipes import Recipe, read_recipe
 from jembench.starts import ClassGaussians
 from jembench.types import UserError
@@ -258,6 +260,14 @@ def test_a_network_is_told_by_its_tensors(tmp_path, norm, depth, width):
     assert (found.depth, found.width, found.norm, found.channels, found.classes) == (depth, width, norm, 1, 7)
 
 
+@pytest.mark.parametrize("lost", ["f.bn1.running_mean", "f.bn1.", "f.layer1.0.bn1.running_var"])
+def test_a_norm_is_told_by_all_of_its_layers(tmp_path, lost):
+    """What one layer lacks is missing; it does not make another norm of all of them."""
+    state = {name: tensor for name, tensor in published("sadajem").items() if not name.startswith(lost)}
+    with pytest.raises(UserError, match=rf"not a whole WRN-10-1 with norm batch: \d tensors are missing, '{lost}"):
+        official.read(saved(tmp_path / "x.pt", state))
+
+
 @pytest.mark.parametrize("layout", PUBLISHED)
 def test_a_layout_is_told_by_its_names(tmp_path, layout):
     path = checkpoint(tmp_path / "x.pt", layout)
@@ -350,6 +360,13 @@ def without(state, name):
     return {key: tensor for key, tensor in state.items() if key != name}
 
 
+def endless():
+    """A dict that holds itself, as a pickle may."""
+    content = {"epoch": 1}
+    content["model"] = content
+    return content
+
+
 JEM = published("jem")
 BAD = {
     "nothing": ({}, "holds no state dict"),
@@ -374,6 +391,42 @@ BAD = {
     "one chain": ({"model_state_dict": JEM, "replay_buffer": torch.zeros(1, 1, 8, 8)}, r"\(1, 1, 8, 8\)"),
     "dead chains": ({"model_state_dict": JEM, "replay_buffer": torch.full((4, 1, 8, 8), torch.nan)}, "NaN"),
     "vera with norms": (published("vera", norm="batch"), "a VERA network with norm layers"),
+    "a number for chains": ({"model_state_dict": JEM, "replay_buffer": torch.tensor(3.0)}, "no tensor of images"),
+    "a count of chains": ({"model_state_dict": JEM, "replay_buffer": 7}, "no tensor of images"),
+    "chains of nothing": (
+        {"model_state_dict": JEM, "replay_buffer": torch.empty(4, 1, 8, 8, device="meta")},
+        "replay_buffer is not a plain tensor",
+    ),
+    "sparse chains": (
+        {"model_state_dict": JEM, "replay_buffer": torch.zeros(4, 1, 8, 8).to_sparse()},
+        "replay_buffer is not a plain tensor",
+    ),
+    "a number for a head": ({**JEM, "class_output.weight": torch.tensor(3.0)}, r"'class_output.weight' has shape \(\)"),
+    "a head of nothing": (
+        {**JEM, "class_output.weight": torch.zeros(0, 64)},
+        r"'class_output.weight' has shape \(0, 64",
+    ),
+    "a flat stem": ({**JEM, "f.conv1.weight": torch.zeros(16)}, r"'f.conv1.weight' has shape \(16,\)"),
+    "a narrow stage": ({**JEM, "f.layer1.0.conv1.weight": torch.zeros(8, 16, 3, 3)}, "not a whole WRN-10-1"),
+    "a huge stage": (
+        {**JEM, "f.layer1.0.conv1.weight": torch.zeros(1).expand(2**40, 2**20, 1, 1)},
+        "is (no|not a whole) ",
+    ),
+    "weights of nothing": (
+        {**JEM, "class_output.weight": torch.empty(10, 64, device="meta")},
+        "class_output.weight is not a plain tensor",
+    ),
+    "dead weights": ({**JEM, "f.conv1.bias": torch.full((16,), torch.nan)}, "f.conv1.bias holds NaN or infinite"),
+    "endless weights": ({**JEM, "f.conv1.bias": torch.full((16,), 1e39).double()}, "f.conv1.bias holds NaN or inf"),
+    "twice, parallel": (
+        {**JEM, "module.f.conv1.bias": torch.zeros(16)},
+        "holds both 'f.conv1.bias' and 'module.f.conv1.bias'",
+    ),
+    "twice, vera": (
+        {**published("vera"), "f.conv1.bias": torch.zeros(16)},
+        "two of its names mean the same tensor",
+    ),
+    "endless": (endless(), "holds no state dict"),
 }
 
 
@@ -470,6 +523,40 @@ def test_nothing_is_overwritten_and_nothing_half_made(tmp_path, call, monkeypatc
     assert sorted(item.name for item in tmp_path.iterdir() if item.name != "cache") == ["file", "mine", "x.pt"]
 
 
+@pytest.mark.parametrize("how", ["convert", "run"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, call, how):
+    """What writes the weights is not Python, and has errors of its own."""
+    path = checkpoint(tmp_path / "x.pt", "jem")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        if how == "convert":
+            answer = call("convert", path, tmp_path / "mine", "--track", "digits")
+        else:
+            answer = call("run", "-m", "jem", "-w", path, "-o", tmp_path / "store")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert answer.err.endswith(": cannot be written (File too large); nothing was lost\n")
+    assert not (tmp_path / "mine").exists()
+    assert not [item for item in tmp_path.rglob("*") if item.suffix == ".safetensors" or item.name == "recipe.toml"]
+
+
+def test_tensors_in_one_memory_are_written_apart(tmp_path):
+    state = published("jem")
+    state["f.layer2.0.conv2.weight"] = state["f.layer2.0.conv2.weight"].clone()
+    both = torch.rand(2, 32, generator=seeding.generator("both"))
+    state |= {"f.layer2.0.conv1.bias": both[0], "f.layer2.0.conv2.bias": both[1]}
+    made = official.convert(
+        official.read(saved(tmp_path / "x.pt", state)), tmp_path / "mine", track=data.track("digits"), softmax=True
+    )
+    found = load_file(made.with_name("weights.safetensors"))
+    assert all(torch.equal(found[f"network.{name}"], t) for name, t in state.items() if not name.startswith(UNUSED))
+
+
+UNUSED = ("f.linear.", "energy_output.")
+
+
 def test_gaussians_are_those_of_the_training_images(tmp_path, call):
     path = checkpoint(tmp_path / "x.pt", "sadajem")
     assert call("convert", path, tmp_path / "mine", "--track", "digits").code == 0
@@ -482,6 +569,30 @@ def test_gaussians_are_those_of_the_training_images(tmp_path, call):
     assert read_recipe(tmp_path / "mine" / "recipe.toml").sampling.start == "gaussian"
     quick = zoo.resolve("sadajem", track="digits", weights=path)  # at once: fitting to 45,000 photographs takes minutes
     assert read_recipe(Path(quick.reference)).sampling.start == "uniform"
+
+
+def test_gaussians_of_a_part_of_the_images_are_said_to_be(tmp_path, shelf):
+    path = checkpoint(tmp_path / "x.pt", "sadajem", shape=PHOTOGRAPHS)
+    track = data.track("cifar10", folder=shelf("cifar10_train", 60))
+    n = external.found(track, track.source("train")).n
+    assert 0 < n < 60
+    recipe = official.convert(official.read(path), tmp_path / "mine", track=track, gaussians=official.at_hand(track))
+    assert read_recipe(recipe).sampling.start == "gaussian"
+    assert read_recipe(recipe).about.endswith(f"fresh chains from Gaussians of {n} of 45000 training images")
+    assert f"# The Gaussians where fresh chains begin are of {n} of the 45000 training images." in recipe.read_text()
+
+
+@pytest.mark.parametrize("fault", ["damaged", "a class less"])
+def test_images_that_are_there_and_no_good_are_refused(tmp_path, call, shelf, fault):
+    """Uniform starts are for who has none; who has a bad copy must know."""
+    path = checkpoint(tmp_path / "x.pt", "sadajem", shape=PHOTOGRAPHS)
+    folder = shelf("cifar10_train", 60, labels=np.arange(60) % 9)
+    if fault == "damaged":
+        (folder / "cifar10_train.npz").write_bytes((folder / "cifar10_train.npz").read_bytes()[:-900])
+    answer = call("convert", path, tmp_path / "mine", "--data-dir", folder)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert ("cifar10_train.npz" if fault == "damaged" else "no image of class 9 is here") in answer.err
+    assert not (tmp_path / "mine").exists()
 
 
 def test_without_training_images_it_says_where_chains_start(tmp_path, call):
@@ -500,7 +611,7 @@ def test_recipes_are_those_of_the_papers(tmp_path, call):
     for layout, wanted in {
         "jem": (20, 1, 0.25, 0.005, None, False, "adam", 1e-4, 140600, 0.0, 0.015),
         "jempp": (10, 5, 0.05, 0.0, 2.0, True, "sgd", 0.1, 105450, 0.0, 0.015),
-        "sadajem": (10, 1, 0.25, 0.0, 2.0, True, "sgd", 0.1, 78000, 2.0, 0.0),
+        "sadajem": (10, 1, 0.25, 0.0, 2.0, True, "sgd", 0.1, 70200, 2.0, 0.0),
     }.items():
         path = checkpoint(tmp_path / f"{layout}.pt", layout, n=128)
         assert call("convert", path, tmp_path / layout, "--track", "digits").code == 0
@@ -508,11 +619,43 @@ def test_recipes_are_those_of_the_papers(tmp_path, call):
         recipe = Recipe.model_validate(tomllib.loads(text))
         chain, descent = recipe.sampling, recipe.optimiser
         assert recipe.contrastive
-        assert (recipe.model.mean, recipe.model.std, recipe.training.batch, chain.buffer) == (0.5, 0.5, 64, 128)
+        batch = 128 if layout == "sadajem" else 64  # of its labelled images; of its chains it is 64
+        assert (recipe.model.mean, recipe.model.std, recipe.training.batch, chain.buffer) == (0.5, 0.5, batch, 128)
+        assert descent.warmup == 1000
+        assert recipe.data.flip is False  # digits, by the recipe for photographs
         assert (chain.steps, chain.inner, chain.size, chain.noise, chain.clip, chain.clamp) == wanted[:6]
         found = (descent.name, descent.learning_rate, recipe.training.iterations, descent.sam, recipe.data.noise)
         assert found == wanted[6:]
         assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(("track", "classes"), [("cifar10", 10), ("cifar100", 100), ("svhn", 10)])
+@pytest.mark.parametrize("layout", ["jem", "jempp", "sadajem"])
+def test_a_recipe_has_one_source(tmp_path, track, classes, layout):
+    """What is packaged for the paper, word for word, but for the network and the chains that the checkpoint has."""
+    source = baselines.published(track).get(layout, baselines.published("cifar10")[layout])
+    path = checkpoint(tmp_path / "x.pt", layout, n=130, shape=PHOTOGRAPHS, classes=classes)
+    text = official.convert(official.read(path), tmp_path / "mine", track=data.track(track)).read_text()
+    made, paper = tomllib.loads(text), tomllib.loads(source.read_text())
+    own = {"model": ("depth", "width"), "sampling": ("buffer", "start"), "data": ("flip",) if track == "svhn" else ()}
+    for name, part in paper.items():
+        if isinstance(part, dict):
+            left = own.get(name, ())
+            assert {k: v for k, v in made[name].items() if k not in left} == {
+                k: v for k, v in part.items() if k not in left
+            }
+    assert made["data"].get("flip", False) is (track != "svhn")
+    words = [line for line in source.read_text().splitlines() if line.startswith("#")]
+    assert "\n".join(words) in text
+
+
+@pytest.mark.parametrize("layout", ["jempp", "sadajem"])
+@pytest.mark.parametrize("track", ["cifar10", "cifar100"])
+def test_a_recipe_says_that_chains_do_not_sample_as_published(track, layout):
+    """With batch norm the mode of the network is part of the chain (:func:`jembench.draws.continued` has eval)."""
+    words = " ".join(baselines.published(track)[layout].read_text().replace("# ", "").split())
+    assert words.index("Not as published") < words.index("chains climb the network in evaluation mode, batch norm by")
+    assert "where the published code samples in training mode" in words
 
 
 def test_digits_of_house_numbers_are_not_mirrored(tmp_path):

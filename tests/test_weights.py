@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import nn
 
 from jembench.types import UserError
-from jembench.weights import is_pickle, load_tensors, load_weights, state_dict
+from jembench.weights import is_pickle, load_tensors, load_weights, save_tensors, state_dict
 
 
 def network():
@@ -180,6 +180,43 @@ def test_a_state_dict_is_found_in_what_it_is_wrapped_in(wrap, prefix):
 def test_what_is_no_state_dict_is_refused(content):
     with pytest.raises(UserError, match=r"w: is a pickle .torch.save. that holds no state dict"):
         state_dict(content, Path("w"))
+
+
+def test_a_dict_that_holds_itself_is_no_state_dict(tmp_path):
+    alone, one, other = {}, {}, {"epoch": 1}
+    alone["model"] = alone
+    one["model"], other["state_dict"] = other, one
+    for content in (alone, one, other):
+        torch.save(content, tmp_path / "w")
+        with pytest.raises(UserError, match="holds no state dict"):
+            state_dict(load_tensors(tmp_path / "w"), tmp_path / "w")
+
+
+def test_one_name_with_and_without_its_prefix_is_refused():
+    """Whichever came last would win."""
+    for first, second in (("a", "module.a"), ("module.a", "a")):
+        with pytest.raises(UserError, match=f"w: holds both '{first}' and '{second}'"):
+            state_dict({first: torch.zeros(1), second: torch.ones(1)}, Path("w"))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.empty(3, device="meta"),
+        torch.eye(3).to_sparse(),
+        torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    ],
+)
+def test_a_tensor_without_plain_numbers_is_refused(tensor):
+    with pytest.raises(UserError, match="w: a is not a plain tensor"):
+        state_dict({"a": tensor}, Path("w"))
+
+
+def test_what_cannot_be_written_is_an_error_of_the_system(tmp_path):
+    save_tensors({"a": torch.arange(3.0)}, tmp_path / "w")
+    assert torch.equal(load((tmp_path / "w").read_bytes())["a"], torch.arange(3.0))
+    with pytest.raises(OSError, match="No such file or directory"):
+        save_tensors({"a": torch.zeros(3)}, tmp_path / "absent" / "w")
 
 
 def test_a_part_of_a_file_is_loaded_by_the_rest_of_its_names(tmp_path):

@@ -1,5 +1,6 @@
 """The zoo: what the registry says of a kind is true of its models, and a fingerprint covers what numbers depend on."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from jembench import baselines, data, extractors, models, seeding, zoo
+from jembench.identity import file_sha256, identity
 from jembench.recipes import Recipe, read_recipe
 from jembench.types import UserError, capabilities
 
@@ -89,6 +91,28 @@ def test_a_fingerprint_is_not_of_how_the_weights_were_made(recipe: Path) -> None
         assert edited(recipe, part, line) == before
     recipe.write_text(recipe.read_text().replace('about = "', 'about = "also '))
     assert fingerprint(recipe) == before
+
+
+def test_the_version_of_a_network_is_in_a_fingerprint_where_it_is_not_the_first(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that were there before networks had versions keep their keys, but for those whose numbers moved."""
+    found = read_recipe(recipe)
+    made = found.model_dump(mode="json", include={"model", "sampling"}, exclude_defaults=True)
+    digest = file_sha256(recipe.parent / baselines.WEIGHTS)
+    old = identity({**made, "version": models.KINDS["jem"].version, "weights": digest})
+    assert fingerprint(recipe) == old
+    assert {name for name, network in models.NETWORKS.items() if network.version != 1} == {"wrn"}
+    assert models.NETWORKS["wrn"].version == 2  # since its channels are last
+    small = models.NETWORKS["small"]
+    monkeypatch.setitem(models.NETWORKS, "small", replace(small, version=2))
+    assert fingerprint(recipe) != old
+
+
+@pytest.mark.parametrize("name", sorted(baselines.recipes("digits")))
+def test_the_golden_results_are_of_the_models_as_they_are(name: str) -> None:
+    path = baselines.folder("digits") / name / baselines.GOLDEN / "result.json"
+    assert json.loads(path.read_text())["model"]["fingerprint"] == zoo.resolve(name, track="digits").fingerprint
 
 
 def test_the_version_of_the_oracle_is_in_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,11 +170,14 @@ def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         state: the model's state dict, not the whole checkpoint around it.
 
     Raises:
-        ValueError: for a VERA network with norm layers, whose first block leaves its norm out: another function.
+        ValueError: for a VERA network with norm layers, whose first block leaves its norm out: another function; or if
+            two names mean the same tensor.
     """
     if any("logp_net.layer1.0.bn1." in name for name in state):
         raise ValueError("a VERA network with norm layers has none in its first block: it is not this WideResNet")
     renamed = {_renamed(name): tensor for name, tensor in state.items()}
+    if len(renamed) < len(state):
+        raise ValueError("two of its names mean the same tensor, such as 'f.conv1.bias' beside 'logp_net.conv1.bias'")
     return {
         name: tensor
         for name, tensor in renamed.items()
