@@ -100,7 +100,8 @@ def test_the_attacks_of_v1_are_those_of_its_batteries() -> None:
     """The words of the explanation, on digits and on photographs, without and with noise."""
     made = {}
     for track in (DIGITS, CIFAR):
-        bare = zoo.in_memory(nn.Sequential(nn.Flatten(), nn.Linear(math.prod(track.shape), 10)), track=track.name, name="m")
+        made_of = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(track.shape), 10))
+        bare = zoo.in_memory(made_of, track=track.name, name="m")
         for steps in (None, 1, 5):
             model = bare if steps is None else zoo.defended(bare, Defence(steps))
             made[track.name, steps] = battery(model, track, Options())
