@@ -104,8 +104,8 @@ class Protocol:
     attack: Literal["battery", "distance", "pgd", "none"] = field(
         default="battery",
         metadata=_says(
-            "battery: the worst case over all attacks (photographs: AutoAttack is none of them unless asked for); "
-            "distance: the nearest adversarial; pgd: that alone"
+            "battery: the worst case over all attacks (photographs: PGD, Square with 500 queries, transfer; AutoAttack "
+            "only if asked for); distance: the nearest adversarial; pgd: that alone"
         ),
     )
     attack_images: int | None = field(

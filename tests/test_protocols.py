@@ -100,8 +100,9 @@ def test_the_attacks_of_v1_are_those_of_its_batteries() -> None:
     """The words of the explanation, on digits and on photographs, without and with noise."""
     made = {}
     for track in (DIGITS, CIFAR):
-        made_of = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(track.shape), 10))
-        bare = zoo.in_memory(made_of, track=track.name, name="m")
+        bare = zoo.in_memory(
+            nn.Sequential(nn.Flatten(), nn.Linear(math.prod(track.shape), 10)), track=track.name, name="m"
+        )
         for steps in (None, 1, 5):
             model = bare if steps is None else zoo.defended(bare, Defence(steps))
             made[track.name, steps] = battery(model, track, Options())
@@ -119,8 +120,9 @@ def test_the_attacks_of_v1_are_those_of_its_batteries() -> None:
     assert words["attack_restarts"] == f"{d.restarts} ({noisy.restarts} if noisy; photographs: {p.restarts})"
     assert words["attack_copies"] == f"{noisy.copies} if noisy (photographs: {noisy_p.copies})"
     assert "autoattack" in d.attacks
-    assert not [name for each in (p, noisy_p) for name in each.attacks if name.startswith("autoattack")]
-    assert "(photographs: AutoAttack is none of them unless asked for)" in " ".join(explain("v1").split())
+    assert (p.attacks, noisy_p.attacks) == (("square",), ("square", "spsa"))
+    said = f"(photographs: PGD, Square with {p.queries} queries, transfer; AutoAttack only if asked for)"
+    assert said in " ".join(each.metadata["about"] for each in fields(V1) if each.name == "attack")
     for name in PROTOCOLS:
         assert "photographs:" in explain(name)
 
