@@ -252,11 +252,11 @@ def test_a_server_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch):
 
     def fetch(place, path):
         path.with_name(f"{path.name}part").write_bytes(b"half")
-        requests.get(f"http://127.0.0.1:{server.getsockname()[1]}/", stream=True)  # noqa: S113
+        requests.get(f"http://127.0.0.1:{server.getsockname()[1]}/", stream=True)
 
     monkeypatch.setattr(utils, "download_gdrive_new", fetch)
     before = requests.adapters.HTTPAdapter.send
-    with server, pytest.raises(UserError, match="cannot be downloaded: bring them as .*ReadTimeout"):
+    with server, pytest.raises(UserError, match=r"cannot be downloaded: bring them as .*ReadTimeout"):
         zoo.resolve("robustbench:Tiny2020One", track="cifar10")
     assert requests.adapters.HTTPAdapter.send is before
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and "models" in path.parts]
