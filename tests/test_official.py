@@ -417,7 +417,10 @@ BAD = {
         "class_output.weight is not a plain tensor",
     ),
     "dead weights": ({**JEM, "f.conv1.bias": torch.full((16,), torch.nan)}, "f.conv1.bias holds NaN or infinite"),
-    "endless weights": ({**JEM, "f.conv1.bias": torch.full((16,), 1e39).double()}, "f.conv1.bias holds NaN or inf"),
+    "endless weights": (
+        {**JEM, "f.conv1.bias": torch.full((16,), 1e39, dtype=torch.float64)},
+        "f.conv1.bias holds NaN or inf",
+    ),
     "twice, parallel": (
         {**JEM, "module.f.conv1.bias": torch.zeros(16)},
         "holds both 'f.conv1.bias' and 'module.f.conv1.bias'",
