@@ -208,7 +208,7 @@ def test_a_tensor_without_plain_numbers_is_refused(tensor):
 def test_what_cannot_be_written_is_an_error_of_the_system(tmp_path):
     save_tensors({"a": torch.arange(3.0)}, tmp_path / "w")
     assert torch.equal(load((tmp_path / "w").read_bytes())["a"], torch.arange(3.0))
-    with pytest.raises(OSError, match="No such file or directory"):
+    with pytest.raises(OSError, match="absent"):
         save_tensors({"a": torch.zeros(3)}, tmp_path / "absent" / "w")
 
 
