@@ -203,7 +203,7 @@ def test_photographs_are_held_once(monkeypatch):
     Image.new("RGB", (178, 218), (9, 99, 199)).save(plain, "BMP")
     place = cache.downloads() / "celeba"
     place.mkdir(parents=True)
-    n = 400
+    n = 300
     with zipfile.ZipFile(place / archives.PHOTOGRAPHS, "w", zipfile.ZIP_DEFLATED) as content:
         for i in range(n):
             content.writestr(f"img_align_celeba/{i:06}.jpg", plain.getvalue(), compresslevel=1)
