@@ -180,7 +180,7 @@ def test_typicality_is_fitted_on_a_bounded_number_of_training_images() -> None:
         (need,) = (need for need in Ood().needs(track) if need.source == "train")
         assert need.limit is not None
         assert need.limit == FITTED < 45_000
-        assert all(other.limit is None for other in Ood().needs(track) if other is not need)
+        assert all(other.limit is None for other in Ood().needs(track) if other != need)
 
 
 @pytest.mark.parametrize("name", ["jem", "glow"])
