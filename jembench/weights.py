@@ -174,7 +174,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         save_file(dict(tensors), path)
     except SafetensorError as error:
-        code = re.search(r"\bcode: (\d+)", str(error))
+        code = re.search(r"\b(?:os error|code:) (\d+)", str(error))  # it has no other form
         number = errno.EIO if code is None else int(code[1])
         raise OSError(number, os.strerror(number), str(path)) from error
 
