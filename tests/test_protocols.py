@@ -254,16 +254,18 @@ def test_facts_of_a_source_tell_its_noise_only_if_there_is_some() -> None:
 # --- OOD sets -----------------------------------------------------------------------------------------------------
 
 
-def test_interp_mixes_test_images_with_the_batch_before() -> None:
-    images = np.arange(250 * 12, dtype=np.uint32).reshape(250, 3, 2, 2).astype(np.uint8)
-    part = JEM.on(CIFAR, OOD).source("interp").part
+def test_interp_mixes_test_images_with_the_batch_before(shelf: Callable[..., Path]) -> None:
+    shown = JEM.on(data.track("cifar10", folder=shelf("cifar10_test", 250)), OOD)
+    part = shown.source("interp").part
     assert part is not None
     assert (part.set, part.split, part.span) == ("cifar10", "test", (0, 1000))
-    mixed, labels = external.cut(images, np.zeros(250, dtype=np.int64), part)
+    images = data.images(shown, "test").images
+    images = images[external.canonical_order(external.fingerprints(images, np.full(250, -1)))]
+    mixed = data.images(shown, "interp")
     first, second = images[:150].astype(int), images[100:].astype(int)
-    assert np.array_equal(mixed, (first + second) // 2)
-    assert (len(mixed), set(labels.tolist())) == (250 - BATCH, {-1})
-    assert len(external.cut(images[:90], np.zeros(90, dtype=np.int64), part)[0]) == 0
+    assert np.array_equal(mixed.images, (first + second) // 2)
+    assert (len(mixed), set(mixed.labels.tolist())) == (250 - BATCH, {-1})
+    assert external.cut(np.zeros(90, dtype=np.int64), part).shape == (2, 0)
     assert JEM.on(CIFAR, OOD).source("interp").n == 9_900
 
 
