@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jembench import snapshots, store
+from jembench import snapshots
 from jembench.snapshots import DIGEST, Ring, decode, reopen
 from jembench.types import UserError
 
@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         if where == "fsync":
-            patch.setattr(store.os, "fsync", full)
+            patch.setattr(os, "fsync", full)
         else:
             patch.setattr(Path, "open", lambda *_, **__: Full())
         with pytest.raises(UserError, match=r"000003\.pt: cannot be written \(No space left on device\); nothing was"):

@@ -371,7 +371,7 @@ def test_a_full_disk_stops_the_run_which_can_be_resumed(
         fsync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.store.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); nothing was lost"):
             train(recipe(), tmp_path)
     ring, content = snapshots.reopen(tmp_path / snapshots.FOLDER, 3)
@@ -567,7 +567,7 @@ def test_it_learns_a_handful_of_images(tmp_path: Path, monkeypatch: pytest.Monke
     whole = data.load("digits", "train")
     first = np.array([int(np.flatnonzero(whole.labels == k)[0]) for k in range(10)])
     few = replace(whole, images=whole.images[first], labels=whole.labels[first])
-    monkeypatch.setattr(data, "load", lambda *_: few)
+    monkeypatch.setattr(data, "load", lambda *_, **__: few)
     watch = Watch()
     made = recipe(
         "softmax",
