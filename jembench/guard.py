@@ -1,12 +1,17 @@
-"""Failures of code that is not ours, in one line."""
+"""What code that is not ours may do: fail, told in one line, and wait for a network, but not for ever."""
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any
 
 from jembench.types import UserError
+
+TIMEOUT = 60.0  # seconds without a byte after which a download has failed
 
 
 @contextmanager
@@ -23,3 +28,24 @@ def guarded(what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{what}: {type(error).__name__}: {reason}") from error
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """A network that says nothing is an error after ``TIMEOUT``, not a wait: downloaders of libraries set no bound.
+
+    The default of ``socket`` reaches those that use urllib; requests (gdown, robustbench) overrides it by its own None.
+    """
+    adapter: Any = import_module("requests.adapters").HTTPAdapter
+    send, before = adapter.send, socket.getdefaulttimeout()
+
+    def bounded(self: Any, request: Any, **how: Any) -> Any:
+        return send(self, request, **{**how, "timeout": how.get("timeout") or TIMEOUT})
+
+    adapter.send = bounded
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        yield
+    finally:
+        adapter.send = send
+        socket.setdefaulttimeout(before)

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 LIBRARIES = ("robustbench", "timm", "torchvision")
-TIMEOUT = 60.0  # seconds without a byte after which a download has failed
 
 # Last parts of names that a network may bring itself: constants of normalisation, and what counts batches for training.
 _OWN = frozenset({"mu", "sigma", "mean", "std", "num_batches_tracked"})
@@ -152,7 +151,7 @@ def _download(place: str, file: Path) -> None:
         if file.is_file():  # another process was faster
             return
         try:
-            with guard.guarded(advice), _impatient():
+            with guard.guarded(advice), guard.impatient():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 fetch(place, temporary)
                 temporary.rename(file)
@@ -160,25 +159,6 @@ def _download(place: str, file: Path) -> None:
             for rest in file.parent.glob(f"{temporary.name}*"):  # its downloader has temporary files of its own
                 with suppress(OSError):
                     rest.unlink()
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """A network that does not answer is an error, not a wait: robustbench's downloader sets no bound.
-
-    The default of ``socket`` does not reach it: it downloads by requests, which overrides that by its own None.
-    """
-    adapter: Any = import_module("requests.adapters").HTTPAdapter
-    send = adapter.send
-
-    def bounded(self: Any, request: Any, **how: Any) -> Any:
-        return send(self, request, **{**how, "timeout": how.get("timeout") or TIMEOUT})
-
-    adapter.send = bounded
-    try:
-        yield
-    finally:
-        adapter.send = send
 
 
 def _robustbench_network(words: str, track: Track, path: Path) -> nn.Module:

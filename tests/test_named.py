@@ -14,7 +14,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from jembench import compat, data, named, seeding, zoo
+from jembench import compat, data, guard, named, seeding, zoo
 from jembench.types import UserError
 
 compat.robustbench()
@@ -248,7 +248,7 @@ def test_a_download_is_done_once_by_many(tmp_path, monkeypatch):
 def test_a_server_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch):
     """By requests, as robustbench's downloader gets its files: it has no bound of its own."""
     server = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setattr(named, "TIMEOUT", 0.2)
+    monkeypatch.setattr(guard, "TIMEOUT", 0.2)
 
     def fetch(place, path):
         path.with_name(f"{path.name}part").write_bytes(b"half")

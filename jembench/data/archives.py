@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import socket
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,6 @@ from jembench.types import UserError, unknown
 CROP = 140  # side of the centre crop of an aligned CelebA photograph (178x218)
 SIZE = 32
 TOLD = 5000  # photographs after which there is a word
-TIMEOUT = 60.0  # seconds without a byte after which a download has failed
 
 LOG = logging.getLogger("jembench")
 
@@ -140,7 +137,7 @@ def fetch(name: str) -> None:
             f"celeba: Google Drive does not give it; get {PHOTOGRAPHS} and {PARTITION} by hand from {known.home} into "
             f"{cache.downloads() / 'celeba'} and run `jembench data verify celeba`"
         )
-    with cache.locked(f"fetch-{name}"), guard.guarded(advice), _impatient():
+    with cache.locked(f"fetch-{name}"), guard.guarded(advice), guard.impatient():
         _fetch(name)
     verify(name)
 
@@ -281,14 +278,3 @@ def _md5(path: Path) -> str:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """A network that does not answer is an error, not a wait."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -3,19 +3,23 @@
 import hashlib
 import io
 import pickle
+import socket
 import tracemalloc
 import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import torchvision
 from PIL import Image
 from scipy import io as matlab
 from torchvision import datasets
 from torchvision.datasets import utils
 
+from jembench import guard
 from jembench.data import archives, cache
 from jembench.types import UserError
 
@@ -286,6 +290,23 @@ def test_a_face_set_that_is_not_given_is_got_by_hand(monkeypatch):
     for word in (archives.PHOTOGRAPHS, archives.PARTITION, str(cache.downloads() / "celeba"), "data verify celeba"):
         assert word in line
     assert "quota exceeded" in line
+
+
+@pytest.mark.parametrize(("name", "ask"), [("svhn", urllib.request.urlopen), ("celeba", requests.get)])
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch, name, ask):
+    """By urllib, as torchvision asks, and by requests, as gdown does for it: neither has a bound of its own."""
+    monkeypatch.setattr(guard, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def silent(*_, **__):
+            ask(f"http://127.0.0.1:{server.getsockname()[1]}/")
+
+        monkeypatch.setattr(utils, "_get_redirect_url", lambda url, **_: url)
+        monkeypatch.setattr(utils, "_urlretrieve", silent)
+        monkeypatch.setattr(utils, "download_file_from_google_drive", silent)
+        with pytest.raises(UserError, match=rf"{name}: .*[Tt]ime"):
+            archives.fetch(name)
+    assert socket.getdefaulttimeout() is None
 
 
 def test_what_is_downloaded_is_checked_and_not_downloaded_again(monkeypatch):
