@@ -123,7 +123,7 @@ def rebuild(
             if not (folder / baselines.WEIGHTS).exists():
                 label = name if folder == output / name else f"{name}, seed {seed}"
                 _train(label, source, folder, track=track, setup=replace(setup, seed=seed), watch=watch)
-            _measure(folder, track=track, device=setup.device)
+            _golden(folder, track=track, device=setup.device)
             say(f"{folder}: {summary(read_history(folder))}")
         if len(folders) > 1:
             gather(folders, output / name)
@@ -137,22 +137,24 @@ def _folders(recipe: Recipe, name: str, output: Path) -> dict[int, Path]:
     return {first: output / name, **{seed: _aside(output) / name / str(seed) for seed in others}}
 
 
-def attack(
+def measure(
     track: Track,
     output: Path,
     *,
     records: Path,
-    refine: Sequence[int],
+    suite: str = ATTACKED,
+    refine: Sequence[int] = (),
     names: Sequence[str] = (),
     workers: int = 1,
     progress: Callable[[int, int, str], None] = lambda done, total, words: None,
 ) -> list[Path]:
-    """Measure the golden results of suite ``robustness``: of every classifier of a track, bare and behind refinements.
+    """Measure golden results of the baselines of a track: of suite ``all``, or of suite ``robustness``.
 
     Args:
         track: with the place of its images.
         output: gets them in a folder for each baseline, laid out as ``baselines/<track>``.
         records: the store of the runs; what is there is not computed again.
+        suite: ``robustness`` is of the classifiers, each bare and behind refinements; ``all`` of every baseline.
         refine: SGLD steps of the refinements.
         names: of these baselines only; all by default.
         workers: processes.
@@ -166,15 +168,17 @@ def attack(
     """
     plans, places = [], []
     for name in names or baselines.recipes(track.name):
-        spec = zoo.resolve(name, track=track.name)
-        if "classifier" not in spec.capabilities:
-            continue
-        rows = {"": spec}
-        if "density" in spec.capabilities:
-            rows |= {(made := Defence(steps)).title: zoo.defended(spec, made) for steps in refine}
-        for title, row in rows.items():
-            plans.append(plan(row, ATTACKED, track=track))
-            places.append(output / name / baselines.attacked(title))
+        spec = zoo.resolve(name, track=track.name, folder=track.folder)
+        rows = {baselines.GOLDEN: spec}
+        if suite == ATTACKED:
+            if "classifier" not in spec.capabilities:
+                continue
+            defences = [Defence(steps) for steps in refine] if "density" in spec.capabilities else []
+            rows = {baselines.attacked(""): spec}
+            rows |= {baselines.attacked(made.title): zoo.defended(spec, made) for made in defences}
+        for folder, row in rows.items():
+            plans.append(plan(row, suite, track=track))
+            places.append(output / name / folder)
     outcomes = engine.run(plans, store.Store.open(records), workers=workers, progress=progress)
     for outcome, place in zip(outcomes, places, strict=True):
         _copy(outcome.folder, place)
@@ -235,14 +239,14 @@ def _train(
         raise UserError(f"{name}: {error}") from error
 
 
-def _measure(folder: Path, *, track: Track, device: str) -> None:
+def _golden(folder: Path, *, track: Track, device: str) -> None:
     """The golden result."""
-    golden = folder / baselines.GOLDEN
-    if not (golden / RESULT).exists():
+    place = folder / baselines.GOLDEN
+    if not (place / RESULT).exists():
         made = plan(zoo.resolve(str(folder / baselines.RECIPE), track=track.name), SUITE, track=track, device=device)
-        with tempfile.TemporaryDirectory() as place:
-            (outcome,) = engine.run([made], store.Store.open(Path(place)))
-            _copy(outcome.folder, golden)
+        with tempfile.TemporaryDirectory() as records:
+            (outcome,) = engine.run([made], store.Store.open(Path(records)))
+            _copy(outcome.folder, place)
 
 
 def _finish(folder: Path, source: Path) -> None:

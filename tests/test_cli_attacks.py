@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from jembench import batteries
+from jembench import batteries, rebuild
 from jembench.attacks import ABOUT, ATTACKS
+from jembench.plan import plan
 
 RUN = ("run", "--model", "softmax", "--suite", "robustness")
 
@@ -161,6 +162,25 @@ def test_golden_results_are_made_gated_and_shown(
     assert blocks.count("## Robustness") == 2
     assert "refined by 1 SGLD step:" in blocks
     assert "digits-robustness.png" in blocks
+
+
+def test_golden_results_of_suite_all_are_those_of_run(
+    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(spec: Any, suite: str, *, track: Any) -> Any:
+        return plan(spec, {"all": "accuracy"}[suite], track=track, limit=20)
+
+    monkeypatch.setattr(rebuild, "plan", short)
+    words = ("golden", "--suite", "all", "--model", "softmax", "--output", tmp_path, "--records", tmp_path / "records")
+    answer = call(*words)
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines() == [str(tmp_path / "softmax" / "golden")]
+    call("run", "--model", "softmax", "--suite", "accuracy", "--limit", "20", "--output", tmp_path / "records")
+    (made,) = (tmp_path / "records").rglob("result.json")
+    assert (tmp_path / "softmax" / "golden" / "result.json").read_bytes() == made.read_bytes()
+    answer = call(*words, "--refine", "1")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--refine goes with --suite robustness" in answer.err
 
 
 def test_an_unknown_baseline_has_no_golden_result(call: Callable[..., Any], tmp_path: Path) -> None:

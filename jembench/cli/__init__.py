@@ -1,0 +1,86 @@
+"""The command line: results on stdout, all else on stderr; bad input is one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from jembench.cli import judge, lists, measure, models, pages, shelf
+from jembench.types import UserError
+from jembench.version import __version__
+
+INTERRUPTED = 130  # 128 + SIGINT
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": measure.run,
+    "list": lists.list_,
+    "explain": lists.explain,
+    "compare": judge.compare,
+    "train": models.train,
+    "convert": models.convert,
+    "gate": judge.gate,
+    "golden": judge.golden,
+    "verify-adversarials": judge.verify_adversarials,
+    "leaderboard": pages.leaderboard,
+    "card": pages.card,
+}
+SHELF: dict[str, Callable[..., None]] = {"list": shelf.list_, "fetch": shelf.fetch, "verify": shelf.verify}
+
+app = typer.Typer(
+    name="jembench",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The benchmark suite for joint energy-based models.",
+)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+_data = typer.Typer(help="The images of tracks that do not carry their own.")
+for _name, _command in SHELF.items():
+    _data.command(_name)(_command)
+app.add_typer(_data, name="data")
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"jembench {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``jembench`` and ``python -m jembench``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a traceback
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        if code == INTERRUPTED:  # typer's answer to a KeyboardInterrupt, without a word
+            raise typer.Abort
+    except UserError as error:
+        typer.echo(f"jembench: {error}", err=True)
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("jembench: interrupted; what was computed is kept", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read stdout has read enough
+        os._exit(0)
+    except OSError as error:  # a full disk behind stdout, say
+        typer.echo(f"jembench: {error}", err=True)
+        os._exit(2)  # not sys.exit: the interpreter would flush stdout once more
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # of click, which typer carries under a private name
+        if usage is None:
+            raise
+        typer.echo(f"jembench: {' '.join(usage().split())} See `jembench --help`.", err=True)
+        sys.exit(2)
+    sys.exit(code or 0)

@@ -1,0 +1,63 @@
+"""Commands that say what there is: ``list`` and ``explain``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from jembench.types import UserError
+
+
+def list_(
+    what: Annotated[
+        Literal["models", "recipes", "tracks", "suites", "protocols", "scores", "detectors", "attacks", "extractors"],
+        typer.Argument(help="What to list."),
+    ],
+    track: Annotated[str | None, typer.Option("--track", "-t", help="Models or recipes of this track only.")] = None,
+) -> None:
+    """List what there is."""
+    from jembench import attacks, baselines, data, protocols, suites
+    from jembench.evaluators.detector import METHODS
+    from jembench.extractors import EXTRACTORS
+    from jembench.recipes import read_recipe
+    from jembench.scores import SCORES
+
+    if what == "models":
+        names = [track] if track is not None else list(data.TRACKS)
+        rows = [
+            (f"{name} ({owner})", about)
+            for owner in names
+            for name, about in baselines.names(data.track(owner).name).items()
+        ]
+    elif what == "recipes":
+        names = [data.track(track).name] if track is not None else list(data.TRACKS)
+        rows = [(str(path), read_recipe(path).about) for owner in names for path in baselines.published(owner).values()]
+        if not rows:
+            raise UserError(f"track {track} has no recipes beside those of its models: `jembench list models`")
+    elif what == "tracks":
+        rows = [(name, data.track(name).about) for name in data.TRACKS]
+    elif what == "suites":
+        rows = [(name, about) for name, (_, about) in suites.SUITES.items()]
+    elif what == "protocols":
+        rows = [(name, known.about) for name, known in protocols.PROTOCOLS.items()]
+    elif what == "detectors":
+        rows = [(name, method.about) for name, method in METHODS.items()]
+    elif what == "extractors":
+        rows = [(name, known.about) for name, known in EXTRACTORS.items()]
+    elif what == "attacks":
+        rows = [(name, attacks.about(name)) for name in attacks.known()]
+    else:
+        rows = [(score.name, f"{score.title}: {score.about}") for score in SCORES]
+    width = max(len(name) for name, _ in rows)
+    for name, about in rows:
+        typer.echo(f"{name:{width}}  {about}")
+
+
+def explain(
+    protocol: Annotated[str, typer.Argument(help="See `jembench list protocols`.")] = "v1",
+) -> None:
+    """Print the choices of a protocol, and where and why they depart from our own."""
+    from jembench import protocols
+
+    typer.echo(protocols.explain(protocol))

@@ -1,0 +1,116 @@
+"""Commands that make models: ``train`` and ``convert``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jembench.cli.options import OUTPUT, DataOption, DeviceOption, QuietOption, TrackOption
+from jembench.progress import TrainingView
+from jembench.types import UserError
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+    from jembench.rebuild import Setup
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.", show_default=False)
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Train, measure and describe every baseline of the track.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the run; with --all, of a folder for each. By default below jembench-runs/training/TRACK.",
+        ),
+    ] = None,
+    track: TrackOption = "digits",
+    data_dir: DataOption = None,
+    device: DeviceOption = "cpu",
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's own.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the snapshots in --output; with --all, leave out what is done.")
+    ] = False,
+    samples_every: Annotated[
+        int | None,
+        typer.Option("--samples-every", help="Keep a grid of samples every N iterations, not only the last."),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
+    from jembench import baselines, data
+
+    if (recipe is None) != everything:
+        raise UserError("name one recipe or baseline to train, or all of a track by --all")
+    description = data.track(track, folder=data_dir)
+    source = baselines.recipe_path(recipe, track=track) if recipe is not None else None
+    from jembench import rebuild
+
+    setup = rebuild.Setup(device=device, seed=seed, samples_every=samples_every, tensorboard=tensorboard)
+    place = OUTPUT / "training" / track if output is None else output
+    if source is not None:
+        name = source.resolve().parent.name if source.name == baselines.RECIPE else source.stem
+        place = place / name if output is None else place
+        _train_one(source, place, track=description, setup=setup, resume=resume, quiet=quiet)
+        return
+    rebuild.rebuild(
+        description,
+        place,
+        setup=setup,
+        resume=resume,
+        watch=lambda name: TrainingView(quiet, name),
+        say=lambda line: None if quiet else typer.echo(line, err=True),
+    )
+    typer.echo(str(place))
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="An official checkpoint of JEM, JEM++, SADA-JEM or VERA.")],
+    output: Annotated[Path, typer.Argument(help="A new folder for recipe.toml and weights.safetensors.")],
+    track: TrackOption = "cifar10",
+    data_dir: DataOption = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="What it is, if its names leave a choice: jem, jempp, sadajem, vera.")
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option("--norm", help="Its norm, if its names leave a choice: instance or layer.")
+    ] = None,
+) -> None:
+    """Make an official checkpoint a model of jembench; it is read without running code in it."""
+    from jembench import data, official
+
+    description = data.track(track, folder=data_dir)
+    read = official.read(checkpoint, layout=layout, norm=norm)
+    gaussians = official.at_hand(description)
+    if not gaussians and official.informed(read, description):
+        words = "fresh chains will start from uniform noise, not from Gaussians of the training images"
+        typer.echo(f"jembench: {words}: none of track {track} are here (`jembench data fetch`, --data-dir)", err=True)
+    recipe = official.convert(read, output, track=description, gaussians=gaussians)
+    chains = "no chains" if read.chains is None else f"{len(read.chains)} chains"
+    typer.echo(f"{official.LAYOUTS[read.layout].title}: {read.network}, {chains}", err=True)
+    typer.echo(str(recipe))
+
+
+def _train_one(source: Path, place: Path, *, track: Track, setup: Setup, resume: bool, quiet: bool) -> None:
+    """Train a recipe; of the processes that torchrun has started only the first one speaks."""
+    from jembench import rebuild
+    from jembench.history import read_history
+    from jembench.journal import draw_curve
+
+    leads = os.environ.get("RANK", "0") == "0"
+    with TrainingView(quiet or not leads) as view:
+        weights = rebuild.fit(source, place, track=track, setup=setup, resume=resume, observer=view)
+    if leads:
+        draw_curve(place)
+        if not quiet:
+            typer.echo(rebuild.summary(read_history(place)), err=True)
+        typer.echo(str(weights))
