@@ -174,7 +174,7 @@ def plan(
     facts = {
         "name": chosen.name,
         "track": track.id,
-        "sources": {name: _facts(source, limit) for name, source in sources.items()},
+        "sources": {name: _facts(source, limit, seen=name in planner.seen) for name, source in sources.items()},
         "measurements": [describe(item) for item in dict.fromkeys(need.measurement for need in every)],
         "evaluators": [describe(item) for item in made],
     }
@@ -182,9 +182,14 @@ def plan(
     return Plan(model, track, suite, made, parts, facts, seed, limit)
 
 
-def _facts(source: Source, limit: int | None) -> dict[str, Any]:
-    """What a protocol says of a source: its noise only if there is some."""
-    noise = {"noise": source.noise} if source.noise else {}
+def _noisy(model: ModelSpec) -> bool:
+    """Whether a defence brings noise on its input, which then stands in place of the protocol's: it comes once."""
+    return model.defence is not None and model.defence.sigma > 0
+
+
+def _facts(source: Source, limit: int | None, *, seen: bool) -> dict[str, Any]:
+    """What a protocol says of a source: its noise only if there is some and a model, not only an extractor, sees it."""
+    noise = {"noise": source.noise} if source.noise and seen else {}
     return {"sha256": source.sha256, "n": min(source.n, limit or source.n), **noise}
 
 
@@ -228,11 +233,16 @@ class _Planner:
                     source.origin,
                     tuple(jobs[index].key if index < len(jobs) else None for jobs in given),
                     whole,
-                    0.0 if need.model in EXTRACTORS else source.noise,
+                    0.0 if need.model in EXTRACTORS or _noisy(model) else source.noise,
                 )
                 for index, start in enumerate(range(0, n, size))
             )
         return self.wanted.setdefault(need, ())
+
+    @property
+    def seen(self) -> set[str]:
+        """The sources that a model sees, not only an extractor."""
+        return {need.source for need, jobs in self.wanted.items() if jobs and need.model not in EXTRACTORS}
 
     def source(self, name: str) -> Source:
         """A source of the track as it is on this machine."""

@@ -38,6 +38,7 @@ LEVELS = 255  # eps and steps of published attacks are in grey levels of photogr
 WIDTHS = (17, 16, 21, 40)  # of the columns of :func:`explain`
 FACES = {"test": 19_962, "all": 202_599}  # images of CelebA
 INTERP = "interp"
+TRAIN_ALONE = frozenset({"cifar100", "svhn"})  # of these the FID of JEM++ and SADA-JEM reads the train split only
 UNCROPPED = (
     "protocol {!r} shows uncropped photographs, which a folder of .npz files does not hold: leave --data-dir out, and "
     "run `jembench data fetch celeba`"
@@ -143,7 +144,10 @@ class Protocol:
         default=("fresh", "buffer", "conditional"), metadata=_says("where generated images come from")
     )
     reference: Literal["train", "train+test"] = field(
-        default="train", metadata=_says("real images of the distance; train+test: every split, 60,000 of CIFAR-10")
+        default="train",
+        metadata=_says(
+            "real images of the distance; train+test: all 60,000 of CIFAR-10 (of CIFAR-100 and SVHN the train split)"
+        ),
     )
     keep_fd: float = field(
         default=1.0, metadata=_says("share of the samples kept for all figures but IS, by confidence")
@@ -255,7 +259,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "restarts; the best restart counts, where they save the last",
             "an adversarial counts where fresh draws confirm it, where they take the first query that is broken",
             "their README's L2 command runs without input noise; here both norms have it",
-            "accuracy after n refinement steps: --refine n, which averages 5 copies, theirs one",
+            "accuracy after n refinement steps: --refine n, which averages 5 copies, theirs one; the noise of a "
+            "defence stands in place of the test images' noise, so that it comes once",
             "no ECE, IS or FID code is public: bins and the buffer are the paper's words, the reference is ours",
             "interp is mixed in whole grey levels, a quarter of a level darker on average",
             "no scaled temperature is theirs: read test/raw/ece20",
@@ -370,11 +375,6 @@ def protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
-
-
-def departures(chosen: Protocol) -> tuple[str, ...]:
-    """The names of the choices that are not those of ``v1``."""
-    return tuple(name for name in choices() if getattr(chosen, name) != getattr(V1, name))
 
 
 def choices() -> tuple[str, ...]:

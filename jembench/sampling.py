@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jembench import extractors, zoo
 from jembench.evaluators.chains import Chains
 from jembench.evaluators.generation import Generation, Looker
-from jembench.protocols import V1
+from jembench.protocols import TRAIN_ALONE, V1
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def _published(spec: ModelSpec, track: Track, sampling: Sampling, protocol: Prot
     chosen = protocol.keep_fd < 1 or protocol.keep_is < 1
     if chosen and "sampler" in spec.capabilities and "classifier" not in spec.capabilities:
         raise UserError(f"model {spec.name!r} has no confidence, by which protocol {protocol.name!r} chooses samples")
-    splits = ("train", "validation", "ood-base", "test") if protocol.reference == "train+test" else ("train",)
+    whole = ("train", "validation", "ood-base") + (() if track.name in TRAIN_ALONE else ("test",))
+    splits = whole if protocol.reference == "train+test" else ("train",)
     return Generation(
         looker(track, sampling),
         keep_top=protocol.keep_fd,

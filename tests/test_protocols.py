@@ -27,9 +27,9 @@ from jembench.evaluators.generation import Generation, top
 from jembench.models.small import SmallNet
 from jembench.models.softmax import Softmax
 from jembench.plan import Job, plan
-from jembench.protocols import PROTOCOLS, V1, WHENCE, Refinement, choices, departures, explain, protocol
+from jembench.protocols import PROTOCOLS, V1, WHENCE, Refinement, choices, explain, protocol
 from jembench.results import SourceFacts, read_result
-from jembench.sampling import Sampling
+from jembench.sampling import Sampling, generation
 from jembench.store import Store
 from jembench.types import Batch, UserError
 
@@ -90,8 +90,9 @@ def test_explain_names_every_choice_in_100_columns(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_departure_says_where_it_was_read(name: str) -> None:
-    assert set(departures(PROTOCOLS[name])) == set(WHENCE[name])
-    assert len(departures(PROTOCOLS[name])) >= 8
+    departures = {choice for choice in choices() if getattr(PROTOCOLS[name], choice) != getattr(V1, choice)}
+    assert departures == set(WHENCE[name])
+    assert len(departures) >= 8
     words = " ".join(explain(name).split())
     assert "straight-through" in words if name == "jem2020" else "train+test" in words
 
@@ -234,6 +235,24 @@ def test_the_model_sees_noise_and_the_extractor_and_the_attacks_do_not() -> None
 
 
 DIGITS_TEST = {"sha256": DIGITS.source("test").sha256, "n": 360}
+
+
+def test_the_noise_of_a_defence_stands_in_place_of_the_protocols() -> None:
+    """Published code adds it once, to the images, and refines them then; one without noise of its own gets it too."""
+    for suite in ("accuracy", "calibration", "ood"):
+        for defence, noise in ((Defence(1), 0.0), (Defence(1, sigma=0.0), 0.015)):
+            made = plan(zoo.defended(spec(), defence), suite, track=DIGITS, protocol="jem2020")
+            own = [job for job in made.jobs if job.measurement.name == "logits" and job.model.defence == defence]
+            assert own
+            assert {job.noise for job in own} == {noise}
+            assert made.protocol["sources"]["test"]["noise"] == 0.015  # bare or defended, the protocol is one
+
+
+def test_the_protocol_says_noise_only_of_images_that_a_model_sees_with_it() -> None:
+    made = plan(spec(), "hybrid", track=DIGITS, protocol="jem2020")
+    assert {job.noise for job in made.jobs if job.source == "train"} == {0.0}
+    assert "noise" not in made.protocol["sources"]["train"]
+    assert made.protocol["sources"]["test"]["noise"] == 0.015
 
 
 def test_jempp_has_noise_in_accuracy_and_none_in_detection() -> None:
@@ -496,9 +515,9 @@ def test_a_share_of_each_class_is_its_most_confident(n: int, share: float, seed:
     assert not (kept & ~there).any()
     for y in np.unique(classes[there]):
         own = there & (classes == y)
-        assert kept[own].sum() == max(1, round(share * own.sum()))
+        assert kept[own].sum() == int(share * own.sum())  # as its code has it
         left = confidence[own & ~kept]
-        assert not len(left) or left.max() <= confidence[own & kept].min()
+        assert not len(left) or left.max() <= confidence[own & kept].min(initial=np.inf)
 
 
 def test_sixty_thousand_real_images_are_train_and_test() -> None:
@@ -514,6 +533,17 @@ def test_sixty_thousand_real_images_are_train_and_test() -> None:
     assert all(job.measurement.rounded for job in embedded("jem2020", "chains"))
     looked = {job.source for job in embedded("sadajem", "")}
     assert looked == {"train", "validation", "ood-base", "test", "chains"}
+
+
+@pytest.mark.parametrize(("name", "n"), [("cifar100", 50_000), ("svhn", 73_257)])
+def test_of_other_sets_their_code_opens_the_train_split_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str, n: int
+) -> None:
+    monkeypatch.setattr("jembench.sampling.looker", lambda *_: None)  # neither has an extractor of its own
+    track = data.track(name)
+    made = generation(zoo.resolve("uniform", track="digits"), track, Sampling(), protocol=PROTOCOLS["jempp"])
+    assert made.reference == ("train", "validation", "ood-base")
+    assert sum(track.source(part).n for part in made.reference) == n
 
 
 def embedded(name: str, source: str) -> list[Any]:
@@ -533,7 +563,7 @@ def test_sadajem_keeps_90_percent_for_fd_and_10_for_is_and_says_so(tmp_path: Pat
         if batch[0].measurement.name == "samples" and "seen" in columns
     )
     shares = {
-        share: sum(max(1, round(share * count)) for count in np.unique(record["seen"], return_counts=True)[1])
+        share: sum(int(share * count) for count in np.unique(record["seen"], return_counts=True)[1])
         for share in (0.9, 0.1)
     }
     who = DIGITS.extractor

@@ -55,5 +55,6 @@ ProtocolOption = Annotated[
     str, typer.Option("--protocol", "-p", help="The choices behind the numbers; see `jembench list protocols`.")
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", callback=lambda quiet: spoken(quiet))
+    bool,
+    typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.", callback=lambda quiet: spoken(quiet)),
 ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jembench.cli.options import DataOption, QuietOption
 from jembench.types import UserError
+
+if TYPE_CHECKING:
+    from jembench.data.inventory import Entry
+    from jembench.data.sets import Track
 
 
 def list_(
@@ -19,14 +23,15 @@ def list_(
     """List the published sets, and what there is of a track's image sets on this machine."""
     from jembench.data import archives, inventory
 
+    if data_dir is not None and track is None:
+        raise UserError("--data-dir goes with --track: it is looked at for the image sets of a track")
+    description = None if track is None else _described(track, data_dir)
     for name, known in archives.ARCHIVES.items():
         place = inventory.downloaded(name)
         typer.echo(f"{name:9}{known.about}; {known.terms}")
         typer.echo(f"{'':9}{known.megabytes} MB, {'not here' if place is None else f'in {place}'}")
-    if track is not None:
-        _sources(track, data_dir)
-    elif data_dir is not None:
-        raise UserError("--data-dir goes with --track: it is looked at for the image sets of a track")
+    if description is not None:
+        _show(description)
 
 
 def fetch(names: Annotated[list[str], typer.Argument(help="Published sets: see `jembench data list`.")]) -> None:
@@ -45,33 +50,45 @@ def verify(
     data_dir: DataOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Check downloads, or the image sets of a track: exit 2 if something is damaged."""
+    """Check downloads, or the image sets of a track: exit 2 if something is damaged, or nothing is there."""
     from jembench.data import archives
 
     if not names and track is None:
         raise UserError("name published sets (`jembench data list`), or a track by --track, with its --data-dir if any")
     if data_dir is not None and track is None:
         raise UserError("--data-dir goes with --track: a folder is checked for the image sets of a track")
+    description = None if track is None else _described(track, data_dir)
     for name in names or ():
         archives.verify(name)
         typer.echo(f"{name}: complete, every checksum is right")
-    if track is not None:
-        damaged = _sources(track, data_dir)
-        if damaged:
-            raise UserError(damaged[0])
+    if description is None:
+        return
+    found = _show(description)
+    damaged = [entry.words for entry in found if entry.state == "damaged"]
+    if damaged:
+        raise UserError(damaged[0])
+    if all(entry.state == "missing" for entry in found):
+        place = description.folder or "the cache"
+        raise UserError(f"{place}: no image set of track {track} is there (see `jembench data fetch`, --data-dir)")
 
 
-def _sources(track: str, data_dir: Path | None) -> list[str]:
-    """Print the state of a track's image sets; what is wrong with the damaged ones."""
-    from tabulate import tabulate
-
+def _described(track: str, data_dir: Path | None) -> Track:
+    """A track whose images are the user's."""
     from jembench import data
-    from jembench.data import inventory
 
     description = data.track(track, folder=data_dir)
     if not description.external:
         raise UserError(f"track {track} carries its images: there is nothing to look for")
-    found = inventory.sources(description)
+    return description
+
+
+def _show(track: Track) -> list[Entry]:
+    """Print the state of a track's image sets, and return it."""
+    from tabulate import tabulate
+
+    from jembench.data import inventory
+
+    found = inventory.sources(track)
     rows = [[entry.source.name, entry.source.role, entry.n, entry.source.n, entry.state] for entry in found]
-    typer.echo(tabulate(rows, headers=[f"track {track}", "role", "here", "complete", ""]))
-    return [entry.words for entry in found if entry.state == "damaged"]
+    typer.echo(tabulate(rows, headers=[f"track {track.name}", "role", "here", "complete", ""]))
+    return found

@@ -85,7 +85,7 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
     if origin:
         from jembench.data import external, user
 
-        if external.owns(origin) or any(item.name == source_name for item in known.sources):
+        if any(item.name == source_name for item in known.sources):
             return external.load(known, source_name, origin, sha256=sha256)
         own = user.load(source_name, origin, known)
         if sha256 and array_sha256(own.images, own.labels) != sha256:

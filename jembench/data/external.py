@@ -134,11 +134,6 @@ def here(track: Track, source: Source) -> list[Path]:
     return archives.files(part.set, part.split)
 
 
-def owns(origin: str) -> bool:
-    """Whether an origin is a folder of prepared images."""
-    return (Path(origin) / FACTS).is_file()
-
-
 def load(track: Track, name: str, origin: str, *, sha256: str = "") -> ImageSet:
     """The prepared images of a source, mapped from the disk and hashed.
 

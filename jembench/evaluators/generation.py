@@ -255,17 +255,15 @@ def top(
 ) -> NDArray[np.bool_]:
     """The share of the rows that are there with the highest confidence, of each class if there are ``classes (N,)``.
 
-    Of equal ones the earlier; at least one.
+    Of equal ones the earlier. The number is rounded, at least one; of a class it is rounded down, as in SADA-JEM's
+    ``cond_is_fid``.
     """
-    if classes is not None:
-        chosen = np.zeros(len(there), dtype=bool)
-        for y in np.unique(classes[there]):
-            chosen |= top(confidence, there & (classes == y), share)
-        return chosen
     kept = np.zeros(len(there), dtype=bool)
-    rows = np.flatnonzero(there)
-    order = rows[np.argsort(-np.nan_to_num(confidence[rows], nan=-1.0), kind="stable")]
-    kept[order[: max(1, round(share * len(order)))]] = True
+    for group in [there] if classes is None else [there & (classes == y) for y in np.unique(classes[there])]:
+        rows = np.flatnonzero(group)
+        order = rows[np.argsort(-np.nan_to_num(confidence[rows], nan=-1.0), kind="stable")]
+        number = max(1, round(share * len(order))) if classes is None else int(share * len(order))
+        kept[order[:number]] = True
     return kept
 
 

@@ -22,7 +22,7 @@ from scipy import stats
 from jembench import data, sampling, zoo
 from jembench.batteries import evaluators
 from jembench.data import archives, cache, external, folders
-from jembench.data.sets import CHAINS, Part, Source
+from jembench.data.sets import CHAINS, Part
 from jembench.engine import Bench
 from jembench.evaluators.generation import Looker
 from jembench.identity import array_sha256
@@ -564,16 +564,6 @@ def test_prepared_images_are_mapped_and_cannot_be_changed(shelf):
     assert images.images.flags["C_CONTIGUOUS"]
     with pytest.raises(ValueError, match="read-only"):
         images.images[0] = 0
-
-
-def test_a_source_that_no_track_has_is_loaded_from_where_it_was_prepared(shelf):
-    """A protocol may add one: a worker knows its name and its place, not the protocol."""
-    track = cifar10(shelf("cifar10_test", 110))
-    added = Source("mixed", "ood", 9900, "", part=Part("cifar10", "test", mix="batches"))
-    track = replace(track, sources=(*track.sources, added))
-    source = data.found(track, "mixed")
-    made = data.load("cifar10", "mixed", origin=source.origin)
-    assert (len(made), source.n) == (10, 10)
 
 
 def test_a_worker_sees_the_same_bytes(shelf):

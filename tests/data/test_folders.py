@@ -102,6 +102,18 @@ def test_objects_in_a_file_are_not_unpickled(shelf, tmp_path, key):
     assert target.exists()  # the bomb was live
 
 
+@pytest.mark.parametrize("content", [b"", b"P", bytes(range(256)), pickle.dumps([1, 2])])
+def test_a_file_that_is_none_is_not_taken_for_a_pickle(shelf, content):
+    """numpy would advise to unpickle it."""
+    folder = shelf("a_test", 2)
+    (folder / "a_test.npz").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"a_test.npz: (damaged, or no .npz file|not a readable .npz file: .*)$"
+    ) as error:
+        folders.read([folder / "a_test.npz"])
+    assert "pickle" not in str(error.value)
+
+
 def test_a_single_array_under_the_name_of_a_file_is_refused(shelf):
     folder = shelf("a_test", 2)
     with (folder / "a_test.npz").open("wb") as file:

@@ -81,7 +81,7 @@ def test_a_folder_is_verified_for_a_track(call, shelf):
     (folder / "svhn_test.npz").write_bytes(b"none")
     answer = call("data", "verify", "--track", "cifar10", "--data-dir", folder)
     assert answer.code == 2
-    assert answer.err.startswith(f"jembench: {folder / 'svhn_test.npz'}: not a readable .npz file")
+    assert answer.err.startswith(f"jembench: {folder / 'svhn_test.npz'}: damaged, or no .npz file")
     assert answer.err.count("\n") == 1
     assert "damaged" in answer.out
 
@@ -168,6 +168,21 @@ def test_slow_work_is_told_on_stderr_unless_quiet(call, shelf, monkeypatch):
     assert loud.err == f"preparing cifar10_test, once, in {cache.root()}\n"
     shelf("cifar10_test", 21)
     assert call("data", "list", "-q", "--track", "cifar10", "--data-dir", folder).err == ""
+
+
+def test_a_folder_with_nothing_in_it_does_not_verify(call, tmp_path):
+    answer = call("data", "verify", "--track", "cifar10", "--data-dir", tmp_path)
+    assert answer.code == 2
+    assert answer.err == (
+        f"jembench: {tmp_path}: no image set of track cifar10 is there (see `jembench data fetch`, --data-dir)\n"
+    )
+
+
+@pytest.mark.parametrize("words", [("--track", "nope"), ("--data-dir", "nowhere"), ("--track", "digits")])
+@pytest.mark.parametrize("command", ["list", "verify"])
+def test_what_cannot_be_listed_prints_nothing(call, command, words):
+    answer = call("data", command, *words)
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
 
 
 def test_published_recipes_are_listed_by_their_paths(call):

@@ -139,6 +139,13 @@ def test_a_folder_without_pictures_and_one_that_lies(tmp_path: Path) -> None:
         user.source("mine", str(tmp_path), TRACK)
 
 
+def test_a_folder_is_that_of_the_user_whatever_else_is_in_it(tmp_path: Path) -> None:
+    """Also beside a file that is called like one of the cache."""
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "facts.json").write_text("{}")
+    assert len(data.load("digits", "mine", origin=str(tmp_path))) == 1
+
+
 def test_two_arrays_without_a_known_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", left=np.zeros((1, 8, 8), np.uint8), right=np.zeros((1, 8, 8), np.uint8))
     with pytest.raises(UserError, match="call the images 'images'"):
