@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import guard
+from jembench.data import arrays
 from jembench.types import UserError
 
-MAGIC = b"\x93NUMPY"  # of a single array
 #: Other names of a split: CelebA is often at hand as a sample only.
 ALSO = {("celeba", "test"): ("sample",)}
 
@@ -55,10 +55,7 @@ def read(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _file(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    with guard.guarded(f"{path}: not a readable .npz file"), path.open("rb") as file:
-        if not file.peek(len(MAGIC)).startswith((MAGIC, b"PK")):  # numpy would call it a pickle, to be loaded unsafely
-            raise UserError(f"{path}: damaged, or no .npz file")
-        content = np.load(file, allow_pickle=False)
+    with guard.guarded(f"{path}: not a readable .npz file"), arrays.opened(path) as content:
         if isinstance(content, np.ndarray):
             raise UserError(f"{path}: is a single array (.npy), not an .npz file: save it as 'images' by np.savez")
         with content:

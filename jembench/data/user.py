@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import guard, seeding
+from jembench.data import arrays
 from jembench.data.sets import ImageSet, Source, Track
 from jembench.identity import array_sha256
 from jembench.types import UserError, unknown
@@ -147,8 +148,7 @@ def _torchvision(name: str, origin: str) -> list[Bytes]:
 
 
 def _from_numpy(name: str, path: Path) -> NDArray[Any]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
+    with guard.guarded(f"OOD set {name!r}: {path} cannot be read"), arrays.opened(path) as loaded:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
@@ -159,8 +159,6 @@ def _from_numpy(name: str, path: Path) -> NDArray[Any]:
                 )
             array: NDArray[Any] = loaded[key or loaded.files[0]]
             return array
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"OOD set {name!r}: {path} cannot be read ({error})") from error
 
 
 def _arrays(name: str, array: NDArray[Any]) -> list[Bytes]:

@@ -107,9 +107,7 @@ def test_a_file_that_is_none_is_not_taken_for_a_pickle(shelf, content):
     """numpy would advise to unpickle it."""
     folder = shelf("a_test", 2)
     (folder / "a_test.npz").write_bytes(content)
-    with pytest.raises(
-        UserError, match=r"a_test.npz: (damaged, or no .npz file|not a readable .npz file: .*)$"
-    ) as error:
+    with pytest.raises(UserError, match=r"a_test.npz: not a readable .npz file: ValueError: damaged") as error:
         folders.read([folder / "a_test.npz"])
     assert "pickle" not in str(error.value)
 

@@ -81,7 +81,7 @@ def test_a_folder_is_verified_for_a_track(call, shelf):
     (folder / "svhn_test.npz").write_bytes(b"none")
     answer = call("data", "verify", "--track", "cifar10", "--data-dir", folder)
     assert answer.code == 2
-    assert answer.err.startswith(f"jembench: {folder / 'svhn_test.npz'}: damaged, or no .npz file")
+    assert answer.err.startswith(f"jembench: {folder / 'svhn_test.npz'}: not a readable .npz file")
     assert answer.err.count("\n") == 1
     assert "damaged" in answer.out
 

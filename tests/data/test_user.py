@@ -1,5 +1,6 @@
 """A user's own OOD sets: every form gives the same images; what cannot be one is refused in a line."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,13 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="cannot be read"):
         user.source("mine", str(tmp_path / "a.npz"), TRACK)
+    for content, says in (
+        (pickle.dumps([1, 2]), "ValueError: damaged, or neither .npz nor .npy"),
+        (b"PK\3\4?", "BadZip"),
+    ):
+        (tmp_path / "b.npz").write_bytes(content)
+        with pytest.raises(UserError, match=f"cannot be read: {says}"):
+            user.source("mine", str(tmp_path / "b.npz"), TRACK)
 
 
 def test_a_folder_without_pictures_and_one_that_lies(tmp_path: Path) -> None:
