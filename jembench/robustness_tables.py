@@ -15,6 +15,7 @@ NORMS = {"linf": "L∞", "l2": "L2"}
 ROBUST = "robust_accuracy"
 TITLES = {"square": "Square", "spsa": "SPSA", "autoattack": "AutoAttack", "autoattack-rand": "AutoAttack (rand)"}
 NO_GAIN = "no gain"
+GREY = 255  # eps of photographs are in its parts
 
 
 def robustness(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -259,6 +260,10 @@ def _eps(ball: str) -> str:
 
 
 def _eps_text(eps: str) -> str:
+    """As people write it: in grey levels where its decimals do not end."""
+    grey = float(eps) * GREY
+    if len(eps) > len("0.0000") and abs(grey - round(grey)) < 1e-3:
+        return f"{round(grey)}/{GREY}"
     return eps.removeprefix("0") if eps.startswith("0.") else eps
 
 
