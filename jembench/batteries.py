@@ -192,7 +192,7 @@ def distances(spec: ModelSpec, track: Track, options: Options, *, protocol: Prot
     chosen = {what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None}
     attack = MinimalDistance(**{**noisy, **chosen})
     if not spec.stochastic:
-        return Distance(grids, widest, attack)
+        return Distance(grids, widest, attack, images=PHOTOGRAPHS["images"] if track.external else None)
     return Distance(grids, widest, attack, STOCHASTIC["draws"], images=STOCHASTIC["expensive"])
 
 

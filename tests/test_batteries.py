@@ -1,11 +1,13 @@
 """Batteries: what a user may ask for, what is refused, and that planning them costs no torch."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from jembench import batteries, data, zoo
 from jembench.attacks import attack as attack_of
@@ -191,3 +193,15 @@ def test_photographs_meet_what_two_cores_carry_and_what_is_asked_for() -> None:
         assert (asked.steps, asked.restarts) == (100, made.restarts)
     assert battery(bare, track, Options(attacks=("autoattack",))).attacks == ("square", "autoattack")
     assert battery(spec(), TRACK, Options()).images is None
+
+
+@pytest.mark.parametrize(("track", "images"), [("digits", None), ("cifar10", 200)])
+def test_the_nearest_adversarials_are_of_a_bounded_number_of_photographs(track: str, images: int | None) -> None:
+    """A search of every test image would take hours where an image has thousands of pixels."""
+    description = data.track(track)
+    bare = zoo.in_memory(
+        nn.Sequential(nn.Flatten(), nn.Linear(math.prod(description.shape), 10)), track=track, name="m"
+    )
+    for model, n in ((bare, images), (zoo.defended(bare, Defence(1)), 100)):
+        (made,) = evaluators("distance", model, description)
+        assert {need.limit for need in made.needs(description)} == {n}
