@@ -101,7 +101,7 @@ class Store:
         return self.root / "chunks" / key[:2] / f"{key}.parquet"
 
 
-def encode(columns: Mapping[str, NDArray[Any]]) -> bytes:
+def encode(columns: Mapping[str, NDArray[Any]], *, compression: str = "none") -> bytes:
     """Columns ``(N,)`` or ``(N, K)`` as the bytes of a Parquet file with their digest: same columns, same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -112,7 +112,7 @@ def encode(columns: Mapping[str, NDArray[Any]]) -> bytes:
         arrays[name] = flat if column.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, column.shape[1])
     sink = pa.BufferOutputStream()
     table = pa.table(arrays).replace_schema_metadata({DIGEST: _digest(columns)})
-    pq.write_table(table, sink, compression="none", use_dictionary=False)
+    pq.write_table(table, sink, compression=compression, use_dictionary=False)
     return bytes(sink.getvalue())
 
 

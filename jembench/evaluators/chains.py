@@ -15,8 +15,9 @@ On fresh chains of :mod:`jembench.evaluators.trajectory`, K steps being those of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -31,7 +32,7 @@ from jembench.metrics import classification, frechet, intervals
 from jembench.metrics.chains import effective_size
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.inception_score import inception_score_estimate
-from jembench.metrics.manifold import density_coverage, precision_recall
+from jembench.metrics.manifold import density_coverage, reaches, recall
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,8 +93,9 @@ class Chains:
             return [*marks, *(kind.missing(reason, source="chain") for kind in (RUNAWAY, SHARE, CHANGES))]
         real = found[Need(Embedded(), "train", model=who)]["features"].astype(np.float64)
         result = []
+        reach = cache(lambda: reaches(real))  # as many distances as there are pairs of training images: once
         for mark, need in self._looked().items():
-            result += self._at(mark, found[need], record, real)
+            result += self._at(mark, found[need], record, real, reach)
         return [*result, *self._whole(record, result)]
 
     def _at(
@@ -102,6 +104,7 @@ class Chains:
         looked: Mapping[str, NDArray[Any]],
         record: Mapping[str, NDArray[Any]],
         real: NDArray[np.float64],
+        reach: Callable[[], NDArray[np.float64]],
     ) -> list[Metric]:
         where: dict[str, Any] = {"source": f"{mark}K", "variant": self.extractor.name}
         x = looked["features"].astype(np.float64)
@@ -114,8 +117,8 @@ class Chains:
         probabilities = classification.softmax(looked["class_logits"].astype(np.float64))
         makers: dict[str, Any] = {
             "distance": lambda: frechet.frechet_estimate(x, real),
-            "recall": lambda: precision_recall(x, real).recall,
-            "coverage": lambda: density_coverage(x, real, rng=rng).coverage,
+            "recall": lambda: recall(x, real),
+            "coverage": lambda: density_coverage(x, real, rng=rng, reach=reach()).coverage,
             "inception_score": lambda: inception_score_estimate(probabilities),
             "log_density": lambda: intervals.mean(density, rng=rng),
         }

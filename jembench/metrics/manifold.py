@@ -60,11 +60,25 @@ def precision_recall(
     """
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=True)
-    precise, recalled = _in_any(y, x, k, block), _in_any(x, y, k, block)
-    return PrecisionRecall(
-        Estimate(float(precise.mean()), *wilson(int(precise.sum()), len(y), level=level), "wilson given reference"),
-        Estimate(float(recalled.mean()), *wilson(int(recalled.sum()), len(x), level=level), "wilson given samples"),
+    precise = _in_any(y, x, k, block)
+    precision = Estimate(
+        float(precise.mean()), *wilson(int(precise.sum()), len(y), level=level), "wilson given reference"
     )
+    return PrecisionRecall(precision, recall(y, x, k=k, level=level, block=block))
+
+
+def recall(
+    features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95, block: int = BLOCK
+) -> Estimate:
+    """Recall alone, for which the balls of the reals, which may be many, are not needed.
+
+    Raises:
+        ValueError: as `precision_recall`.
+    """
+    normal_quantile(level)
+    y, x = _sets(features, reference, k, both=True)
+    recalled = _in_any(x, y, k, block)
+    return Estimate(float(recalled.mean()), *wilson(int(recalled.sum()), len(x), level=level), "wilson given samples")
 
 
 def density_coverage(
@@ -74,6 +88,7 @@ def density_coverage(
     rng: np.random.Generator,
     k: int = 5,
     level: float = 0.95,
+    reach: Floats | None = None,
     block: int = BLOCK,
 ) -> DensityCoverage:
     """Density >= 0 and coverage 0..1 of features `(M, D)` of the samples against those `(N, D)` of the reals.
@@ -84,6 +99,7 @@ def density_coverage(
         rng: source of the resamples for the density.
         k: neighbours up to which a ball reaches.
         level: intended coverage.
+        reach: of the balls `(N,)`, where `reaches` has found it before.
         block: distances held at a time.
 
     Raises:
@@ -92,7 +108,7 @@ def density_coverage(
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=False)
     balls, held, last = np.zeros(len(y)), np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)
-    for start, found in inside(y, x, radii(x, k, block=block), block=block):
+    for start, found in inside(y, x, reaches(x, k=k, block=block) if reach is None else reach, block=block):
         balls[start : start + len(found)] = found.sum(axis=1)
         held += found.sum(axis=0)
         last = np.where(found.any(axis=0), start + found.argmax(axis=0), last)  # the one sample, where it is alone
@@ -102,6 +118,16 @@ def density_coverage(
     return DensityCoverage(
         Estimate(density.value, density.low, density.high, method), _coverage(held > 0, alone, level)
     )
+
+
+def reaches(reference: ArrayLike, *, k: int = 5, block: int = BLOCK) -> Floats:
+    """How far the balls `(N,)` of the reals reach: the distance of each to its k-th nearest other.
+
+    Raises:
+        ValueError: not a finite matrix, k < 1, or k or fewer examples.
+    """
+    _, x = _sets(reference, reference, k, both=False)
+    return radii(x, k, block=block)
 
 
 def _coverage(covered: Booleans, alone: Floats, level: float) -> Estimate:

@@ -8,7 +8,7 @@ import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.manifold import density_coverage, precision_recall
+from jembench.metrics.manifold import density_coverage, precision_recall, reaches, recall
 
 CASES = ["random", "apart", "n < dimension", "equal sets", "constant columns", "shared points"]
 
@@ -51,6 +51,9 @@ def test_density_and_coverage_are_their_definitions(case: str, block: int) -> No
     found = density_coverage(y, x, rng=np.random.default_rng(0), block=block)
     assert found.density.value == pytest.approx(held.sum() / (5 * len(y)))
     assert found.coverage.value == pytest.approx(held.any(axis=1).mean())
+    assert reaches(x, block=block) == pytest.approx(own, rel=1e-9)
+    assert density_coverage(y, x, rng=np.random.default_rng(0), reach=reaches(x, block=block), block=block) == found
+    assert recall(y, x, block=block) == precision_recall(y, x, block=block).recall
 
 
 def test_laws() -> None:
