@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from jembench.training import Observer
 
 SUITE = "all"  # of golden results
-ATTACKED = "robustness"  # of those with attacks
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def measure(
     output: Path,
     *,
     records: Path,
-    suite: str = ATTACKED,
+    suite: str = baselines.ROBUSTNESS,
     refine: Sequence[int] = (),
     names: Sequence[str] = (),
     workers: int = 1,
@@ -170,7 +169,7 @@ def measure(
     for name in names or baselines.recipes(track.name):
         spec = zoo.resolve(name, track=track.name, folder=track.folder)
         rows = {baselines.GOLDEN: spec}
-        if suite == ATTACKED:
+        if suite == baselines.ROBUSTNESS:
             if "classifier" not in spec.capabilities:
                 continue
             defences = [Defence(steps) for steps in refine] if "density" in spec.capabilities else []

@@ -104,10 +104,10 @@ def golden(
     quiet: QuietOption = False,
 ) -> None:
     """Measure golden results of the track's baselines: of suite all, or of suite robustness, bare and refined."""
-    from jembench import data, rebuild
+    from jembench import baselines, data, rebuild
 
     description = data.track(track, folder=data_dir)
-    if refine is not None and suite != rebuild.ATTACKED:
+    if refine is not None and suite != baselines.ROBUSTNESS:
         raise UserError("--refine goes with --suite robustness: the rows of suite all are bare")
     steps = [whole(word, "--refine") for word in words("1,10" if refine is None else refine) or ()]
     with progress(quiet) as show:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,16 +13,12 @@ from jembench.cli.options import (
     OUTPUT,
     DataOption,
     DeviceOption,
-    Format,
     LimitOption,
-    ModelOption,
     OutputOption,
     ProtocolOption,
     QuietOption,
-    RefineOption,
     SeedOption,
     SmoothOption,
-    SuiteOption,
     TrackOption,
     VotesOption,
     WeightsOption,
@@ -36,6 +32,24 @@ from jembench.types import Precision, UserError
 if TYPE_CHECKING:
     from jembench.engine import Outcome
     from jembench.zoo import ModelSpec
+
+Format = Literal["table", "markdown", "json"]
+ModelOption = Annotated[
+    list[str],
+    typer.Option(
+        "--model",
+        "-m",
+        help="A baseline, recipe.toml, robustbench:NAME, timm:NAME, torchvision:NAME, file.py:build or "
+        "package.module:build; repeat for several.",
+    ),
+]
+SuiteOption = Annotated[
+    str, typer.Option("--suite", "-s", help="One or several, comma-separated; see `jembench list suites`.")
+]
+RefineOption = Annotated[
+    str | None,
+    typer.Option("--refine", help="SGLD steps of a refinement before the model; comma-separated for several rows."),
+]
 
 
 def run(

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from jembench.progress import spoken
 
-Format = Literal["table", "markdown", "json"]
 OUTPUT = Path("jembench-runs")
 
-ModelOption = Annotated[
-    list[str],
-    typer.Option(
-        "--model",
-        "-m",
-        help="A baseline, recipe.toml, robustbench:NAME, timm:NAME, torchvision:NAME, file.py:build or "
-        "package.module:build; repeat for several.",
-    ),
-]
-SuiteOption = Annotated[
-    str, typer.Option("--suite", "-s", help="One or several, comma-separated; see `jembench list suites`.")
-]
 TrackOption = Annotated[
     str, typer.Option("--track", "-t", help="In-distribution data set; see `jembench list tracks`.")
 ]
@@ -39,10 +26,6 @@ LimitOption = Annotated[
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The store: records and results.")]
 WorkersOption = Annotated[int, typer.Option("--workers", "-j", help="Processes; the numbers do not depend on it.")]
-RefineOption = Annotated[
-    str | None,
-    typer.Option("--refine", help="SGLD steps of a refinement before the model; comma-separated for several rows."),
-]
 SmoothOption = Annotated[
     float | None, typer.Option("--smooth", help="Standard deviation of Gaussian noise before the model: the control.")
 ]

@@ -36,13 +36,13 @@ def numbers(text: str | None, what: str) -> tuple[float, ...] | None:
     return tuple(found)
 
 
-def outliers(words: list[str]) -> dict[str, str]:
+def outliers(items: list[str]) -> dict[str, str]:
     """OOD sets ``name=PATH`` of a user."""
     found: dict[str, str] = {}
-    for word in words:
-        name, equals, origin = word.partition("=")
+    for item in items:
+        name, equals, origin = item.partition("=")
         if not equals or not origin:
-            raise UserError(f"--ood takes name=PATH, not {word!r}")
+            raise UserError(f"--ood takes name=PATH, not {item!r}")
         if name in found:
             raise UserError(f"--ood names {name!r} twice")
         found[name] = origin
