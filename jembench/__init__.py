@@ -4,8 +4,8 @@ Three calls do the work, and importing this package loads nothing heavy:
 
 - :func:`load` returns a trained baseline, ready to classify;
 - :func:`wrap` makes any ``torch.nn.Module`` that returns logits a model of the contract;
-- :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.defences.Defence` may stand
-  before it, and :class:`~jembench.batteries.Options` say which attacks it meets.
+- :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.attacks.defences.Defence`
+  may stand before it, and :class:`~jembench.choices.batteries.Options` say which attacks it meets.
 """
 
 from __future__ import annotations

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jembench import data, engine, report, zoo
-from jembench.batteries import Options
+from jembench import data
+from jembench.attacks.defences import Defence
+from jembench.choices.batteries import Options
+from jembench.choices.protocols import V1
+from jembench.choices.sampling import Sampling
 from jembench.data import user
-from jembench.defences import Defence
-from jembench.engine import Outcome
-from jembench.evaluators.contract import Metric
-from jembench.plan import Plan, plan
-from jembench.protocols import V1
-from jembench.results import EXAMPLES
-from jembench.sampling import Sampling
-from jembench.store import Store
+from jembench.engine import bench
+from jembench.engine.bench import Outcome
+from jembench.engine.plan import Plan, plan
+from jembench.metrics.metric import Metric
+from jembench.pages.tables import report
+from jembench.store.records import Store
+from jembench.store.results import EXAMPLES
 from jembench.types import UserError, unknown
+from jembench.zoo import catalogue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +88,7 @@ def load(name: str, *, track: str = "digits") -> Any:
         UserError: for an unknown name.
     """
     data.track(track)
-    return zoo.load(zoo.resolve(name, track=track))
+    return catalogue.load(catalogue.resolve(name, track=track))
 
 
 def wrap(module: nn.Module, *, mean: float | tuple[float, ...] = 0.0, std: float | tuple[float, ...] = 1.0) -> Softmax:
@@ -138,8 +141,8 @@ def evaluate(
         defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
         options: of the attacks of suites ``robustness`` and ``distance``.
         sampling: of the images that suites ``generation`` and ``hybrid`` look at.
-        detectors: post-hoc detectors of suite ``ood``, by name (:mod:`jembench.evaluators.detector`).
-        protocol: name of the choices behind the numbers: ``v1``, or a published one (:mod:`jembench.protocols`).
+        detectors: post-hoc detectors of suite ``ood``, by name (:mod:`jembench.measurements.detector`).
+        protocol: name of the choices behind the numbers (:mod:`jembench.choices.protocols`).
         ood: further OOD sets, name -> folder of pictures, ``.npz`` file or another origin (:mod:`jembench.data.user`).
 
     Raises:
@@ -151,11 +154,11 @@ def evaluate(
     if isinstance(model, str):
         if name is not None:
             raise UserError("name is for model objects: a named model has its own")
-        spec = zoo.resolve(model, track=track, folder=published.folder)
+        spec = catalogue.resolve(model, track=track, folder=published.folder)
     else:
-        spec = zoo.in_memory(model, track=track, name=name or type(model).__name__)
+        spec = catalogue.in_memory(model, track=track, name=name or type(model).__name__)
     if defence is not None:
-        spec = zoo.defended(spec, defence)
+        spec = catalogue.defended(spec, defence)
     made = plan(
         spec,
         suite,
@@ -168,5 +171,5 @@ def evaluate(
         limit=limit,
         device=device,
     )
-    (outcome,) = engine.run([made], store, workers=workers)
+    (outcome,) = bench.run([made], store, workers=workers)
     return Result(outcome, made)

@@ -39,30 +39,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import (
-    adversarials,
-    calibration_plots,
-    data,
-    engine,
-    files,
-    generation_plots,
-    ood_plots,
-    plots,
-    sample_plots,
-    shift_plots,
-    store,
-)
+from jembench import data
+from jembench.engine import adversarials, bench
 from jembench.evaluators.battery import SOURCE, WORST, Part
 from jembench.evaluators.chains import ran
-from jembench.evaluators.contract import by_need
-from jembench.results import EXAMPLES
+from jembench.ground import files
+from jembench.measurements.contract import by_need
+from jembench.pages.pictures import calibration, generation, ood, plots, samples, shifts
+from jembench.store import records as store
+from jembench.store.results import EXAMPLES
 
 if TYPE_CHECKING:
-    from jembench.engine import Outcome
-    from jembench.evaluators.contract import Need
-    from jembench.plan import Plan
-    from jembench.results import ResultDocument
-    from jembench.store import Store
+    from jembench.engine.bench import Outcome
+    from jembench.engine.plan import Plan
+    from jembench.measurements.contract import Need
+    from jembench.store.records import Store
+    from jembench.store.results import ResultDocument
 
     Made = Sequence[tuple[Plan, Outcome]]
 
@@ -98,7 +90,7 @@ class Shown:
 
     def found(self, *needs: Need) -> dict[Need, dict[str, NDArray[Any]]]:
         """The records behind these needs, those that the model gives."""
-        return by_need(engine.batches(self.plan, self.records, needs))
+        return by_need(bench.batches(self.plan, self.records, needs))
 
 
 def pictures(made: Made, records: Store, output: Path) -> list[Path]:
@@ -194,25 +186,25 @@ def _distal(shown: Shown) -> bytes | None:
 
 
 def _scores(shown: Shown) -> bytes | None:
-    return ood_plots.scores(shown.examples(), shown.plan.track, shown.document)
+    return ood.scores(shown.examples(), shown.plan.track, shown.document)
 
 
 def _reliability(shown: Shown) -> bytes | None:
     """A panel for the raw confidences and for those of either map."""
-    found = calibration_plots.of_examples(shown.examples())
+    found = calibration.of_examples(shown.examples())
     name = shown.plan.model.name
-    return calibration_plots.reliability_diagram({key: {name: each} for key, each in found.items()}) if found else None
+    return calibration.reliability_diagram({key: {name: each} for key, each in found.items()}) if found else None
 
 
 def _unlabelled(shown: Shown) -> bytes | None:
-    return shift_plots.unlabelled(shown.document)
+    return shifts.unlabelled(shown.document)
 
 
 def _samples(shown: Shown, name: str) -> bytes | None:
     evaluator = shown.evaluator("generation")
     if name not in evaluator.rows:
         return None
-    return sample_plots.samples(evaluator, shown.found(evaluator.drawn()[name]), name, shown.plan.track)
+    return samples.samples(evaluator, shown.found(evaluator.drawn()[name]), name, shown.plan.track)
 
 
 def _neighbours(shown: Shown) -> bytes | None:
@@ -221,15 +213,15 @@ def _neighbours(shown: Shown) -> bytes | None:
         return None
     looked = evaluator.looked()
     found = shown.found(evaluator.drawn()["fresh"], looked["fresh"], looked["train"])
-    return sample_plots.neighbours(evaluator, found, data.images(track, "train"), track)
+    return samples.neighbours(evaluator, found, data.images(track, "train"), track)
 
 
 def _chains(shown: Shown) -> bytes | None:
-    return sample_plots.chains(shown.found(ran()), shown.plan.track)
+    return samples.chains(shown.found(ran()), shown.plan.track)
 
 
 def _energy(shown: Shown) -> bytes | None:
-    return sample_plots.energy(shown.evaluator("chains"), shown.found(ran()), shown.document)
+    return samples.energy(shown.evaluator("chains"), shown.found(ran()), shown.document)
 
 
 #: Name of a picture of a result, the evaluator that it is of, and what draws it; None where there is nothing to draw.
@@ -261,17 +253,17 @@ def _robustness(shown: Sequence[Shown]) -> dict[str, bytes]:
 def _shifts(shown: Sequence[Shown]) -> dict[str, bytes]:
     clean = {}
     for each in shown:
-        if each.evaluator("calibration") is not None and (found := calibration_plots.of_examples(each.examples())):
+        if each.evaluator("calibration") is not None and (found := calibration.of_examples(each.examples())):
             clean[each.plan.model.name] = float(np.asarray(found["raw"].correct).mean())
-    return _png(shift_plots.shifts(_documents(shown), clean))
+    return _png(shifts.shifts(_documents(shown), clean))
 
 
 def _generation(shown: Sequence[Shown]) -> dict[str, bytes]:
-    return _png(generation_plots.distances(_documents(shown)))
+    return _png(generation.distances(_documents(shown)))
 
 
 def _hybrid(shown: Sequence[Shown]) -> dict[str, bytes]:
-    return _png(generation_plots.tradeoff(_documents(shown)))
+    return _png(generation.tradeoff(_documents(shown)))
 
 
 #: Name of a figure of all models of a run, the evaluators of its results, and what draws it: pictures by kind of file.

@@ -14,21 +14,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jembench import baselines, engine, files, snapshots, store, training, zoo
-from jembench.card import CARD, NOTES, card
-from jembench.defences import Defence
-from jembench.history import History, read_history
-from jembench.journal import Journal, draw_curve
-from jembench.plan import plan
-from jembench.recipes import Recipe, read_recipe
-from jembench.results import EXAMPLES, RESULT, read_result
-from jembench.seeds import collect, write_seeds
-from jembench.team import called
+from jembench.attacks.defences import Defence
+from jembench.engine import bench
+from jembench.engine.plan import plan
+from jembench.ground import files
+from jembench.models.recipes import Recipe, read_recipe
+from jembench.pages.card import CARD, NOTES, card
+from jembench.pages.journal import Journal, draw_curve
+from jembench.pages.seeds import collect, write_seeds
+from jembench.store import records as store
+from jembench.store.history import History, read_history
+from jembench.store.results import EXAMPLES, RESULT, read_result
+from jembench.training import loop, snapshots
+from jembench.training.team import called
 from jembench.types import UserError
+from jembench.zoo import baselines, catalogue
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.training import Observer
+    from jembench.training.loop import Observer
 
 SUITE = "all"  # of golden results
 
@@ -40,7 +44,7 @@ class Setup:
     Attributes:
         device: a torch device.
         seed: instead of the recipes' own.
-        samples_every: see :class:`jembench.journal.Journal`.
+        samples_every: see :class:`jembench.pages.journal.Journal`.
         tensorboard: likewise.
     """
 
@@ -70,11 +74,11 @@ def fit(source: Path, folder: Path, *, track: Track, setup: Setup, resume: bool,
         The path of the weights.
 
     Raises:
-        UserError: see :func:`jembench.training.train`.
+        UserError: see :func:`jembench.training.loop.train`.
     """
     recipe = setup.read(source, track=track.name)
     with Journal(folder, samples_every=setup.samples_every, tensorboard=setup.tensorboard) as journal:
-        return training.train(
+        return loop.train(
             recipe,
             folder,
             track=track,
@@ -157,7 +161,7 @@ def measure(
         refine: SGLD steps of the refinements.
         names: of these baselines only; all by default.
         workers: processes.
-        progress: see :func:`jembench.engine.run`.
+        progress: see :func:`jembench.engine.bench.run`.
 
     Returns:
         The folders of the results.
@@ -167,18 +171,18 @@ def measure(
     """
     plans, places = [], []
     for name in names or baselines.recipes(track.name):
-        spec = zoo.resolve(name, track=track.name, folder=track.folder)
+        spec = catalogue.resolve(name, track=track.name, folder=track.folder)
         rows = {baselines.GOLDEN: spec}
         if suite == baselines.ROBUSTNESS:
             if "classifier" not in spec.capabilities:
                 continue
             defences = [Defence(steps) for steps in refine] if "density" in spec.capabilities else []
             rows = {baselines.attacked(""): spec}
-            rows |= {baselines.attacked(made.title): zoo.defended(spec, made) for made in defences}
+            rows |= {baselines.attacked(made.title): catalogue.defended(spec, made) for made in defences}
         for folder, row in rows.items():
             plans.append(plan(row, suite, track=track))
             places.append(output / name / folder)
-    outcomes = engine.run(plans, store.Store.open(records), workers=workers, progress=progress)
+    outcomes = bench.run(plans, store.Store.open(records), workers=workers, progress=progress)
     for outcome, place in zip(outcomes, places, strict=True):
         _copy(outcome.folder, place)
     return places
@@ -242,9 +246,11 @@ def _golden(folder: Path, *, track: Track, device: str) -> None:
     """The golden result."""
     place = folder / baselines.GOLDEN
     if not (place / RESULT).exists():
-        made = plan(zoo.resolve(str(folder / baselines.RECIPE), track=track.name), SUITE, track=track, device=device)
+        made = plan(
+            catalogue.resolve(str(folder / baselines.RECIPE), track=track.name), SUITE, track=track, device=device
+        )
         with tempfile.TemporaryDirectory() as records:
-            (outcome,) = engine.run([made], store.Store.open(Path(records)))
+            (outcome,) = bench.run([made], store.Store.open(Path(records)))
             _copy(outcome.folder, place)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Capability = Literal["classifier", "density", "sampler", "chain", "features"]
 Start = Literal["fresh", "buffer"]
 Precision = Literal["fp32", "bf16"]
+Norm = Literal["linf", "l2"]  # of the distance between two images
 
 
 class UserError(Exception):
@@ -93,7 +94,7 @@ class Chained(Protocol):
 
     @property
     def chain(self) -> Any:
-        """The :class:`~jembench.sgld.SGLD` that it was trained with: its number of steps is K."""
+        """The :class:`~jembench.langevin.sgld.SGLD` that it was trained with: its number of steps is K."""
         ...
 
     def advance(self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: Any = None) -> Tensor:

@@ -14,7 +14,7 @@ from torch import nn
 import jembench
 from jembench import data
 from jembench.api import Result
-from jembench.scores import SCORES
+from jembench.metrics.scores import SCORES
 from jembench.types import Classifier, Density, Sampler, UserError
 
 BUILD = """

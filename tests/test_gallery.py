@@ -9,11 +9,14 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jembench import calibration_plots, data, engine, gallery, ood_plots, zoo
+from jembench import data, gallery
+from jembench.engine import bench
+from jembench.engine.plan import plan
 from jembench.evaluators import unlabelled
 from jembench.gallery import Shown
-from jembench.plan import plan
-from jembench.store import Store
+from jembench.pages.pictures import calibration, ood
+from jembench.store.records import Store
+from jembench.zoo import catalogue
 
 MODELS = ("jem", "softmax", "glow")
 RUNS = [("jem", "ood"), *((name, suite) for suite in ("calibration", "generation", "accuracy") for name in MODELS)]
@@ -34,10 +37,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store, Path]:
     output = tmp_path_factory.mktemp("gallery")
     store = Store.open(output)
     track = data.track("digits")
-    plans = [plan(zoo.resolve(name, track="digits"), suite, track=track, limit=LIMIT) for name, suite in RUNS]
+    plans = [plan(catalogue.resolve(name, track="digits"), suite, track=track, limit=LIMIT) for name, suite in RUNS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unlabelled, "REPLICATES", 2)
-        return list(zip(plans, engine.run(plans, store), strict=True)), store, output
+        return list(zip(plans, bench.run(plans, store), strict=True)), store, output
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +69,15 @@ def test_pictures_of_a_result_are_drawn_once(made: Any, paths: list[Path], monke
 
     before = {path: path.read_bytes() for path in paths}
     monkeypatch.setattr(gallery.plots, "grid", fail)
-    monkeypatch.setattr(ood_plots, "scores", fail)
-    monkeypatch.setattr(calibration_plots, "reliability_diagram", fail)
+    monkeypatch.setattr(ood, "scores", fail)
+    monkeypatch.setattr(calibration, "reliability_diagram", fail)
     assert gallery.pictures(*made) == paths
     assert {path: path.read_bytes() for path in paths} == before
 
 
 def test_no_number_depends_on_them(made: Any, paths: list[Path]) -> None:
     results, store, _ = made
-    again = engine.run([made_by for made_by, _ in results], store)
+    again = bench.run([made_by for made_by, _ in results], store)
     assert [each.document for each in again] == [outcome.document for _, outcome in results]
 
 
@@ -101,7 +104,7 @@ def test_samples_are_those_of_the_records(made: Any, paths: list[Path]) -> None:
 def test_reliability_is_of_the_test_split(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     jem = shown(made, "jem", "calibration")
     given: list[Any] = []
-    monkeypatch.setattr(calibration_plots, "reliability_diagram", given.append)
+    monkeypatch.setattr(calibration, "reliability_diagram", given.append)
     gallery._reliability(jem)
     (panels,) = given
     assert list(panels) == ["raw", "temperature", "vector"]

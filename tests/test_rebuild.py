@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from jembench import baselines, data, engine, rebuild, training
-from jembench.card import card
-from jembench.history import Epoch, Rollback, read_history
-from jembench.plan import plan
+from jembench import data, rebuild
+from jembench.engine import bench
+from jembench.engine.plan import plan
+from jembench.pages.card import card
+from jembench.pages.seeds import read_seeds
 from jembench.rebuild import Setup
-from jembench.results import read_result
-from jembench.run import Progress
-from jembench.seeds import read_seeds
+from jembench.store.history import Epoch, Rollback, read_history
+from jembench.store.results import read_result
+from jembench.training import loop
+from jembench.training.run import Progress
 from jembench.types import UserError
+from jembench.zoo import baselines
 
 TOML = """
 track = "digits"
@@ -147,7 +150,7 @@ def test_training_seeds_lie_aside_and_only_their_numbers_get_in(shelf: Path, tmp
 
 def test_a_kill_between_training_and_measuring(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "run", lambda *_, **__: (_ for _ in ()).throw(Killed))
+        patch.setattr(bench, "run", lambda *_, **__: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             make(tmp_path / "out", Watcher())
     assert make(tmp_path / "out", Watcher(), resume=True).seen.keys() == {"b"}
@@ -177,7 +180,7 @@ def test_a_run_that_fails_is_named(shelf: Path, tmp_path: Path, monkeypatch: pyt
     def diverged(*_: object, **__: object) -> None:
         raise UserError("training diverged")
 
-    monkeypatch.setattr(training, "train", diverged)
+    monkeypatch.setattr(loop, "train", diverged)
     with pytest.raises(UserError, match=r"^a: training diverged$"):
         make(tmp_path / "out", Watcher())
 

@@ -149,8 +149,9 @@ def test_installed_it_finds_its_baselines_without_the_clone(wheel: Path, reposit
         return done.stdout.strip()
 
     code = (
-        "import jembench, jembench.baselines as b, jembench.provenance as p; "
-        "from jembench import published; print(jembench.__file__, b.folder('digits'), published.place(), p.commit())"
+        "import jembench, jembench.zoo.baselines as b, jembench.store.provenance as p; "
+        "from jembench.choices import published; "
+        "print(jembench.__file__, b.folder('digits'), published.place(), p.commit())"
     )
     package, folder, printed, commit = python("-c", code).split()
     assert Path(package).is_relative_to(target)

@@ -24,14 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import margin
-from jembench.attacks.threat import Norm
-from jembench.types import UserError
+from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 Version = Literal["standard", "rand"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from jembench.attacks.threat import Norm, Threat
+from jembench.attacks.threat import Threat
+from jembench.types import Norm
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 

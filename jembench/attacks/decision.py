@@ -22,12 +22,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.threat import Norm
-from jembench.types import UserError, unknown
+from jembench.types import Norm, UserError, unknown
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 NORMS: dict[str, tuple[Norm, ...]] = {
@@ -70,4 +69,4 @@ class Decision:
         """The nearest adversarials that were seen, where they are within eps."""
         from jembench.attacks.nearest import nearest
 
-        return nearest(self, victim, task)
+        return nearest(self, victim, task, queries=self.queries)

@@ -28,18 +28,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import margin
-from jembench.attacks.threat import Norm, distance
-from jembench.types import UserError
+from jembench.attacks.threat import distance
+from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 QUERIES = 8  # behind the verdict on one image of a stochastic victim
@@ -85,12 +85,17 @@ class MinimalDistance:
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The nearest adversarials that were found; the clean image where there is none."""
-        from jembench.attacks.ladder import Rung
         from jembench.attacks.pgd import project
         from jembench.attacks.search import search
 
         # What barely breaks a stochastic victim is no success: there the search of a ball goes on.
-        rung = Rung("distance", self.steps, 1, ("margin",), self.size, confident=victim.stochastic)
+        settings: dict[str, Any] = {
+            "steps": self.steps,
+            "restarts": 1,
+            "losses": ("margin",),
+            "size": self.size,
+            "confident": victim.stochastic,
+        }
         bracket = _Bracket(victim, task, self.tolerance / 2)  # PGD does not reach the very edge of what it could
         for start in task.starts:
             bracket.offer(project(start.to(task.x), task.x, task.threat.norm, bracket.widest), bracket.rows)
@@ -98,7 +103,7 @@ class MinimalDistance:
         while len(rows := bracket.open()):
             eps = bracket.radii(rows)
             for restart in range(self.restarts):
-                hit = bracket.judge(search(rung, victim, bracket.part(rows, restart), eps=eps), rows)
+                hit = bracket.judge(search(victim, bracket.part(rows, restart), eps=eps, **settings), rows)
                 rows, eps = rows[~hit], eps[~hit]
                 if not len(rows):
                     break

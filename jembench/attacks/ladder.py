@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import Loss
-from jembench.attacks.threat import Norm
+from jembench.types import Norm
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 
@@ -65,4 +65,14 @@ class Rung:
         """The best images of all restarts."""
         from jembench.attacks.search import search
 
-        return search(self, victim, task, eps=task.threat.eps)
+        return search(
+            victim,
+            task,
+            eps=task.threat.eps,
+            steps=self.steps,
+            restarts=self.restarts,
+            losses=self.losses,
+            size=self.size,
+            decay=self.decay,
+            confident=self.confident,
+        )

@@ -13,30 +13,30 @@ from torch import Tensor, nn
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.pgd import project
 from jembench.attacks.thirdparty import borrowed, check, inside
-from jembench.attacks.threat import Norm, distance
-from jembench.types import UserError
+from jembench.attacks.threat import distance
+from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from jembench.attacks.decision import Decision
+    from jembench.attacks.contract import Attack
     from jembench.attacks.victim import Victim
 
 RESTARTS = {"pointwise": 10}  # it ends soon, and the order of its pixels is a draw
 DRAWS = 20  # noise images that are tried as a starting point
 
 
-def nearest(attack: Decision, victim: Victim, task: Task) -> Crafted:
-    """The nearest adversarials that were seen, where they are within eps; else the clean images."""
+def nearest(attack: Attack, victim: Victim, task: Task, *, queries: int) -> Crafted:
+    """The nearest adversarials that were seen in so many queries, where they are within eps; else the clean images."""
     foolbox = _foolbox(attack.name)
     check(attack, task)
     with borrowed(attack, task):
-        judge = _Judge(victim, task, attack.queries)
+        judge = _Judge(victim, task, queries)
         starts, started, broken = _starts(judge, task)
         rows = started.nonzero().squeeze(1)
         if len(rows):
             judge.follow(rows, starts[rows])
-            _run(foolbox, attack, judge, starts[rows])
+            _run(foolbox, attack.name, judge, starts[rows], queries)
         found = judge.nearest()
         if victim.stochastic:
             found = _to_radius(judge, found)
@@ -45,15 +45,15 @@ def nearest(attack: Decision, victim: Victim, task: Task) -> Crafted:
         return Crafted(images, claimed)
 
 
-def _run(foolbox: ModuleType, attack: Decision, judge: _Judge, starts: Tensor) -> None:
+def _run(foolbox: ModuleType, name: str, judge: _Judge, starts: Tensor, queries: int) -> None:
     """Let foolbox search; what it finds is what the judge has seen."""
     x, wanted = judge.task.x[judge.rows], judge.wanted[judge.rows]
     model = foolbox.PyTorchModel(judge, bounds=(0, 1), device=x.device)
     rules = foolbox.criteria
     rule = rules.Misclassification if judge.task.target is None else rules.TargetedMisclassification
-    theirs = _attack(foolbox, attack.name, judge.task.threat.norm, attack.queries)
+    theirs = _attack(foolbox, name, judge.task.threat.norm, queries)
     try:
-        for _ in range(RESTARTS.get(attack.name, 1)):
+        for _ in range(RESTARTS.get(name, 1)):
             theirs.run(model, x, rule(wanted), starting_points=starts)
     except _Done:
         return

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from jembench.attacks.threat import Norm
+from jembench.types import Norm
 
 Watch = Callable[[Tensor, Tensor], Tensor | None]
 

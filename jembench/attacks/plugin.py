@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from jembench import guard, seeding, usercode
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.thirdparty import check
-from jembench.attacks.threat import Norm
-from jembench.identity import file_sha256
-from jembench.types import UserError
-from jembench.weights import require_file
+from jembench.ground import generators, guard, usercode
+from jembench.ground.files import require_file
+from jembench.ground.identity import file_sha256
+from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 
@@ -69,10 +68,10 @@ class Plugin:
         if _sha256(self.reference.rpartition(":")[0]) != self.sha256:
             raise UserError(f"attack {self.reference!r} is not the file that was planned: it has changed since")
         aim = {} if task.target is None else {"target": task.target.clone()}
-        own = seeding.generator(*task.stream, "plugin")  # not the one that verification draws from
+        own = generators.generator(*task.stream, "plugin")  # not the one that verification draws from
         chosen = {"norm": task.threat.norm, "eps": task.threat.eps, "generator": own, **aim}
         what = f"attack {self.reference!r} failed"
-        with guard.guarded(what), usercode.importable(self.reference), seeding.forked(*task.stream):
+        with guard.guarded(what), usercode.importable(self.reference), generators.forked(*task.stream):
             function = usercode.load(self.reference)
             with torch.enable_grad():
                 found = function(victim, task.x.clone(), task.y.clone(), **chosen)

@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy
 
 from jembench.attacks.losses import margin
 from jembench.attacks.pgd import direction, project, random_offset
-from jembench.attacks.threat import Norm
+from jembench.types import Norm
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim

@@ -13,20 +13,33 @@ from jembench.attacks.losses import Loss, loss, margin
 from jembench.attacks.pgd import climb, decayed, project, random_offset
 
 if TYPE_CHECKING:
-    from jembench.attacks.ladder import Rung
     from jembench.attacks.victim import Victim
 
 SCORED = 4  # queries behind the score of a stochastic victim's adversarial
 JUDGED = 8  # fresh ones behind the word that it is broken
 
 
-def search(attack: Rung, victim: Victim, task: Task, *, eps: float | Tensor) -> Crafted:
-    """The best images of all restarts within balls of radius ``eps``, one number or one for each example ``(B,)``."""
-    best = Best(victim, task, confident=attack.confident)
+def search(
+    victim: Victim,
+    task: Task,
+    *,
+    eps: float | Tensor,
+    steps: int,
+    restarts: int,
+    losses: tuple[Loss, ...],
+    size: float = 1.0,
+    decay: bool = True,
+    confident: bool = False,
+) -> Crafted:
+    """The best images of all restarts within balls of radius ``eps``, one number or one for each example ``(B,)``.
+
+    The settings are those of :class:`jembench.attacks.ladder.Rung`.
+    """
+    best = Best(victim, task, confident=confident)
     best.offer(task.x)
     for start in task.starts:
         best.offer(project(start.to(task.x), task.x, task.threat.norm, eps))
-    for restart in range(attack.restarts):
+    for restart in range(restarts):
         rows = best.unbroken()
         if not len(rows):
             break
@@ -37,9 +50,9 @@ def search(attack: Rung, victim: Victim, task: Task, *, eps: float | Tensor) -> 
         else:
             normal = torch.randn(task.x.shape, generator=task.generator).to(task.x)[rows]
             start = project(x + random_offset(normal, task.threat.norm, radius), x, task.threat.norm, radius)
-        climber = _Climber(best, attack.losses[restart % len(attack.losses)], rows)
-        shares = decayed(attack.steps) if attack.decay else [1.0] * attack.steps
-        sizes = [attack.size * share * radius for share in shares]
+        climber = _Climber(best, losses[restart % len(losses)], rows)
+        shares = decayed(steps) if decay else [1.0] * steps
+        sizes = [size * share * radius for share in shares]
         end = climb(climber.loss, x, start, norm=task.threat.norm, eps=radius, sizes=sizes, watch=climber.watch)
         climber.finish(end)
     return Crafted(best.images, best.broken(), *best.tallies())

@@ -20,15 +20,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.threat import Norm
-from jembench.types import UserError
+from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from jembench.attacks.search import Best
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 ROWS = 4096  # most rows of a query: what keeps memory bounded

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from jembench import seeding
 from jembench.attacks.threat import TITLES, TOLERANCE, distance
-from jembench.guard import guarded
+from jembench.ground import generators, seeding
+from jembench.ground.guard import guarded
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def borrowed(attack: Attack, task: Task) -> Iterator[None]:
     logging.disable()
     try:
         with (
-            seeding.forked(*task.stream),
+            generators.forked(*task.stream),
             guarded(f"attack {attack.name!r} failed"),
             redirect_stdout(io.StringIO()),
             warnings.catch_warnings(),

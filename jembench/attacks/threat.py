@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from jembench.types import UserError
+from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Norm = Literal["linf", "l2"]
 Goal = Literal["untargeted", "targeted", "least-likely"]
 
 TITLES: dict[str, str] = {"linf": "L∞", "l2": "L2"}

@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from jembench import compat
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.thirdparty import Shielded, borrowed, check, inside, seed
-from jembench.attacks.threat import Norm
-from jembench.types import UserError, unknown
+from jembench.ground import compat
+from jembench.types import Norm, UserError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from jembench.attacks.victim import Victim
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 Option = str | int | float | bool | None | tuple[int, ...]

@@ -24,7 +24,7 @@ from jembench.cli.options import (
 )
 from jembench.cli.terminal import draw
 from jembench.cli.words import defended, whole, words
-from jembench.progress import progress
+from jembench.ground.progress import progress
 from jembench.types import UserError
 
 Golden = Literal["all", "robustness"]
@@ -35,8 +35,8 @@ def compare(
     format: Annotated[Literal["table", "markdown"], typer.Option("--format", "-f", help="Of the tables.")] = "table",
 ) -> None:
     """Paired differences between results on the same images: which model is better, and how sure that is."""
-    from jembench import compare as comparison
-    from jembench import report
+    from jembench.pages import compare as comparison
+    from jembench.pages.tables import report
 
     tables = comparison.compare(results)
     if format == "markdown":
@@ -66,24 +66,26 @@ def gate(
     quiet: QuietOption = False,
 ) -> None:
     """Compare a fresh result with the golden one: exit 0, 1 (a metric is worse) or 2 (not comparable)."""
-    from jembench import baselines, data, engine, zoo
-    from jembench import gate as gates
-    from jembench.defences import Defence
-    from jembench.plan import plan
-    from jembench.results import Protocol, read_result
-    from jembench.store import Store
+    from jembench import data
+    from jembench.attacks.defences import Defence
+    from jembench.engine import bench
+    from jembench.engine.plan import plan
+    from jembench.pages import gate as gates
+    from jembench.store.records import Store
+    from jembench.store.results import Protocol, read_result
+    from jembench.zoo import baselines, catalogue
 
     description = data.track(track, folder=data_dir)
-    spec = zoo.resolve(model, track=track, weights=weights, folder=description.folder)
+    spec = catalogue.resolve(model, track=track, weights=weights, folder=description.folder)
     defence = None if refine is None else Defence(refine)
-    spec = spec if defence is None else zoo.defended(spec, defence)
+    spec = spec if defence is None else catalogue.defended(spec, defence)
     made = plan(spec, suite, track=description, protocol=protocol, seed=seed, limit=limit, device=device)
     title = "" if defence is None else defence.title
     place = baselines.attacked(title) if suite == baselines.ROBUSTNESS else baselines.GOLDEN
     reference = read_result(golden if golden is not None else baselines.golden(model, track=track, place=place))
     gates.check_comparable(Protocol.model_validate(made.protocol), reference)
     with progress(quiet) as show:
-        (outcome,) = engine.run([made], Store.open(output), workers=workers, progress=show)
+        (outcome,) = bench.run([made], Store.open(output), workers=workers, progress=show)
     verdict = gates.compare(outcome.document, reference)
     typer.echo(verdict.text)
     if verdict.worse:
@@ -104,7 +106,8 @@ def golden(
     quiet: QuietOption = False,
 ) -> None:
     """Measure golden results of the track's baselines: of suite all, or of suite robustness, bare and refined."""
-    from jembench import baselines, data, rebuild
+    from jembench import data, rebuild
+    from jembench.zoo import baselines
 
     description = data.track(track, folder=data_dir)
     if refine is not None and suite != baselines.ROBUSTNESS:
@@ -141,10 +144,12 @@ def verify_adversarials(
     """Judge saved adversarials anew: in the ball, in range, finite, misclassified. Exit 1 if one is not valid."""
     from tabulate import tabulate
 
-    from jembench import adversarials, data, zoo
+    from jembench import data
+    from jembench.engine import adversarials
+    from jembench.zoo import catalogue
 
     description = data.track(track, folder=data_dir)
-    bare = zoo.resolve(model, track=track, weights=weights, folder=description.folder)
+    bare = catalogue.resolve(model, track=track, weights=weights, folder=description.folder)
     if refine is not None and smooth is not None:
         raise UserError("adversarials are judged by one model: choose --refine or --smooth")
     (spec,) = defended(bare, None if refine is None else str(refine), smooth, votes)

@@ -17,11 +17,13 @@ def list_(
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models or recipes of this track only.")] = None,
 ) -> None:
     """List what there is."""
-    from jembench import attacks, baselines, data, protocols, suites
-    from jembench.evaluators.detector import METHODS
-    from jembench.extractors import EXTRACTORS
-    from jembench.recipes import read_recipe
-    from jembench.scores import SCORES
+    from jembench import attacks, data
+    from jembench.choices import protocols, suites
+    from jembench.measurements.detector import METHODS
+    from jembench.metrics.scores import SCORES
+    from jembench.models.recipes import read_recipe
+    from jembench.zoo import baselines
+    from jembench.zoo.extractors import EXTRACTORS
 
     if what == "models":
         names = [track] if track is not None else list(data.TRACKS)
@@ -58,6 +60,6 @@ def explain(
     protocol: Annotated[str, typer.Argument(help="See `jembench list protocols`.")] = "v1",
 ) -> None:
     """Print the choices of a protocol, and where and why they depart from our own."""
-    from jembench import protocols
+    from jembench.choices import protocols
 
     typer.echo(protocols.explain(protocol))

@@ -26,12 +26,12 @@ from jembench.cli.options import (
 )
 from jembench.cli.terminal import draw
 from jembench.cli.words import defended, numbers, outliers, words
-from jembench.progress import progress
+from jembench.ground.progress import progress
 from jembench.types import Precision, UserError
 
 if TYPE_CHECKING:
-    from jembench.engine import Outcome
-    from jembench.zoo import ModelSpec
+    from jembench.engine.bench import Outcome
+    from jembench.zoo.catalogue import ModelSpec
 
 Format = Literal["table", "markdown", "json"]
 ModelOption = Annotated[
@@ -116,12 +116,15 @@ def run(
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print a table per suite; what was measured before is not measured again."""
-    from jembench import data, engine, gallery, report, zoo
-    from jembench.batteries import Options
+    from jembench import data, gallery
+    from jembench.choices.batteries import Options
+    from jembench.choices.sampling import Sampling
     from jembench.data import user
-    from jembench.plan import plan
-    from jembench.sampling import Sampling
-    from jembench.store import Store
+    from jembench.engine import bench
+    from jembench.engine.plan import plan
+    from jembench.pages.tables import report
+    from jembench.store.records import Store
+    from jembench.zoo import catalogue
 
     started = time.perf_counter()
     description = data.track(track, folder=data_dir)
@@ -131,7 +134,7 @@ def run(
         raise UserError("--weights goes with one --model")
     suites = list(dict.fromkeys(name.strip() for name in suite.split(",")))
     place = description.folder
-    bare = [zoo.resolve(name, track=track, weights=weights, folder=place) for name in dict.fromkeys(model)]
+    bare = [catalogue.resolve(name, track=track, weights=weights, folder=place) for name in dict.fromkeys(model)]
     specs = _distinct([item for spec in bare for item in defended(spec, refine, smooth, votes)])
     options = Options(
         norms=words(norm),
@@ -171,7 +174,7 @@ def run(
     if save_adversarials is not None and "robustness" not in suites:
         raise UserError("--save-adversarials goes with --suite robustness")
     with progress(quiet) as show:
-        outcomes = engine.run(plans, store, workers=workers, progress=show)
+        outcomes = bench.run(plans, store, workers=workers, progress=show)
     made = list(zip(plans, outcomes, strict=True))
     pictures = gallery.pictures(made, store, output)
     if save_adversarials is not None:
@@ -191,7 +194,7 @@ def run(
 
 def _serving(suites: list[str], evaluator: str) -> list[str]:
     """The suites with an evaluator, which its options go to; all of them if none has it, to be told so."""
-    from jembench.suites import suite
+    from jembench.choices.suites import suite
 
     return [name for name in suites if evaluator in suite(name)] or suites
 
@@ -207,7 +210,7 @@ def _distinct(specs: list[ModelSpec]) -> list[ModelSpec]:
 
 
 def _print(outcomes: list[Outcome], format: Format) -> None:
-    from jembench import report
+    from jembench.pages.tables import report
 
     documents = [outcome.document for outcome in outcomes]
     if format == "markdown":

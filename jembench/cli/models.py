@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jembench.cli.options import OUTPUT, DataOption, DeviceOption, QuietOption, TrackOption
-from jembench.progress import TrainingView
+from jembench.cli.view import TrainingView
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
-    from jembench import baselines, data
+    from jembench import data
+    from jembench.zoo import baselines
 
     if (recipe is None) != everything:
         raise UserError("name one recipe or baseline to train, or all of a track by --all")
@@ -86,7 +87,8 @@ def convert(
     ] = None,
 ) -> None:
     """Make an official checkpoint a model of jembench; it is read without running code in it."""
-    from jembench import data, official
+    from jembench import data
+    from jembench.zoo import official
 
     description = data.track(track, folder=data_dir)
     read = official.read(checkpoint, layout=layout, norm=norm)
@@ -103,8 +105,8 @@ def convert(
 def _train_one(source: Path, place: Path, *, track: Track, setup: Setup, resume: bool, quiet: bool) -> None:
     """Train a recipe; of the processes that torchrun has started only the first one speaks."""
     from jembench import rebuild
-    from jembench.history import read_history
-    from jembench.journal import draw_curve
+    from jembench.pages.journal import draw_curve
+    from jembench.store.history import read_history
 
     leads = os.environ.get("RANK", "0") == "0"
     with TrainingView(quiet or not leads) as view:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.progress import spoken
+from jembench.ground.progress import spoken
 
 OUTPUT = Path("jembench-runs")
 

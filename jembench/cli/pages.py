@@ -20,7 +20,11 @@ def leaderboard(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
 ) -> None:
     """Write leaderboards/TRACK.md from the golden results of the track's baselines and the published rows."""
-    from jembench import baselines, data, files, leaderboard, published
+    from jembench import data
+    from jembench.ground import files
+    from jembench.pages import leaderboard
+    from jembench.pages.tables import publications
+    from jembench.zoo import baselines
 
     if everything and track is not None:
         raise UserError("name one track, or all of them by --all")
@@ -29,7 +33,7 @@ def leaderboard(
         description = data.track(name)
         golden = baselines.all_golden(name)
         attacked = leaderboard.robustness(description, baselines.all_attacked(name))
-        printed = published.tables(name)
+        printed = publications.tables(name)
         if everything and not (golden or attacked or printed):
             continue
         content = leaderboard.leaderboard(description, golden, attacked, printed)
@@ -57,8 +61,10 @@ def card(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
 ) -> None:
     """Write the README.md of a baseline from its recipe, training record, golden result and NOTES.md."""
-    from jembench import baselines, data, files
-    from jembench import card as cards
+    from jembench import data
+    from jembench.ground import files
+    from jembench.pages import card as cards
+    from jembench.zoo import baselines
 
     if (name is None) != everything:
         raise UserError("name one baseline, or all of a track by --all")

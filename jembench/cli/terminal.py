@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jembench.tables import Table
+    from jembench.pages.tables.table import Table
 
 
 def draw(tables: Sequence[Table]) -> None:
     """Print tables with their notes; a narrow terminal wraps lines, it does not lose digits."""
     from rich.console import Console
 
-    from jembench import report
+    from jembench.pages.tables import report
 
     ruler = Console(width=1000)
     for table in tables:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jembench.types import UserError
 
 if TYPE_CHECKING:
-    from jembench.zoo import ModelSpec
+    from jembench.zoo.catalogue import ModelSpec
 
 
 def words(text: str | None) -> tuple[str, ...] | None:
@@ -51,8 +51,8 @@ def outliers(items: list[str]) -> dict[str, str]:
 
 def defended(spec: ModelSpec, refine: str | None, smooth: float | None, votes: int | None) -> list[ModelSpec]:
     """A model behind every defence that was asked for; itself if none was."""
-    from jembench import zoo
-    from jembench.defences import Defence
+    from jembench.attacks.defences import Defence
+    from jembench.zoo import catalogue
 
     if refine is None and smooth is None:
         if votes is not None:
@@ -64,4 +64,4 @@ def defended(spec: ModelSpec, refine: str | None, smooth: float | None, votes: i
         found.append(Defence(steps) if votes is None else Defence(steps, votes=votes))
     if smooth is not None:
         found.append(Defence.smoothing(smooth) if votes is None else Defence(steps=0, sigma=smooth, votes=votes))
-    return [zoo.defended(spec, defence) for defence in found]
+    return [catalogue.defended(spec, defence) for defence in found]

@@ -7,18 +7,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jembench.identity import array_sha256
+from jembench.ground.identity import array_sha256
 from jembench.types import UserError, unknown
 
 if TYPE_CHECKING:
     from jembench.data.sets import ImageSet, Source, Track
 
 TRACKS = {
-    "digits": "jembench.data.digits",
-    "cifar10": "jembench.data.cifar10",
-    "cifar100": "jembench.data.cifar100",
-    "svhn": "jembench.data.svhn",
-    "gauss": "jembench.data.gauss",
+    "digits": "jembench.data.digits:TRACK",
+    "cifar10": "jembench.data.photographs:CIFAR10",
+    "cifar100": "jembench.data.photographs:CIFAR100",
+    "svhn": "jembench.data.photographs:SVHN",
+    "gauss": "jembench.data.gauss:TRACK",
 }
 
 
@@ -34,7 +34,8 @@ def track(name: str, *, folder: Path | None = None) -> Track:
     """
     if name not in TRACKS:
         raise unknown("track", name, TRACKS)
-    description: Track = import_module(TRACKS[name]).TRACK
+    module, _, attribute = TRACKS[name].partition(":")
+    description: Track = getattr(import_module(module), attribute)
     if folder is None:
         return description
     if not description.external:
@@ -95,7 +96,12 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
             )
         return own
     source = known.source(source_name)
-    built: ImageSet = import_module(TRACKS[track_name]).build(source_name)
+    if known.external:
+        from jembench.data import external
+
+        built: ImageSet = external.built(known, source_name)
+    else:
+        built = import_module(TRACKS[track_name].partition(":")[0]).build(source_name)
     digest = array_sha256(built.images, built.labels)
     if digest != source.sha256 or len(built) != source.n:
         raise UserError(

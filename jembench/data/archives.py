@@ -19,8 +19,8 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import guard
 from jembench.data import cache
+from jembench.ground import guard
 from jembench.types import UserError, unknown
 
 CROP = 140  # side of the centre crop of an aligned CelebA photograph (178x218)

@@ -33,12 +33,12 @@ def prepared(key: str) -> Path:
 
 
 def converted(key: str) -> Path:
-    """The folder of a converted checkpoint (:mod:`jembench.official`)."""
+    """The folder of a converted checkpoint (:mod:`jembench.zoo.official`)."""
     return root() / "converted" / key[:32]
 
 
 def zoo() -> Path:
-    """Where downloaded weights of other libraries are kept (:mod:`jembench.named`)."""
+    """Where downloaded weights of other libraries are kept (:mod:`jembench.zoo.named`)."""
     return root() / "models"
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import seeding
 from jembench.data.sets import ASKED, CHAINS, Grid, ImageSet, Severities, Source, Track, chains
+from jembench.ground import seeding
 from jembench.types import UserError
 
 SPLITS = {"train": 1077, "validation": 180, "test": 360, "ood-base": 180}

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import files
 from jembench.data import archives, cache, folders
 from jembench.data.sets import BATCH, CHAINS, Grid, ImageSet, Part, Severities, Source, Track, chains
-from jembench.identity import array_sha256, identity
+from jembench.ground import files
+from jembench.ground.identity import array_sha256, identity
 from jembench.types import UserError
 
 VERSION = 1  # of the preparation

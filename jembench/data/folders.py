@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import guard
 from jembench.data import arrays
+from jembench.ground import guard
 from jembench.types import UserError
 
 #: Other names of a split: CelebA is often at hand as a sample only.

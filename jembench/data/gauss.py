@@ -23,8 +23,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import seeding
 from jembench.data.sets import ASKED, CHAINS, Grid, ImageSet, Severities, Source, Track, chains
+from jembench.ground import seeding
 
 SIGMA = 0.05
 SEPARATION = 3.0  # delta: distance of a class mean from the centre, in sigma

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench.attacks.threat import Norm
-from jembench.identity import let_go
+from jembench.ground.identity import let_go
+from jembench.types import Norm
 
 Role = Literal["train", "validation", "ood-base", "test", "ood", "chains"]
 
@@ -51,8 +51,8 @@ class Source:
         name: identifier, unique in the track.
         role: what it is for; only ``test``, ``ood`` and ``chains`` may appear in a published number.
         n: number of images.
-        sha256: hash of its images and labels (:func:`jembench.identity.array_sha256`); empty where no complete copy of
-            a published set was at hand to pin it.
+        sha256: hash of its images and labels (:func:`jembench.ground.identity.array_sha256`); empty where no complete
+            copy of a published set was at hand to pin it.
         base: name of the source its images are made from, if any; sets with the same base are not independent.
         about: one line of explanation.
         origin: where a user's own set is read from (:mod:`jembench.data.user`), or the prepared images of an external
@@ -93,7 +93,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Severities:
-    """The amounts of one kind of shift, from mild to severe: see :mod:`jembench.shifts`.
+    """The amounts of one kind of shift, from mild to severe: see :mod:`jembench.data.shifts`.
 
     Attributes:
         kind: of the shift.
@@ -119,7 +119,7 @@ class Track:
         sources: all image sets.
         threats: what its adversaries may do.
         shifts: what happens to the test images in the tables.
-        extractor: name of the feature extractor of sample quality (:mod:`jembench.extractors`).
+        extractor: name of the feature extractor of sample quality (:mod:`jembench.zoo.extractors`).
         held_out: what happens to the validation images for estimators to be fitted on: of no kind in ``shifts``.
         costly: of a source, the first so many images are used by measurements that take many passes for an image or
             look at it many times (views and refinements); all by default.

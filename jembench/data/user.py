@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import guard, seeding
 from jembench.data import arrays
 from jembench.data.sets import ImageSet, Source, Track
-from jembench.identity import array_sha256
+from jembench.ground import guard, seeding
+from jembench.ground.identity import array_sha256
 from jembench.types import UserError, unknown
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}

@@ -26,7 +26,7 @@ EVALUATORS = {
 def evaluator(name: str) -> Evaluator:
     """The evaluator called ``name``, a key of :data:`EVALUATORS`, with its own settings.
 
-    Those with attacks have none: they are made for a model by :mod:`jembench.batteries`.
+    Those with attacks have none: they are made for a model by :mod:`jembench.choices.batteries`.
     """
     module, _, attribute = EVALUATORS[name].partition(":")
     made: Evaluator = getattr(import_module(module), attribute)()

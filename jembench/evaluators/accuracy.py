@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, gather
-from jembench.evaluators.logits import Logits
+from jembench.measurements.contract import Need, RecordBatch, gather
+from jembench.measurements.logits import Logits
 from jembench.metrics import classification
+from jembench.metrics.metric import Kind, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,19 +20,20 @@ from jembench.attacks import attack as attack_of
 from jembench.attacks.contract import Attack
 from jembench.attacks.ladder import Rung
 from jembench.attacks.losses import Loss
-from jembench.attacks.threat import Goal, Norm, Threat
-from jembench.evaluators.attacked import Attacked
-from jembench.evaluators.certificate import Certificate
-from jembench.evaluators.contract import LATER, UNDESCRIBED, Need
-from jembench.evaluators.distal import Distal
-from jembench.evaluators.gradient_check import GradientCheck
-from jembench.evaluators.input_gradient import InputGradient
-from jembench.evaluators.rejected import Rejected
-from jembench.evaluators.worst import Worst
+from jembench.attacks.threat import Goal, Threat
+from jembench.measurements.attacked import Attacked
+from jembench.measurements.certificate import Certificate
+from jembench.measurements.contract import LATER, UNDESCRIBED, Need
+from jembench.measurements.distal import Distal
+from jembench.measurements.gradient_check import GradientCheck
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.rejected import Rejected
+from jembench.measurements.worst import Worst
+from jembench.types import Norm
 
 if TYPE_CHECKING:
     from jembench.data.sets import Grid, Track
-    from jembench.sgld import Gradient
+    from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
 SOURCE = "test"

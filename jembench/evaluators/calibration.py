@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench import seeding
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, gather
-from jembench.evaluators.logits import Logits
+from jembench.ground import seeding
+from jembench.measurements.contract import Need, RecordBatch, gather
+from jembench.measurements.logits import Logits
 from jembench.metrics import (
     brier_decomposition,
     calibration,
@@ -43,6 +43,7 @@ from jembench.metrics import (
     vector_scaling,
 )
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.metric import Kind, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,6 +1,6 @@
 r"""Evaluator ``chains``: what SGLD chains do, from their start to twenty times their length in training.
 
-On fresh chains of :mod:`jembench.evaluators.trajectory`, K steps being those of the training:
+On fresh chains of :mod:`jembench.measurements.trajectory`, K steps being those of the training:
 
 - at ``0K``, ``1K``, ``5K`` and ``20K``: the Frechet distance of the samples to the training split (``fd``, with its
   interval at this n), ``recall``, ``coverage`` and ``inception_score`` beside it, since a distance alone rewards a few
@@ -22,17 +22,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench import seeding
 from jembench.data.sets import CHAINS
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, by_need
-from jembench.evaluators.embedded import Embedded
 from jembench.evaluators.generation import Looker, tolerated
-from jembench.evaluators.trajectory import MARKS, Trajectory, times
+from jembench.ground import seeding
+from jembench.measurements.contract import Need, RecordBatch, by_need
+from jembench.measurements.embedded import Embedded
+from jembench.measurements.trajectory import MARKS, Trajectory, times
 from jembench.metrics import classification, frechet, intervals
 from jembench.metrics.chains import effective_size
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.inception_score import inception_score_estimate
 from jembench.metrics.manifold import density_coverage, reaches, recall
+from jembench.metrics.metric import Kind, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

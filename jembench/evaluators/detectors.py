@@ -1,6 +1,6 @@
 """Evaluator ``detectors``: can a classical post-hoc detector tell test images from images of elsewhere?
 
-The numbers of :mod:`jembench.evaluators.ood` for the detectors of :mod:`jembench.evaluators.detector`: ``auroc``,
+The numbers of :mod:`jembench.evaluators.ood` for the detectors of :mod:`jembench.measurements.detector`: ``auroc``,
 ``fpr95``, ``aupr_in`` and ``aupr_out`` of every OOD set, and the mean AUROCs. A detector that learns is fitted on the
 training split alone.
 """
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.evaluators.contract import Metric, Need, RecordBatch, gather
-from jembench.evaluators.detector import METHODS, Detector
-from jembench.evaluators.features import Features
 from jembench.evaluators.ood import Scored, detected, groups, means
+from jembench.measurements.contract import Need, RecordBatch, gather
+from jembench.measurements.detector import METHODS, Detector
+from jembench.measurements.features import Features
+from jembench.metrics.metric import Metric
 from jembench.types import UserError
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ import numpy as np
 
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.threat import Threat
-from jembench.evaluators.attacked import Attacked
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch
+from jembench.measurements.attacked import Attacked
+from jembench.measurements.contract import Need, RecordBatch
 from jembench.metrics import classification, order
+from jembench.metrics.metric import Kind, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,6 +1,6 @@
 r"""Evaluator ``generation``: how good, how varied and how new are the images that a model makes?
 
-Every figure says where the samples come from (:mod:`jembench.evaluators.samples`: ``fresh``, ``buffer``,
+Every figure says where the samples come from (:mod:`jembench.measurements.samples`: ``fresh``, ``buffer``,
 ``conditional``), which extractor looked at them and how many there are, and stands beside four references of the same
 track: ``uniform`` noise, ``class-gaussians``, and the real ``test`` images, which no model has seen. The distribution
 to be matched is that of the training split. Nothing is left out of the samples, unless ``keep_top`` asks for it.
@@ -18,8 +18,8 @@ to be matched is that of the training split. Nothing is left out of the samples,
 - ``nearer``: probability that a sample is nearer to a training image than a test image is, 1/2 without copying, and
   ``copies``, samples nearer than every test image (:mod:`jembench.metrics.memorisation`).
 
-Published protocols (:mod:`jembench.protocols`) take other rows, references and filters; what they chose is in the n of
-every figure.
+Published protocols (:mod:`jembench.choices.protocols`) take other rows, references and filters; what they chose is in
+the n of every figure.
 
 Pairwise figures are of the first :data:`PAIRWISE` of each set.
 """
@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench import seeding
 from jembench.data.sets import CHAINS
-from jembench.evaluators.contract import LATER, Kind, Metric, Need, RecordBatch, by_need
-from jembench.evaluators.embedded import Embedded
-from jembench.evaluators.samples import Samples
+from jembench.ground import seeding
+from jembench.measurements.contract import LATER, Need, RecordBatch, by_need
+from jembench.measurements.embedded import Embedded
+from jembench.measurements.samples import Samples
 from jembench.metrics import classification, frechet
 from jembench.metrics.class_balance import class_balance
 from jembench.metrics.estimate import Estimate
@@ -44,6 +44,7 @@ from jembench.metrics.inception_score import inception_score_estimate
 from jembench.metrics.kernel_distance import kernel_distance_estimate
 from jembench.metrics.manifold import density_coverage, precision_recall
 from jembench.metrics.memorisation import memorisation
+from jembench.metrics.metric import Kind, Metric
 from jembench.metrics.neighbours import nearest
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Looker:
     """A feature extractor: its name, the hash of its weights, and what its distances are called in files.
 
     Attributes:
-        name: of :data:`jembench.extractors.EXTRACTORS`.
+        name: of :data:`jembench.zoo.extractors.EXTRACTORS`.
         fingerprint: of it.
         distance: ``fd``, or ``fid`` of the Inception network.
         kernel: ``kd`` or ``kid``.

@@ -1,6 +1,6 @@
 r"""Evaluator ``likelihood``: how many bits per dimension does the density need for a test image?
 
-With log p of dequantised images in nats (:mod:`jembench.evaluators.dequantised`), D pixels and L grey levels,
+With log p of dequantised images in nats (:mod:`jembench.measurements.dequantised`), D pixels and L grey levels,
 
 .. math::
     \text{bits/dim} = -\frac{E \log p(\tilde x)}{D \log 2} + \log_2(L - 1),
@@ -8,16 +8,16 @@ With log p of dequantised images in nats (:mod:`jembench.evaluators.dequantised`
 an upper bound of the cost of coding the integer images; uniform noise costs :math:`\log_2 L`.
 
 **Energy-based models** give :math:`\log p + \log Z`. Their p is the one at temperature 1, normalised on the cube of
-dequantised images, and log Z comes from annealed chains (:mod:`jembench.evaluators.partition`): a lower bound L and an
-upper bound U, each with its interval (:mod:`jembench.metrics.log_z`). bits/dim are given at the middle of L and U, and
-their interval is the sum of two: of the mean over test images, and from the low end of L to the high end of U. Its
+dequantised images, and log Z comes from annealed chains (:mod:`jembench.measurements.partition`): a lower bound L and
+an upper bound U, each with its interval (:mod:`jembench.metrics.log_z`). bits/dim are given at the middle of L and U,
+and their interval is the sum of two: of the mean over test images, and from the low end of L to the high end of U. Its
 method says so. "resampled starts" in it says that the reverse chains did not start from exact samples of the model,
 which an energy model does not have, so that U holds only if they were in equilibrium. Where the bounds are crossed by
 more than chance, or further apart than ``WIDEST`` bits/dim, there is a reason instead of a number.
 
 At temperature 1 the shipped energy models are close to uniform noise (jem 4.03 bits/dim, noise 4.09, glow 2.27): the
-SGLD chains that they were trained with, and are sampled by, are far colder (:mod:`jembench.sgld`), and show them
-sharper than the density that they define.
+SGLD chains that they were trained with, and are sampled by, are far colder (:mod:`jembench.langevin.sgld`), and show
+them sharper than the density that they define.
 
 A density that is normalised needs no log Z. On a track whose truth is known it is annealed all the same, as a check:
 log Z of the oracle is 0.
@@ -33,12 +33,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench import seeding
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, gather
-from jembench.evaluators.dequantised import Dequantised, Unnormalised
-from jembench.evaluators.partition import Annealed
+from jembench.ground import seeding
+from jembench.measurements.contract import Need, RecordBatch, gather
+from jembench.measurements.dequantised import Dequantised, Unnormalised
+from jembench.measurements.partition import Annealed
 from jembench.metrics import intervals, log_z
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.metric import Kind, Metric
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track

@@ -1,7 +1,7 @@
 """Evaluator ``ood``: can a score tell test images from images of elsewhere?
 
-For every OOD set and every score (:mod:`jembench.scores`, larger = more in-distribution), with the test split as
-positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 95 % of the test images are accepted),
+For every OOD set and every score (:mod:`jembench.metrics.scores`, larger = more in-distribution), with the test split
+as positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 95 % of the test images are accepted),
     ``aupr_in`` and ``aupr_out`` (average precision with the test split, or the OOD set, as positives).
     ``mean/<score>/auroc`` is the mean over the sets (of the other three too, without an interval); its interval knows
     that they share the test split and that some share their base images. ``near`` and ``far`` are means over the sets
@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.evaluators.code_length import CodeLength
-from jembench.evaluators.contract import DEPENDENT, Kind, Measurement, Metric, Need, RecordBatch, gather
-from jembench.evaluators.input_gradient import InputGradient
-from jembench.evaluators.logits import Logits
-from jembench.evaluators.refinement import Refinement
+from jembench.measurements.code_length import CodeLength
+from jembench.measurements.contract import Measurement, Need, RecordBatch, gather
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.logits import Logits
+from jembench.measurements.refinement import Refinement
 from jembench.metrics import aupr, auroc, detection, fpr, paired_auroc
 from jembench.metrics.estimate import Estimate
-from jembench.scores import BASELINE, SCORES, Score
+from jembench.metrics.metric import DEPENDENT, Kind, Metric
+from jembench.metrics.scores import BASELINE, SCORES, Score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,16 +2,16 @@ r"""Evaluator ``robustness``: how many test images does the model still get righ
 
 For every attack and eps ``test/<norm>-<eps>/<attack>/robust_accuracy``, by the vote of fresh draws if the model is
 stochastic, with ``one_shot_accuracy`` of a single draw beside it; ``…/worst/…`` is the worst case over all attacks on
-each example, judged anew (:mod:`jembench.evaluators.worst`): **the figure**. ``test/clean/robust_accuracy`` is the
+each example, judged anew (:mod:`jembench.measurements.worst`): **the figure**. ``test/clean/robust_accuracy`` is the
 null attack: clean images, the same number of draws. Intervals are Wilson's over test images.
 
 - ``queries``, ``forwards``, ``gradients`` per example of every attack; ``claims_held``: share of the successes that an
   attack reports which hold on fresh draws;
 - ``test/<norm>-<eps>/gain``: worst-case accuracy less that of the same model without its refinement under the same PGD,
   with an interval for paired proportions; where the sign test does not see a gain, the reason is ``no gain``;
-- ``test/<norm>-<eps>/reject/robust_accuracy``: the model may abstain (:mod:`jembench.evaluators.rejected`);
-- ``test/l2-<eps>/certified_accuracy``: of the smoothed classifier (:mod:`jembench.evaluators.certificate`);
-- ``test/distal/reached``: noise that becomes a confident example (:mod:`jembench.evaluators.distal`);
+- ``test/<norm>-<eps>/reject/robust_accuracy``: the model may abstain (:mod:`jembench.measurements.rejected`);
+- ``test/l2-<eps>/certified_accuracy``: of the smoothed classifier (:mod:`jembench.measurements.certificate`);
+- ``test/distal/reached``: noise that becomes a confident example (:mod:`jembench.measurements.distal`);
 - ``test/<norm>/reliable``: 1, or 0 with the reasons (:mod:`jembench.evaluators.reliability`).
 """
 
@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench import seeding
 from jembench.attacks import attack as attack_of
 from jembench.evaluators import reliability
 from jembench.evaluators.battery import CHECK, NULL, WORST, Battery, Part
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch
+from jembench.ground import seeding
+from jembench.measurements.contract import Need, RecordBatch
 from jembench.metrics import certification, classification, intervals, paired
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.metric import Kind, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

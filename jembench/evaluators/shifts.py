@@ -1,6 +1,6 @@
 r"""Evaluator ``shifts``: accuracy and calibration where images get worse, under attack, and after a refinement.
 
-Every image of the test split is viewed (:mod:`jembench.evaluators.seen`): shifted by every kind and severity of the
+Every image of the test split is viewed (:mod:`jembench.measurements.seen`): shifted by every kind and severity of the
 track, attacked by PGD at the track's headline eps, refined by ten SGLD steps on the model's own log p(x). Of each,
 ``accuracy``, and for the raw logits and their temperature twin (T from the clean validation split, as a user of the
 model would have it) ``nll``, ``brier``, ``ece15`` with its band and the debiased ``squared_ece15``; ``overconfidence``
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench import seeding
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, joined
-from jembench.evaluators.logits import Logits
-from jembench.evaluators.seen import Attacked, Refined, Seen, Shifted
+from jembench.ground import seeding
+from jembench.measurements.contract import Need, RecordBatch, joined
+from jembench.measurements.logits import Logits
+from jembench.measurements.seen import Attacked, Refined, Seen, Shifted
 from jembench.metrics import calibration, classification, debiased, intervals
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.metric import Kind, Metric
 from jembench.metrics.temperature import fit_temperature
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 r"""Evaluator ``stress``: does a score still tell test images from others when somebody, or the weather, is at work?
 
-For log p(x) and max p(y|x), which an adversary can climb (:mod:`jembench.evaluators.pushed`), within the ball of the
+For log p(x) and max p(y|x), which an adversary can climb (:mod:`jembench.measurements.pushed`), within the ball of the
 track's first threat model at its headline eps, and on the first :data:`LIMIT` images of every set:
 
 - ``clean_auroc``: nobody interferes;
@@ -26,21 +26,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.evaluators.contract import Kind, Metric, Need, RecordBatch, joined
-from jembench.evaluators.input_gradient import InputGradient
-from jembench.evaluators.logits import Logits
-from jembench.evaluators.pushed import ATTACKED, Pushed
-from jembench.evaluators.seen import Refined, Seen
 from jembench.evaluators.shifts import views_of
+from jembench.measurements.contract import Need, RecordBatch, joined
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.logits import Logits
+from jembench.measurements.pushed import ATTACKED, Pushed
+from jembench.measurements.seen import Refined, Seen
 from jembench.metrics import auroc
 from jembench.metrics.estimate import Estimate
-from jembench.scores import PAPER, Score
+from jembench.metrics.metric import Kind, Metric
+from jembench.metrics.scores import PAPER, Score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jembench.data.sets import Track
-    from jembench.evaluators.contract import Measurement
+    from jembench.measurements.contract import Measurement
 
 LIMIT = 180  # images of a set that are attacked
 DENSITY = "the model gives no differentiable log density"

@@ -68,20 +68,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench import seeding
-from jembench.evaluators.contract import UNDESCRIBED, Kind, Measurement, Metric, Need, RecordBatch, joined
-from jembench.evaluators.input_gradient import InputGradient
-from jembench.evaluators.logits import Logits
-from jembench.evaluators.seen import Seen, Shifted
+from jembench.ground import seeding
+from jembench.measurements.contract import UNDESCRIBED, Measurement, Need, RecordBatch, joined
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.logits import Logits
+from jembench.measurements.seen import Seen, Shifted
+from jembench.measurements.twin import Twin
 from jembench.metrics import calibration, classification
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.metric import Kind, Metric
 from jembench.metrics.temperature import fit_temperature
 from jembench.metrics.unlabelled import METHODS, Estimator, Labelled, Target, temperature_at
-from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Generator
 
     from jembench.data.sets import Severities, Track
 
@@ -100,36 +100,6 @@ GAIN = Kind("mean_error_gain", "lower", 0.01)
 SCALES = (Kind("ece15", "lower", 0.01), Kind("nll", "lower", 0.02))
 
 Found = Mapping[tuple[Measurement, str], Mapping[str, "NDArray[Any]"]]
-
-
-@dataclass(frozen=True)
-class Twin:
-    """What another model predicts of the same images, ``twin (B,)``: its record is ``batch.given``.
-
-    Attributes:
-        of: the measurement whose logits it reads.
-    """
-
-    of: Measurement
-
-    name: ClassVar[str] = "twin"
-    version: ClassVar[int] = 1
-    requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
-    finite: ClassVar[frozenset[str]] = frozenset()
-
-    @property
-    def costly(self) -> bool:
-        """Of the same images as what it reads."""
-        return getattr(self.of, "costly", False)
-
-    def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
-        """No pass of any model."""
-        count = len(batch.index)
-        given = batch.given[0] if batch.given else None
-        if given is None:
-            raise ValueError("the second model's logits are not there")
-        none = np.zeros(count, dtype=np.int32)
-        return {"twin": classification.prediction(given["logits"]), "forwards": none, "gradients": none}
 
 
 @dataclass(frozen=True)

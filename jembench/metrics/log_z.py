@@ -1,7 +1,7 @@
 r"""log Z from annealed log weights, and the bracket of two directions.
 
-A forward run (:mod:`jembench.ais`) gives weights with E w = Z / Z_0, a reverse run from exact samples of the model
-weights with E w = Z_0 / Z. Of n chains each, with logmeanexp the log of the mean of the exponentials,
+A forward run (:mod:`jembench.langevin.ais`) gives weights with E w = Z / Z_0, a reverse run from exact samples of the
+model weights with E w = Z_0 / Z. Of n chains each, with logmeanexp the log of the mean of the exponentials,
 
     L = log Z_0 + logmeanexp(log w_forward),      U = log Z_0 - logmeanexp(log w_reverse).
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from jembench import sgld
-from jembench.starts import ClassGaussians, Uniform
+from jembench.langevin import sgld
+from jembench.langevin.starts import ClassGaussians, Uniform
 
 if TYPE_CHECKING:
-    from jembench import starts
     from jembench.data.sets import Track
-    from jembench.recipes import Recipe
+    from jembench.langevin import starts
+    from jembench.models.recipes import Recipe
     from jembench.types import Start
 
 

@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
-from jembench import sgld
+from jembench.langevin import sgld
 from jembench.models.flow import Flow
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.recipes import Recipe
+    from jembench.models.recipes import Recipe
     from jembench.types import Start
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Generator, Tensor
 
-from jembench import sgld
+from jembench.langevin import sgld
 from jembench.models import chains as chains_of
 from jembench.models.chains import Chains
 from jembench.models.softmax import Softmax
@@ -32,8 +32,8 @@ from jembench.models.softmax import network as network_of
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
+    from jembench.models.recipes import Recipe
     from jembench.models.residual import ResidualEBM
-    from jembench.recipes import Recipe
     from jembench.types import Start
 
 # On |b|^2 / 2 beside the mean negative log likelihood: moves no b that the data determine, and lets data that can be

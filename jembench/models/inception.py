@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from jembench.identity import file_sha256
+from jembench.ground.identity import file_sha256
 from jembench.types import UserError
 
 LAYERS = ["2048", "logits_unbiased"]

@@ -7,7 +7,7 @@ The logits f(x) define the joint :math:`\log p(x, y) = f(x)[y] - \log Z`. Margin
     \log p(x|y) = f(x)[y] - \log Z_y
 
 Training maximises log p(y|x) by cross-entropy and log p(x) by the contrastive gradient between data and SGLD samples
-(:mod:`jembench.training`); samples come from SGLD chains on log p(x), or on f(x)[y] for a given class.
+(:mod:`jembench.training.loop`); samples come from SGLD chains on log p(x), or on f(x)[y] for a given class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Generator, Tensor, nn
 
-from jembench import sgld
+from jembench.langevin import sgld
 from jembench.models import chains as chains_of
 from jembench.models.chains import Chains
 from jembench.models.softmax import Softmax, full
@@ -24,7 +24,7 @@ from jembench.models.softmax import network as network_of
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.recipes import Recipe
+    from jembench.models.recipes import Recipe
     from jembench.types import Start
 
 

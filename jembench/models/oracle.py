@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
-from jembench import sgld
+from jembench.langevin import sgld
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track

@@ -2,8 +2,8 @@ r"""Reference samplers: what a generator has to beat, without a network.
 
 - ``uniform``: noise :math:`x \sim U(0, 1)^D`, where the chains of a JEM start;
 - ``class-gaussians``: :math:`x \sim N(\mu_y, \Sigma_y)` of the training images of class y, clamped to [0, 1], where
-  those of JEM++ start (:class:`jembench.starts.ClassGaussians`). On small images it is a strong generator: a chain that
-  starts there and ends farther away has learned nothing.
+  those of JEM++ start (:class:`jembench.langevin.starts.ClassGaussians`). On small images it is a strong generator: a
+  chain that starts there and ends farther away has learned nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
-from jembench import starts
+from jembench.langevin import starts
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track

@@ -18,7 +18,7 @@ from jembench.models.readout import entering, last_linear
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.recipes import Recipe
+    from jembench.models.recipes import Recipe
 
 
 class Softmax(nn.Module):
@@ -29,7 +29,7 @@ class Softmax(nn.Module):
         mean: subtracted from the [0, 1] pixels, a number or one per channel.
         std: divides them afterwards, likewise.
         tapped: whether the last linear layer of a network that shows no ``readout`` of its own is taken for it. Whoever
-            says so must check that it is (:func:`jembench.foreign.abilities`).
+            says so must check that it is (:func:`jembench.zoo.foreign.abilities`).
     """
 
     normalized = False

@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from jembench import data, seeding, zoo
+from jembench import data
 from jembench.attacks.contract import Task
 from jembench.attacks.threat import Threat, distance
 from jembench.attacks.verify import verify
 from jembench.attacks.victim import Victim
+from jembench.ground import generators
 from jembench.models.softmax import Softmax
+from jembench.zoo import catalogue
 
 
 class Attacked:
@@ -20,10 +22,10 @@ class Attacked:
 
     def __init__(self, attack, model, x, y, norm, eps, *, target=None, starts=(), key="attack"):
         goal = "untargeted" if target is None else "targeted"
-        task = Task(x, y, target, Threat(norm, eps, goal), tuple(starts), seeding.generator(key), (key,))
+        task = Task(x, y, target, Threat(norm, eps, goal), tuple(starts), generators.generator(key), (key,))
         self.victim = Victim(
             model,
-            generator=seeding.generator(key, "victim"),
+            generator=generators.generator(key, "victim"),
             copies=attack.copies,
             gradient=attack.gradient,
             precision=attack.precision,
@@ -33,7 +35,14 @@ class Attacked:
         self.images = self.crafted.images
         self.claimed = self.crafted.claimed
         self.verdict = verify(
-            model, x, y, self.images, threat=task.threat, target=target, draws=9, generator=seeding.generator(key, "v")
+            model,
+            x,
+            y,
+            self.images,
+            threat=task.threat,
+            target=target,
+            draws=9,
+            generator=generators.generator(key, "v"),
         )
         self.broken = ~self.verdict.vote
         self.distance = distance(self.images - x, norm)
@@ -59,14 +68,14 @@ def digits():
 @pytest.fixture(scope="session")
 def softmax():
     """The shipped classifier of digits."""
-    return zoo.load(zoo.resolve("softmax", track="digits"))
+    return catalogue.load(catalogue.resolve("softmax", track="digits"))
 
 
 class Linear:
     """Four classes of which two matter: f = (w'x + b, 0, -9, -9), on images that no small ball takes out of [0, 1]."""
 
     def __init__(self, n=12, side=5):
-        generator = seeding.generator("linear")
+        generator = generators.generator("linear")
         layer = nn.Linear(side * side, 4)
         self.w = torch.randn(side * side, generator=generator)
         self.x = 0.35 + 0.3 * torch.rand((n, 1, side, side), generator=generator)

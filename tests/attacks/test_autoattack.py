@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from jembench import compat
 from jembench.attacks import attack, thirdparty
-from jembench.defences import Defence, Defended
+from jembench.attacks.defences import Defence, Defended
+from jembench.ground import compat
 from jembench.models.softmax import Softmax
 from jembench.types import UserError
 

@@ -8,9 +8,9 @@ import torch
 from scipy import optimize
 from torch import nn
 
-from jembench import seeding
 from jembench.attacks import distance as attacks_distance
 from jembench.attacks.contract import Task
+from jembench.attacks.defences import Defence, Defended
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.losses import margin
 from jembench.attacks.pgd import project
@@ -18,7 +18,7 @@ from jembench.attacks.threat import Threat, distance
 from jembench.attacks.verify import verify
 from jembench.attacks.victim import Victim
 from jembench.data import gauss
-from jembench.defences import Defence, Defended
+from jembench.ground import generators
 from jembench.models.oracle import Oracle
 from jembench.types import UserError
 
@@ -30,7 +30,7 @@ class Linear:
     """f = W x + b."""
 
     def __init__(self, seed, *, classes=10, pixels=64):
-        g = seeding.generator("linear", seed)
+        g = generators.generator("linear", seed)
         self.W, self.b = torch.randn(classes, pixels, generator=g), torch.randn(classes, generator=g)
 
     def logits(self, x):
@@ -47,12 +47,12 @@ class Linear:
 
 def middle(n, seed=0):
     """Images so far inside of [0, 1] that the box bounds no adversarial of a linear classifier."""
-    return 0.4 + 0.2 * torch.rand((n, *SHAPE), generator=seeding.generator("middle", seed))
+    return 0.4 + 0.2 * torch.rand((n, *SHAPE), generator=generators.generator("middle", seed))
 
 
 def search(model, x, y, norm, *, eps=math.inf, starts=(), target=None, key="search", **options):
     attack = MinimalDistance(**{"steps": 12, "restarts": 3, **options})
-    generator = seeding.generator(key)
+    generator = generators.generator(key)
     victim = Victim(model, generator=generator, copies=attack.copies)
     found = attack.perturb(victim, Task(x, y, target, Threat(norm, eps), starts, generator, ("d",)))
     return found, distance(found.images - x, norm), victim.meter
@@ -150,7 +150,7 @@ def test_a_given_adversarial_bounds_the_distance(norm):
 
     model, x = Hidden(3), middle(4)
     y = model.logits(x).argmax(1)
-    away = torch.randn(x.shape, generator=seeding.generator("away"))
+    away = torch.randn(x.shape, generator=generators.generator("away"))
     far = project(x + away, x, norm, math.inf if norm == "linf" else 1e3)
     with torch.no_grad():
         usable = margin(model.logits(far), y) < 0
@@ -169,8 +169,8 @@ def test_at_the_ends_of_the_range_it_is_the_solution_of_a_linear_or_quadratic_pr
     """Images whose pixels are mostly 0 or 1, as digits are: for every class scipy finds the nearest point."""
     for seed in range(4):
         model = Linear(seed, classes=4, pixels=9)
-        x = torch.rand((3, 1, 3, 3), generator=seeding.generator("edge", seed))
-        x = torch.where(torch.rand(x.shape, generator=seeding.generator("which", seed)) < 0.7, x.round(), x)
+        x = torch.rand((3, 1, 3, 3), generator=generators.generator("edge", seed))
+        x = torch.where(torch.rand(x.shape, generator=generators.generator("which", seed)) < 0.7, x.round(), x)
         f = model.logits(x)
         y = f.argmax(1)
         found, d, _ = search(model, x, y, norm)
@@ -216,7 +216,7 @@ def test_around_a_ball_it_is_the_closed_form(norm):
             f = (x.flatten(1) - centre).square().sum(1) - radius**2
             return torch.stack([-f, f], 1)
 
-    x = 0.5 + 0.05 * (torch.rand((n, 1, 3, 3), generator=seeding.generator("ball")) - 0.5)
+    x = 0.5 + 0.05 * (torch.rand((n, 1, 3, 3), generator=generators.generator("ball")) - 0.5)
     u = (x - centre).flatten(1).abs().double()
     total, square = u.sum(1), u.square().sum(1)
     t = (-total + (total**2 - 9 * (square - radius**2)).sqrt()) / 9
@@ -230,17 +230,17 @@ def test_around_a_ball_it_is_the_closed_form(norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_on_two_pixels_it_is_what_a_grid_sees(norm):
     """A network with many small regions: the truth is the nearest of a million points of another class."""
-    with seeding.forked("two pixels"):
+    with generators.forked("two pixels"):
         net = nn.Sequential(nn.Flatten(), nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 4))
     net[1].weight.data.mul_(12)
     net[1].bias.data.mul_(6)
-    net[3].bias.data -= net(torch.rand((999, 1, 1, 2), generator=seeding.generator("level"))).mean(0).detach()
+    net[3].bias.data -= net(torch.rand((999, 1, 1, 2), generator=generators.generator("level"))).mean(0).detach()
 
     class Net:
         def logits(self, x):
             return net(x)
 
-    x = torch.rand((12, 1, 1, 2), generator=seeding.generator("pixels"))
+    x = torch.rand((12, 1, 1, 2), generator=generators.generator("pixels"))
     axis = torch.linspace(0, 1, 1001)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
@@ -258,7 +258,7 @@ def test_on_the_oracle_the_l2_distance_is_that_to_the_nearest_bisector():
     mu = torch.from_numpy(gauss.means()).float()
     model = Oracle(mu, sigma=gauss.SIGMA, shape=SHAPE)
     y = torch.arange(10)
-    x = model.sample(10, generator=seeding.generator("oracle"), labels=y)
+    x = model.sample(10, generator=generators.generator("oracle"), labels=y)
     flat = x.flatten(1)
     step = mu[None] - mu[y][:, None]
     gap = (flat[:, None] - mu[None]).square().sum(2) - (flat - mu[y]).square().sum(1)[:, None]
@@ -284,7 +284,7 @@ def test_of_a_stochastic_victim_the_nearest_holds_on_fresh_draws():
         threat=Threat("l2", math.inf),
         target=None,
         draws=25,
-        generator=seeding.generator("v"),
+        generator=generators.generator("v"),
     )
     assert fresh.vote.float().mean() < 0.1
     right = truth > 0.1

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from jembench import seeding
 from jembench.attacks.losses import loss, margin
+from jembench.ground import generators
 
 
 def drawn(seed: int, classes: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = seeding.generator("losses", seed)
+    generator = generators.generator("losses", seed)
     y = torch.randint(classes, (40,), generator=generator)
     target = (y + torch.randint(1, classes, (40,), generator=generator)) % classes
     return 3 * torch.randn((40, classes), generator=generator), y, target

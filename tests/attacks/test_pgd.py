@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from jembench import compat, seeding
 from jembench.attacks.pgd import PGD, pgd
+from jembench.ground import compat, generators
+from jembench.ground.shares import Share
 from jembench.models.small import SmallNet
-from jembench.team import Share
 
 SHAPE = (1, 2, 3)
 NORMS = ("linf", "l2")
@@ -26,12 +26,12 @@ def linear(x):
 
 def middle(n=20):
     """Images so far inside [0, 1] that no ball of radius 0.2 leaves it."""
-    return 0.25 + 0.5 * torch.rand((n, *SHAPE), generator=seeding.generator("x"))
+    return 0.25 + 0.5 * torch.rand((n, *SHAPE), generator=generators.generator("x"))
 
 
 def attack(x, norm="linf", *, eps=0.1, steps=40, size=0.02, loss=linear, key="pgd", **options):
     chosen = PGD(norm, eps, steps, size)
-    return pgd(loss, x, settings=chosen, generator=seeding.generator(key), **options)
+    return pgd(loss, x, settings=chosen, generator=generators.generator(key), **options)
 
 
 def from_the_image(x, generator):
@@ -43,7 +43,7 @@ def test_the_linf_optimum_of_a_linear_loss_is_a_corner():
     """x + eps sign(w), exactly; clipped where that leaves [0, 1]."""
     x = middle()
     assert torch.allclose(attack(x), x + 0.1 * W.sign(), atol=1e-7)
-    anywhere = torch.rand((50, *SHAPE), generator=seeding.generator("anywhere"))
+    anywhere = torch.rand((50, *SHAPE), generator=generators.generator("anywhere"))
     assert torch.allclose(attack(anywhere), (anywhere + 0.1 * W.sign()).clamp(0, 1), atol=1e-7)
 
 
@@ -88,7 +88,7 @@ LOSSES = {
 )
 def test_it_stays_in_the_ball_and_in_range(norm, eps, size, steps, loss, edge, seed):
     """Whatever the loss, the step and the image, also one on the ends of the range; and nothing is NaN."""
-    x = torch.rand((4, *SHAPE), generator=seeding.generator("images", seed))
+    x = torch.rand((4, *SHAPE), generator=generators.generator("images", seed))
     x = x.round() if edge else x
     found = attack(x, norm, eps=eps, steps=steps, size=size, loss=LOSSES[loss], key=str(seed))
     assert found.min() >= 0
@@ -163,7 +163,7 @@ def test_shares_make_up_the_attack_of_one_process(norm):
 
 
 def network():
-    with seeding.forked("network"):
+    with generators.forked("network"):
         made = SmallNet(shape=(1, 8, 8), classes=10, width=4).eval()
     for p in made.parameters():
         p.data.mul_(3)
@@ -171,7 +171,7 @@ def network():
 
 
 def test_it_leaves_images_and_weights_alone():
-    made, x = network(), torch.rand((3, 1, 8, 8), generator=seeding.generator("alone"))
+    made, x = network(), torch.rand((3, 1, 8, 8), generator=generators.generator("alone"))
     before = x.clone()
     attack(x, loss=lambda x: made(x).logsumexp(1), steps=3)
     assert torch.equal(x, before)
@@ -182,7 +182,7 @@ def test_it_leaves_images_and_weights_alone():
 @pytest.mark.parametrize("norm", NORMS)
 def test_more_steps_do_not_find_less_on_a_network(norm):
     """The loss rises with the steps and with the radius, and every attack beats random noise."""
-    made, x = network(), torch.rand((32, 1, 8, 8), generator=seeding.generator("more"))
+    made, x = network(), torch.rand((32, 1, 8, 8), generator=generators.generator("more"))
     y = made(x).argmax(1)
     loss = lambda x: nn.functional.cross_entropy(made(x), y, reduction="none")  # noqa: E731
     eps = 0.1 if norm == "linf" else 0.6
@@ -197,7 +197,7 @@ def test_more_steps_do_not_find_less_on_a_network(norm):
 def test_it_is_the_attack_of_torchattacks(norm):
     """From the same start, the image: an independent implementation, whose L2 step divides by |g| + 1e-10."""
     torchattacks = compat.torchattacks()
-    made, x = network(), torch.rand((16, 1, 8, 8), generator=seeding.generator("parity"))
+    made, x = network(), torch.rand((16, 1, 8, 8), generator=generators.generator("parity"))
     y = torch.arange(16) % 10
     eps, steps, size = (0.1, 7, 0.03) if norm == "linf" else (0.8, 7, 0.2)
     kind = torchattacks.PGD if norm == "linf" else torchattacks.PGDL2

@@ -8,10 +8,11 @@ import sys
 import pytest
 import torch
 
-from jembench import attacks, seeding
+from jembench import attacks
 from jembench.attacks import ATTACKS, attack
-from jembench.defences import Defence, Defended
-from jembench.identity import identity
+from jembench.attacks.defences import Defence, Defended
+from jembench.ground import generators
+from jembench.ground.identity import identity
 from jembench.types import UserError
 
 SMALL = {
@@ -203,4 +204,4 @@ def test_the_null_attack_asks_nothing(run, linear):
     found = run(attack("null"), linear.model, linear.x, linear.y, "linf", 0.5)
     assert torch.equal(found.images, linear.x)
     assert found.victim.meter.queries == 0
-    assert seeding.generator("attack").get_state().equal(found.task.generator.get_state())
+    assert generators.generator("attack").get_state().equal(found.task.generator.get_state())

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from jembench import seeding, zoo
 from jembench.attacks.contract import Task
 from jembench.attacks.ladder import Rung
 from jembench.attacks.pgd import project
@@ -17,6 +16,8 @@ from jembench.attacks.reject import Evasion, evade
 from jembench.attacks.threat import Threat, distance
 from jembench.attacks.victim import Victim
 from jembench.data import gauss, load
+from jembench.ground import generators
+from jembench.zoo import catalogue
 
 SHAPE = (1, 2, 3)
 NORMS = ("linf", "l2")
@@ -28,7 +29,7 @@ class Planes:
     normalized = False
 
     def __init__(self, key):
-        draw = torch.randn((2, 6), generator=seeding.generator("planes", key))
+        draw = torch.randn((2, 6), generator=generators.generator("planes", key))
         self.w, self.v = draw[0], draw[1]
         self.b = -0.5 * self.w.sum() + 0.1 * self.w.norm()
 
@@ -41,12 +42,12 @@ class Planes:
 
 
 def middle(n=12, key="x"):
-    return 0.4 + 0.2 * torch.rand((n, *SHAPE), generator=seeding.generator("reject", key))
+    return 0.4 + 0.2 * torch.rand((n, *SHAPE), generator=generators.generator("reject", key))
 
 
 def attack(model, x, y, norm, eps, tau, *, starts=(), options=None, key="evade"):
-    victim = Victim(model, generator=seeding.generator("victim"))
-    task = Task(x, y, None, Threat(norm, eps), tuple(starts), seeding.generator(key), ())
+    victim = Victim(model, generator=generators.generator("victim"))
+    task = Task(x, y, None, Threat(norm, eps), tuple(starts), generators.generator(key), ())
     return evade(options or Evasion(), victim, task, tau), victim.meter
 
 
@@ -91,7 +92,7 @@ def test_it_succeeds_just_where_two_half_spaces_meet_the_ball(norm):
 
 def oracle_task(n=40):
     images = load("gauss", "test")
-    model = zoo.load(zoo.resolve("oracle", track="gauss"))
+    model = catalogue.load(catalogue.resolve("oracle", track="gauss"))
     return model, torch.from_numpy(images.pixels(0, n)), torch.from_numpy(images.labels[:n]).long()
 
 
@@ -126,12 +127,12 @@ def test_without_a_threshold_it_is_no_weaker_than_pgd(name, norm):
         eps = 0.012 if norm == "linf" else 0.07
     else:
         images = load("digits", "test")
-        model = zoo.load(zoo.resolve(name, track="digits"))
+        model = catalogue.load(catalogue.resolve(name, track="digits"))
         x, y = torch.from_numpy(images.pixels(0, 40)), torch.from_numpy(images.labels[:40]).long()
         eps = 0.08 if norm == "linf" else 0.45
     threat = Threat(norm, eps)
-    task = Task(x, y, None, threat, (), seeding.generator("pgd"), ())
-    plain = Rung(steps=20, restarts=3).perturb(Victim(model, generator=seeding.generator("victim")), task)
+    task = Task(x, y, None, threat, (), generators.generator("pgd"), ())
+    plain = Rung(steps=20, restarts=3).perturb(Victim(model, generator=generators.generator("victim")), task)
     crafted, _ = attack(model, x, y, norm, eps, -math.inf, options=Evasion(20, 3))
     assert torch.equal(crafted.claimed, broken(model, crafted.images, y))
     assert int(crafted.claimed.sum()) >= int(broken(model, plain.images, y).sum()) - 1
@@ -140,12 +141,12 @@ def test_without_a_threshold_it_is_no_weaker_than_pgd(name, norm):
 def test_an_attacker_who_looks_at_the_density_finds_what_plain_pgd_does_not():
     """Most plain adversarials of a JEM in a wide ball are rejected; most of its images have an accepted one."""
     images = load("digits", "test")
-    model = zoo.load(zoo.resolve("jem", track="digits"))
+    model = catalogue.load(catalogue.resolve("jem", track="digits"))
     x, y = torch.from_numpy(images.pixels(0, 30)), torch.from_numpy(images.labels[:30]).long()
     with torch.no_grad():
         tau = float(model.log_density(torch.from_numpy(images.pixels(0, 180))).quantile(0.05))
-    task = Task(x, y, None, Threat("linf", 0.2), (), seeding.generator("pgd"), ())
-    plain = Rung(steps=20, restarts=2).perturb(Victim(model, generator=seeding.generator("victim")), task).images
+    task = Task(x, y, None, Threat("linf", 0.2), (), generators.generator("pgd"), ())
+    plain = Rung(steps=20, restarts=2).perturb(Victim(model, generator=generators.generator("victim")), task).images
     with torch.no_grad():
         before = int((broken(model, plain, y) & (model.log_density(plain) >= tau)).sum())
     crafted, _ = attack(model, x, y, "linf", 0.2, tau, starts=(plain,))
@@ -204,7 +205,7 @@ def test_examples_that_succeed_leave_the_batch():
 def test_it_stays_in_the_ball_and_claims_only_what_holds(norm, eps, tau, restarts, seed):
     """For every threshold, also one that is no number; it leaves the images alone and is a function of its keys."""
     model = Planes(seed % 5)
-    x = torch.rand((4, *SHAPE), generator=seeding.generator("any", seed))
+    x = torch.rand((4, *SHAPE), generator=generators.generator("any", seed))
     before, y = x.clone(), torch.tensor([0, 1, 0, 1])
     found, _ = attack(model, x, y, norm, eps, tau, options=Evasion(4, restarts), key=str(seed))
     again, _ = attack(model, x, y, norm, eps, tau, options=Evasion(4, restarts), key=str(seed))

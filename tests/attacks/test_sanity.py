@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from jembench import seeding
+from jembench.attacks.defences import Defence, Defended
 from jembench.attacks.sanity import QUERIES, RANDOM, Slope, slope
 from jembench.attacks.victim import Victim
-from jembench.defences import Defence, Defended
+from jembench.ground import generators
 
 SHAPE = (1, 4, 4)
 NORMS = ("linf", "l2")
@@ -22,7 +22,7 @@ class Model:
 
     def __init__(self, seen=lambda x: x, scale=1.0):
         self.linear = nn.Linear(16, 3).requires_grad_(False)
-        self.linear.weight.data = torch.randn((3, 16), generator=seeding.generator("weights"))
+        self.linear.weight.data = torch.randn((3, 16), generator=generators.generator("weights"))
         self.linear.bias.data.zero_()
         self.seen, self.scale = seen, scale
 
@@ -31,12 +31,12 @@ class Model:
 
 
 def images(n=40):
-    return 0.3 + 0.4 * torch.rand((n, *SHAPE), generator=seeding.generator("x"))
+    return 0.3 + 0.4 * torch.rand((n, *SHAPE), generator=generators.generator("x"))
 
 
 def check(model, x=None, *, norm="linf", eps=0.1, key="check"):
     x = images() if x is None else x
-    generator = seeding.generator(key)
+    generator = generators.generator(key)
     victim = Victim(model, generator=generator)
     y = model.base.logits(x).argmax(1) if isinstance(model, Defended) else Model().logits(x).argmax(1)
     return slope(victim, x, y, norm=norm, eps=eps, generator=generator), victim.meter
@@ -158,7 +158,7 @@ def test_a_gradient_that_only_holds_on_its_own_draw_does_not_follow():
 )
 def test_the_verdict_is_a_share_whatever_the_model(norm, eps, frequency, scale, seed):
     """In [0, 1], never zero and broken at once, a function of the generator, and the images are left alone."""
-    x = torch.rand((5, *SHAPE), generator=seeding.generator(seed)).round(decimals=1)
+    x = torch.rand((5, *SHAPE), generator=generators.generator(seed)).round(decimals=1)
     before = x.clone()
     model = Model(shattered(frequency), scale)
     found, _ = check(model, x, norm=norm, eps=eps, key=str(seed))

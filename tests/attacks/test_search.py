@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from jembench import data, seeding, zoo
+from jembench import data
 from jembench.attacks.contract import Task
+from jembench.attacks.defences import Defence, Defended
 from jembench.attacks.ladder import Rung
 from jembench.attacks.pgd import project
 from jembench.attacks.search import search
 from jembench.attacks.threat import Threat, distance
 from jembench.attacks.verify import verify
 from jembench.attacks.victim import Victim
-from jembench.defences import Defence, Defended
+from jembench.ground import generators
+from jembench.zoo import catalogue
 
 SHAPE = (1, 4, 4)
 
@@ -31,12 +33,12 @@ class Linear(nn.Module):
 
 
 def linear(seed: int, classes: int = 5) -> Linear:
-    generator = seeding.generator("linear", seed)
+    generator = generators.generator("linear", seed)
     return Linear(torch.randn((classes, 16), generator=generator), torch.randn(classes, generator=generator))
 
 
 def middle(n: int = 40, key: str = "x") -> torch.Tensor:
-    return 0.4 + 0.2 * torch.rand((n, *SHAPE), generator=seeding.generator(key))
+    return 0.4 + 0.2 * torch.rand((n, *SHAPE), generator=generators.generator(key))
 
 
 def truth(model: Linear, x: torch.Tensor, y: torch.Tensor, norm: str) -> torch.Tensor:
@@ -52,11 +54,11 @@ def truth(model: Linear, x: torch.Tensor, y: torch.Tensor, norm: str) -> torch.T
 def task(
     x: torch.Tensor, y: torch.Tensor, norm: str, eps: float, *starts: torch.Tensor, goal: str = "untargeted"
 ) -> Task:
-    return Task(x, y, None, Threat(norm, eps, goal), starts, seeding.generator("task"), ("task",))
+    return Task(x, y, None, Threat(norm, eps, goal), starts, generators.generator("task"), ("task",))
 
 
 def victim(model: object, **options: object) -> Victim:
-    return Victim(model, generator=seeding.generator("victim"), **options)
+    return Victim(model, generator=generators.generator("victim"), **options)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -72,7 +74,14 @@ def test_it_breaks_just_those_that_can_be_broken(norm: str, name: str) -> None:
         assert (found.claimed <= (nearest <= eps * 1.0001)).all()
         assert (found.claimed | (nearest > eps / 1.02)).float().mean() > 0.95
         verdict = verify(
-            model, x, y, found.images, threat=Threat(norm, eps), target=None, draws=1, generator=seeding.generator("v")
+            model,
+            x,
+            y,
+            found.images,
+            threat=Threat(norm, eps),
+            target=None,
+            draws=1,
+            generator=generators.generator("v"),
         )
         assert verdict.valid.all()
         assert torch.equal(~verdict.vote, found.claimed)
@@ -83,7 +92,7 @@ def test_one_radius_for_each_example() -> None:
     y = model.logits(x).argmax(1)
     nearest = truth(model, x, y, "l2")
     radius = nearest * torch.where(torch.arange(len(x)) % 2 == 0, 1.02, 0.98)
-    found = search(Rung(steps=40, restarts=6), victim(model), task(x, y, "l2", 1.0), eps=radius)
+    found = search(victim(model), task(x, y, "l2", 1.0), eps=radius, steps=40, restarts=6, losses=("ce", "margin"))
     even = torch.arange(len(x)) % 2 == 0
     assert not found.claimed[~even].any()
     assert found.claimed[even].float().mean() >= 0.9
@@ -94,7 +103,7 @@ def test_a_target_is_reached_where_it_can_be() -> None:
     model, x = linear(3), middle()
     y = model.logits(x).argmax(1)
     target = (y + 1) % 5
-    given = Task(x, y, target, Threat("l2", 0.7, "targeted"), (), seeding.generator("t"), ("t",))
+    given = Task(x, y, target, Threat("l2", 0.7, "targeted"), (), generators.generator("t"), ("t",))
     found = Rung(steps=30, restarts=3).perturb(victim(model), given)
     assert 0.05 < found.claimed.float().mean() < 1
     assert torch.equal(model.logits(found.images).argmax(1) == target, found.claimed)
@@ -130,7 +139,7 @@ def test_where_straight_through_is_wrong_and_full_is_right() -> None:
         attack = Rung(steps=20, restarts=1, losses=("margin",), size=0.2, decay=False, gradient=gradient)
         found = attack.perturb(victim(made, gradient=gradient), given)
         verdict = verify(
-            made, x, y, found.images, threat=given.threat, target=None, draws=1, generator=seeding.generator("v")
+            made, x, y, found.images, threat=given.threat, target=None, draws=1, generator=generators.generator("v")
         )
         rungs[gradient] = bool(verdict.vote)
     assert rungs == {"straight-through": True, "full": False}
@@ -194,7 +203,7 @@ class Poisoned(nn.Module):
 
 
 def test_gradients_that_are_not_finite_are_counted_and_move_nothing() -> None:
-    x = torch.rand((20, *SHAPE), generator=seeding.generator("poison"))
+    x = torch.rand((20, *SHAPE), generator=generators.generator("poison"))
     y = Poisoned().logits(x).argmax(1)
     found = Rung(steps=4, restarts=1, size=0.01).perturb(victim(Poisoned()), task(x, y, "linf", 1e-3))
     assert found.images.isfinite().all()
@@ -239,7 +248,14 @@ def test_a_stochastic_victim_is_judged_by_fresh_draws_not_by_one() -> None:
     found = Rung(steps=20, restarts=3).perturb(victim(Noisy()), task(x, y, "linf", 0.1))
     assert found.claimed.float().mean() < 0.25
     verdict = verify(
-        Noisy(), x, y, found.images, threat=Threat("linf", 0.1), target=None, draws=15, generator=seeding.generator("v")
+        Noisy(),
+        x,
+        y,
+        found.images,
+        threat=Threat("linf", 0.1),
+        target=None,
+        draws=15,
+        generator=generators.generator("v"),
     )
     assert verdict.vote.float().mean() > 0.97
     assert verdict.one_shot.mean() == pytest.approx(0.92, abs=0.03)
@@ -267,7 +283,7 @@ def test_what_only_rounding_broke_is_searched_on() -> None:
 
 
 def test_bf16_crafts_and_fp32_judges() -> None:
-    model = zoo.load(zoo.resolve("softmax", track="digits"))
+    model = catalogue.load(catalogue.resolve("softmax", track="digits"))
     images = data.load("digits", "test")
     x, y = torch.from_numpy(images.pixels(0, 40)), torch.from_numpy(images.labels[:40])
     left = {}
@@ -283,7 +299,7 @@ def test_bf16_crafts_and_fp32_judges() -> None:
             threat=Threat("linf", 0.1),
             target=None,
             draws=1,
-            generator=seeding.generator("v"),
+            generator=generators.generator("v"),
         )
         left[precision] = verdict.vote.float().mean().item()
     assert left["bf16"] == pytest.approx(left["fp32"], abs=0.15)

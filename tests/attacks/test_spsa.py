@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from jembench.attacks import attack
+from jembench.attacks.defences import Defence, Defended
 from jembench.attacks.search import Best
 from jembench.attacks.spsa import _Search
-from jembench.defences import Defence, Defended
 
 
 def test_the_estimate_has_the_mean_of_the_gradient(run, linear):

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from jembench import seeding
 from jembench.attacks.threat import Threat, check_eps, distance, targets
+from jembench.ground import generators
 from jembench.types import UserError
 
 SHAPE = (1, 8, 8)
@@ -45,7 +45,7 @@ def test_distances_are_norms() -> None:
 
 def test_targets_are_wrong_classes() -> None:
     """The least likely of the wrong ones, or all of them in turn, the same for every attack on an example."""
-    logits = torch.randn((200, 5), generator=seeding.generator("targets"))
+    logits = torch.randn((200, 5), generator=generators.generator("targets"))
     y = logits.argmin(1)  # the label itself is the least likely class: it must not be aimed at
     index = torch.arange(200)
     least = targets("least-likely", logits, y, index)

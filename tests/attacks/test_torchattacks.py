@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from jembench import compat
 from jembench.attacks import attack, thirdparty
 from jembench.attacks.torchattacks import Torchattack, names, resolve
+from jembench.ground import compat
 from jembench.types import UserError
 
 MINIMAL = {"CW", "DeepFool", "EADEN", "EADL1", "GN", "OnePixel", "Pixle", "SparseFool", "VANILA"}

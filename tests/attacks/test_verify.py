@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from jembench import seeding
 from jembench.attacks.threat import Threat
 from jembench.attacks.verify import ROUNDING, verify
+from jembench.ground import generators
 
 
 class Bright:
@@ -23,7 +23,13 @@ Y = torch.tensor([0])
 
 
 def judged(images: torch.Tensor, norm: str = "linf", eps: float = 0.1, model: object = None, **options: object):
-    settings = {"threat": Threat(norm, eps), "target": None, "draws": 5, "generator": seeding.generator("v"), **options}
+    settings = {
+        "threat": Threat(norm, eps),
+        "target": None,
+        "draws": 5,
+        "generator": generators.generator("v"),
+        **options,
+    }
     return verify(model or Bright(), X.expand(len(images), -1, -1, -1), Y.expand(len(images)), images, **settings)
 
 

@@ -19,8 +19,8 @@ from scipy import io as matlab
 from torchvision import datasets
 from torchvision.datasets import utils
 
-from jembench import guard
 from jembench.data import archives, cache
+from jembench.ground import guard
 from jembench.types import UserError
 
 

@@ -10,8 +10,9 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from jembench import data, seeding
+from jembench import data
 from jembench.data import digits
+from jembench.ground import seeding
 from jembench.types import UserError
 
 SPLITS = ("train", "validation", "test", "ood-base")

@@ -10,8 +10,9 @@ import pytest
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from jembench import data, seeding
+from jembench import data
 from jembench.data import gauss
+from jembench.ground import seeding
 
 DELTA, RHO, C, SIGMA = gauss.SEPARATION, gauss.SHIFT, gauss.SCALE, gauss.SIGMA
 N = 400_000

@@ -5,7 +5,7 @@ import pytest
 
 from jembench import data
 from jembench.data.sets import CHAINS, ImageSet, chains
-from jembench.identity import array_sha256
+from jembench.ground.identity import array_sha256
 
 
 @pytest.mark.parametrize("name", data.TRACKS)

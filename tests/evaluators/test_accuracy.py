@@ -8,8 +8,8 @@ from jembench import data
 from jembench.api import Result
 from jembench.data import gauss
 from jembench.evaluators.accuracy import Accuracy
-from jembench.evaluators.contract import RecordBatch
-from jembench.evaluators.logits import Logits
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.logits import Logits
 
 TRACK = data.track("gauss")
 

@@ -8,9 +8,10 @@ from jembench.api import Result
 from jembench.data import gauss
 from jembench.evaluators.accuracy import Accuracy
 from jembench.evaluators.calibration import KINDS, SCALARS, VARIANTS, Calibration
-from jembench.evaluators.contract import Metric, RecordBatch
-from jembench.evaluators.logits import Logits
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.logits import Logits
 from jembench.metrics.calibration import ece
+from jembench.metrics.metric import Metric
 
 TRACK = data.track("gauss")
 NAMES = [kind.name for kind in KINDS]

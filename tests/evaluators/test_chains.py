@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 import jembench
-from jembench import data, seeding, sgld, zoo
+from jembench import data
 from jembench.data import gauss
 from jembench.data.sets import CHAINS
 from jembench.evaluators.chains import Chains, ran
-from jembench.evaluators.contract import Metric, RecordBatch
-from jembench.evaluators.embedded import Embedded
 from jembench.evaluators.generation import Looker
-from jembench.evaluators.trajectory import Trajectory
-from jembench.sgld import SGLD
+from jembench.ground import generators
+from jembench.langevin import sgld
+from jembench.langevin.sgld import SGLD
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.embedded import Embedded
+from jembench.measurements.trajectory import Trajectory
+from jembench.metrics.metric import Metric
 from jembench.types import Batch
+from jembench.zoo import catalogue
 
 TRACK = data.track("gauss")
 MADE = Chains(Looker("pixels", "f" * 64))
@@ -69,16 +73,16 @@ LANGEVIN = SGLD.langevin(steps=3, size=0.1 * SIGMA**2)
 def record(model: Any, n: int = N) -> Columns:
     labels = torch.arange(n) % 10
     batch = Batch(torch.zeros((n, 1, 8, 8)), labels, torch.arange(n), TRACK.levels)
-    return {"index": np.arange(n), **Trajectory().columns(model, batch, seeding.generator("walk"))}
+    return {"index": np.arange(n), **Trajectory().columns(model, batch, generators.generator("walk"))}
 
 
 def batches(made: Chains, walked: Columns | None) -> Iterator[RecordBatch]:
-    pixels = zoo.load(zoo.extractor("pixels", track="gauss"))
+    pixels = catalogue.load(catalogue.extractor("pixels", track="gauss"))
     train = torch.from_numpy(data.load("gauss", "train").pixels())
 
     def look(x: Tensor, column: str = "", given: Columns | None = None) -> Columns:
         batch = Batch(x, torch.zeros(len(x), dtype=torch.int64), torch.arange(len(x)), TRACK.levels, (given,))
-        return Embedded(column).columns(pixels, batch, seeding.generator("unused"))
+        return Embedded(column).columns(pixels, batch, generators.generator("unused"))
 
     *_, real = made.needs(TRACK)
     yield RecordBatch(real.measurement, "train", look(train), real)

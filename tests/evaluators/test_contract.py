@@ -9,23 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jembench import data, zoo
-from jembench.batteries import evaluators
+from jembench import data
+from jembench.choices.batteries import evaluators
 from jembench.evaluators import EVALUATORS
-from jembench.evaluators.contract import (
-    UNDESCRIBED,
-    Kind,
-    Metric,
-    Need,
-    RecordBatch,
-    by_need,
-    describe,
-    gather,
-    joined,
-    scalars,
-)
-from jembench.evaluators.logits import Logits
+from jembench.evaluators.contract import scalars
+from jembench.measurements.contract import UNDESCRIBED, Need, RecordBatch, by_need, describe, gather, joined
+from jembench.measurements.logits import Logits
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.metric import Kind, Metric
+from jembench.zoo import catalogue
 
 
 @dataclass(frozen=True)
@@ -111,7 +103,7 @@ def test_evaluators_are_registered_under_their_own_names() -> None:
 
 def _all() -> list[Any]:
     """Every evaluator, those with attacks as a model meets them."""
-    spec = zoo.resolve("softmax", track="digits")
+    spec = catalogue.resolve("softmax", track="digits")
     made = (evaluators(suite, spec, data.track("digits")) for suite in ("all", "robustness", "distance"))
     return [item for items in made for item in items]
 

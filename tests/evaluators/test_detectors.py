@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from jembench import data, engine, zoo
-from jembench import plan as plan_module
-from jembench.evaluators.contract import RecordBatch
-from jembench.evaluators.detector import Detector
+from jembench import data
+from jembench.engine import bench
+from jembench.engine import plan as plan_module
 from jembench.evaluators.detectors import Detectors
-from jembench.evaluators.features import Features
 from jembench.evaluators.ood import KINDS
-from jembench.store import Store, decode
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.detector import Detector
+from jembench.measurements.features import Features
+from jembench.store.records import Store, decode
 from jembench.types import UserError
+from jembench.zoo import catalogue
 
 TRACK = data.track("digits")
 NAMES = ("knn", "odin", "gen")
@@ -25,7 +27,7 @@ NAMES = ("knn", "odin", "gen")
 def plan(monkeypatch):
     """A plan of these detectors: no suite has them yet."""
     monkeypatch.setattr(plan_module, "evaluators", lambda *arguments, **options: (Detectors(NAMES),))
-    return lambda model, **more: plan_module.plan(zoo.resolve(model, track="digits"), "ood", track=TRACK, **more)
+    return lambda model, **more: plan_module.plan(catalogue.resolve(model, track="digits"), "ood", track=TRACK, **more)
 
 
 def test_a_run_fits_on_the_training_split_and_its_numbers_are_scikit_learns(plan, tmp_path):
@@ -37,7 +39,7 @@ def test_a_run_fits_on_the_training_split_and_its_numbers_are_scikit_learns(plan
             fitted = job.measurement.detector == "knn"
             assert {key for keys in job.whole for key in keys} == (training if fitted else set())
             assert len(job.given) == (job.measurement.detector != "odin")
-    (outcome,) = engine.run([made], Store.open(tmp_path))
+    (outcome,) = bench.run([made], Store.open(tmp_path))
     table = decode((outcome.folder / "examples.parquet").read_bytes())
     sources = table["source"].astype(str)
     found = {metric.id: metric for metric in outcome.document.metrics}
@@ -56,13 +58,13 @@ def test_a_run_fits_on_the_training_split_and_its_numbers_are_scikit_learns(plan
 
 def test_a_limit_that_leaves_too_few_training_images_is_one_line(plan, tmp_path):
     with pytest.raises(UserError, match="detector 'knn' is fitted on the training split and needs 50 images of it"):
-        engine.run([plan("softmax", limit=20)], Store.open(tmp_path))
+        bench.run([plan("softmax", limit=20)], Store.open(tmp_path))
 
 
 def test_a_model_without_features_has_empty_cells_with_the_reason(plan, tmp_path):
     made = plan("glow-cond")
     assert not made.jobs
-    (outcome,) = engine.run([made], Store.open(tmp_path))
+    (outcome,) = bench.run([made], Store.open(tmp_path))
     assert {metric.reason for metric in outcome.document.metrics} == {"the model shows no penultimate features"}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import jembench
 from jembench import data
-from jembench.defences import Defence
+from jembench.attacks.defences import Defence
 
 
 def test_the_oracles_curve_is_the_closed_form(tmp_path: Path, nearest: Callable[[str], np.ndarray]) -> None:

@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 import jembench
-from jembench import data, seeding, zoo
+from jembench import data
 from jembench.api import Result
 from jembench.data import gauss
 from jembench.data.sets import CHAINS
-from jembench.evaluators.contract import Metric, RecordBatch, scalars
-from jembench.evaluators.embedded import Embedded
+from jembench.evaluators.contract import scalars
 from jembench.evaluators.generation import KINDS, REFERENCES, Generation, Looker
+from jembench.ground import generators, seeding
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.embedded import Embedded
+from jembench.metrics.metric import Metric
 from jembench.types import Batch
+from jembench.zoo import catalogue
 
 TRACK = data.track("gauss")
 LOOKER = Looker("pixels", "f" * 64)
@@ -30,7 +34,7 @@ Draw = Callable[..., NDArray[np.float32]]
 
 @pytest.fixture(scope="module")
 def pixels() -> Any:
-    return zoo.load(zoo.extractor("pixels", track="gauss"))
+    return catalogue.load(catalogue.extractor("pixels", track="gauss"))
 
 
 def real(source: str) -> NDArray[np.float32]:
@@ -39,7 +43,7 @@ def real(source: str) -> NDArray[np.float32]:
 
 def oracle_samples(n: int, key: str = "samples", labels: Tensor | None = None) -> NDArray[np.float32]:
     model = jembench.load("oracle", track="gauss")
-    found: NDArray[np.float32] = model.sample(n, generator=seeding.generator(key), labels=labels).flatten(1).numpy()
+    found: NDArray[np.float32] = model.sample(n, generator=generators.generator(key), labels=labels).flatten(1).numpy()
     return found
 
 
@@ -49,7 +53,7 @@ def embed(pixels: Any, images: NDArray[np.float32], batch: int = 10_000) -> Colu
     for start in range(0, len(images), batch):
         x = torch.from_numpy(images[start : start + batch]).reshape(-1, 1, 8, 8)
         given = Batch(x, torch.zeros(len(x), dtype=torch.int64), torch.arange(len(x)), TRACK.levels)
-        parts.append(Embedded().columns(pixels, given, seeding.generator("unused")))
+        parts.append(Embedded().columns(pixels, given, generators.generator("unused")))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

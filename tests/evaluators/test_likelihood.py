@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 import jembench
-from jembench import data, seeding
-from jembench.ais import Cube
+from jembench import data
 from jembench.api import Result
 from jembench.data import gauss
-from jembench.evaluators.contract import Metric, Need, RecordBatch
-from jembench.evaluators.dequantised import Dequantised, Unnormalised
 from jembench.evaluators.likelihood import BITS, WIDEST, Likelihood
-from jembench.evaluators.partition import Annealed
+from jembench.ground import generators
+from jembench.langevin.ais import Cube
+from jembench.measurements.contract import Need, RecordBatch
+from jembench.measurements.dequantised import Dequantised, Unnormalised
+from jembench.measurements.partition import Annealed
+from jembench.metrics.metric import Metric
 from jembench.types import Batch
 
 TRACK = data.track("digits")
@@ -96,7 +98,7 @@ def measured(model: object, track: str, *, chains: int) -> list[RecordBatch]:
         pixels = torch.from_numpy(images.pixels(0, n)) if need.source == "test" else torch.zeros((n, 1, 8, 8))
         whole = tuple(kept[other] for other in need.whole)
         rows = Batch(pixels, torch.zeros(n, dtype=torch.int64), torch.arange(n), images.levels, (), whole)
-        kept[need] = need.measurement.columns(model, rows, seeding.generator(track, need.measurement.name, n))
+        kept[need] = need.measurement.columns(model, rows, generators.generator(track, need.measurement.name, n))
     return [RecordBatch(need.measurement, need.source, columns) for need, columns in kept.items()]
 
 
@@ -105,7 +107,7 @@ def test_uniform_noise_costs_log2_of_the_levels(track: str) -> None:
     """L equally likely levels a pixel, through measurement and evaluator; a constant sample has no interval."""
     images = data.load(track, "test")
     batch = Batch(torch.from_numpy(images.pixels()), torch.from_numpy(images.labels), torch.arange(360), images.levels)
-    columns = Dequantised().columns(Uniform(images.levels), batch, seeding.generator("u"))
+    columns = Dequantised().columns(Uniform(images.levels), batch, generators.generator("u"))
     found, *_ = Likelihood().metrics([RecordBatch(Dequantised(), "test", columns)], data.track(track))
     assert found.value == pytest.approx(math.log2(images.levels), abs=1e-5)
     assert (found.n, found.low, found.high) == ({"test": 360}, None, None)

@@ -4,18 +4,20 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from jembench import baselines, data, zoo
+from jembench import data
 from jembench.api import Result
 from jembench.data import gauss
-from jembench.evaluators.code_length import CodeLength
-from jembench.evaluators.contract import Metric, RecordBatch
-from jembench.evaluators.input_gradient import InputGradient
-from jembench.evaluators.logits import Logits
+from jembench.engine.plan import plan
 from jembench.evaluators.ood import FITTED, KINDS, Ood, groups
-from jembench.evaluators.refinement import Refinement
-from jembench.plan import plan
-from jembench.results import read_result
-from jembench.scores import BASELINE, SCORES
+from jembench.measurements.code_length import CodeLength
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.logits import Logits
+from jembench.measurements.refinement import Refinement
+from jembench.metrics.metric import Metric
+from jembench.metrics.scores import BASELINE, SCORES
+from jembench.store.results import read_result
+from jembench.zoo import baselines, catalogue
 
 TRACK = data.track("gauss")
 SETS = [source.name for source in TRACK.ood]
@@ -187,7 +189,7 @@ def test_typicality_is_fitted_on_a_bounded_number_of_training_images() -> None:
 def test_the_bound_is_above_the_digits(name: str) -> None:
     """No key and no protocol of theirs has moved by it: they are those of the golden results."""
     golden = read_result(baselines.golden(name, track="digits"))
-    made = plan(zoo.resolve(name, track="digits"), "all", track=data.track("digits"))
+    made = plan(catalogue.resolve(name, track="digits"), "all", track=data.track("digits"))
     ours = {job.key for job in made.jobs if job.source == "train"}
     assert len(ours) == len([chunk for chunk in golden.chunks if chunk.source == "train"]) > 0
     assert ours == {chunk.key for chunk in golden.chunks if chunk.source == "train"}

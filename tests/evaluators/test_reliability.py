@@ -14,12 +14,14 @@ import torch
 from torch import nn
 
 import jembench
-from jembench import batteries, data, zoo
+from jembench import data
+from jembench.attacks.defences import Defence
+from jembench.choices import batteries
 from jembench.data.sets import Grid
-from jembench.defences import Defence
 from jembench.evaluators import reliability
 from jembench.evaluators.battery import Battery
 from jembench.evaluators.robustness import Robustness
+from jembench.zoo import catalogue
 
 LIMIT = 60
 GRIDS = (Grid("linf", (0.1,), 0.1),)
@@ -235,7 +237,7 @@ def test_weaker_needs_points_and_a_test() -> None:
 
 
 def parts() -> dict[str, Any]:
-    spec = zoo.resolve("softmax", track="digits")
+    spec = catalogue.resolve("softmax", track="digits")
     track = data.track("digits")
     battery = Battery(GRIDS, **{**SMALL, "attacks": ("square", "hopskipjump")}, surrogates=batteries.surrogates(track))
     assert spec.name == "softmax"

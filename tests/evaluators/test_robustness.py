@@ -11,10 +11,11 @@ import pytest
 from scipy import integrate, stats
 
 import jembench
-from jembench import batteries, data
+from jembench import data
+from jembench.attacks.defences import Defence
+from jembench.choices import batteries
 from jembench.data import gauss
 from jembench.data.sets import Grid
-from jembench.defences import Defence
 
 
 @pytest.fixture

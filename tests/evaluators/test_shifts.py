@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import jembench
-from jembench import data, suites
+from jembench import data
 from jembench.api import Result
+from jembench.choices import suites
 from jembench.data import gauss
-from jembench.evaluators.contract import Metric, RecordBatch
-from jembench.evaluators.logits import Logits
-from jembench.evaluators.seen import Attacked, Refined, Seen, Shifted
 from jembench.evaluators.shifts import KINDS, VARIANTS, Shifts, views_of
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.logits import Logits
+from jembench.measurements.seen import Attacked, Refined, Seen, Shifted
 from jembench.metrics import classification
+from jembench.metrics.metric import Metric
 from jembench.metrics.temperature import fit_temperature
 
 TRACK = data.track("gauss")

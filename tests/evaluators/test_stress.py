@@ -13,14 +13,16 @@ from scipy import stats
 from torch import Tensor
 
 import jembench
-from jembench import data, suites
+from jembench import data
 from jembench.api import Result
-from jembench.evaluators.contract import Metric, RecordBatch
-from jembench.evaluators.input_gradient import InputGradient
-from jembench.evaluators.seen import Refined, Seen
+from jembench.choices import suites
 from jembench.evaluators.stress import LIMIT, Stress, pushed, trend_of
+from jembench.measurements.contract import RecordBatch
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.seen import Refined, Seen
 from jembench.metrics.auroc import auroc
-from jembench.scores import PAPER
+from jembench.metrics.metric import Metric
+from jembench.metrics.scores import PAPER
 
 TRACK = data.track("gauss")
 PUSHES = ("clean_auroc", "ood_pushed_auroc", "test_pushed_auroc", "both_pushed_auroc")

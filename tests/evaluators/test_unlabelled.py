@@ -8,16 +8,20 @@ import pytest
 import torch
 
 import jembench
-from jembench import data, seeding, zoo
+from jembench import data
+from jembench.engine.plan import plan
 from jembench.evaluators import unlabelled
-from jembench.evaluators.contract import Metric, Need, RecordBatch
-from jembench.evaluators.input_gradient import InputGradient
-from jembench.evaluators.logits import Logits
-from jembench.evaluators.seen import Seen, Shifted
-from jembench.evaluators.unlabelled import BASELINES, OURS, Twin, Unlabelled
+from jembench.evaluators.unlabelled import BASELINES, OURS, Unlabelled
+from jembench.ground import generators
+from jembench.measurements.contract import Need, RecordBatch
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.logits import Logits
+from jembench.measurements.seen import Seen, Shifted
+from jembench.measurements.twin import Twin
+from jembench.metrics.metric import Metric
 from jembench.metrics.unlabelled import METHODS
-from jembench.plan import plan
 from jembench.types import Batch
+from jembench.zoo import catalogue
 
 TRACK = data.track("gauss")
 
@@ -31,7 +35,7 @@ def measured(need: Need) -> list[RecordBatch]:
         pixels, labels = torch.from_numpy(images.pixels(start, stop)), images.labels[start:stop]
         given = (before[chunk].columns,) if before else ()
         batch = Batch(pixels, torch.from_numpy(labels), torch.arange(start, stop), images.levels, given)
-        columns = need.measurement.columns(model, batch, seeding.generator("unlabelled", need.source, chunk))
+        columns = need.measurement.columns(model, batch, generators.generator("unlabelled", need.source, chunk))
         found.append(RecordBatch(need.measurement, need.source, {"label": labels, **columns}))
     return found
 
@@ -161,7 +165,7 @@ def test_without_a_twin_only_gde_is_missing(records: list[RecordBatch]) -> None:
 def test_whether_there_is_a_twin_is_no_part_of_the_protocol() -> None:
     """Models with and without one share a table: the needs are the same, and without one nothing is planned."""
     one, other = (
-        plan(zoo.resolve(name, track="digits"), "calibration", track=data.track("digits"))
+        plan(catalogue.resolve(name, track="digits"), "calibration", track=data.track("digits"))
         for name in ("jem", "sadajem")
     )
     assert one.protocol_hash == other.protocol_hash

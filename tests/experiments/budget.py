@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from variants import Changes, at_choice, trained, variant
 
-from jembench import data, seeding, zoo
+from jembench import data
+from jembench.ground import generators
 from jembench.models import chains
+from jembench.zoo import catalogue
 
 REFERENCE = "20 steps"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -39,15 +41,17 @@ def seconds(names: list[str]) -> dict[str, float]:
     """Least time of one batch of chains, in alternation, with the memory format of the training."""
     torch.set_num_threads(1)
     track, found = data.track("digits"), {name: [] for name in names}  # type: dict
-    models = {name: zoo.build(variant("jem", changes(name)), track).eval().requires_grad_(False) for name in names}
+    models = {
+        name: catalogue.build(variant("jem", changes(name)), track).eval().requires_grad_(False) for name in names
+    }
     for model in models.values():
         model.to(memory_format=torch.channels_last)
-    x = torch.rand((64, *track.shape), generator=seeding.generator("budget"))
+    x = torch.rand((64, *track.shape), generator=generators.generator("budget"))
     for _ in range(ROUNDS):
         for name, model in models.items():
             started = time.perf_counter()
             settings = chains.settings(variant("jem", changes(name)))
-            model.sampler.climb(model, x, None, settings=settings, generator=seeding.generator("chain"))
+            model.sampler.climb(model, x, None, settings=settings, generator=generators.generator("chain"))
             found[name].append(time.perf_counter() - started)
     return {name: min(times) for name, times in found.items()}
 

@@ -15,10 +15,11 @@ import torch
 from scipy import stats
 from variants import trained, variant
 
-from jembench import baselines, data, zoo
+from jembench import data
 from jembench.metrics.classification import confidence, nll, prediction
 from jembench.metrics.debiased import debiased_squared_ece
-from jembench.weights import load_weights
+from jembench.zoo import baselines, catalogue
+from jembench.zoo.weights import load_weights
 
 WEIGHTS = (0.0, 0.3, 1.0)
 SEEDS = 5
@@ -28,7 +29,7 @@ def measured(weight: float, seed: int, work: Path) -> list[float]:
     recipe = variant("softmax", {"objective": {"soft_ece": weight}, "training": {"seed": seed}})
     folder = work / f"calibration-{weight}-{seed}"
     trained(recipe, folder)
-    model = zoo.build(recipe, data.track("digits")).eval()
+    model = catalogue.build(recipe, data.track("digits")).eval()
     load_weights(model, folder / baselines.WEIGHTS)
     test = data.load("digits", "test")
     with torch.no_grad():

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from jembench import baselines
-from jembench.seeds import read_seeds
+from jembench.pages.seeds import read_seeds
+from jembench.zoo import baselines
 
 METRICS = ("test/accuracy", "test/raw/nll", "mean/log_px/auroc", "mean/max_py/auroc", "mean/mass/auroc")
 

@@ -18,12 +18,14 @@ from typing import Any
 
 import torch
 
-from jembench import baselines, data, training, zoo
-from jembench.history import Epoch, Rollback, read_history
-from jembench.recipes import Recipe, read_recipe
-from jembench.run import Progress
+from jembench import data
+from jembench.models.recipes import Recipe, read_recipe
+from jembench.store.history import Epoch, Rollback, read_history
+from jembench.training import loop
+from jembench.training.run import Progress
 from jembench.types import UserError
-from jembench.weights import load_weights
+from jembench.zoo import baselines, catalogue
+from jembench.zoo.weights import load_weights
 
 LIFTED = {"max_gap": 1e300, "max_gradient": 1e300, "min_spread": 0, "min_variance": 0, "max_saturation": 1.0}
 #: name -> (whether chains are clamped, learning rate)
@@ -60,10 +62,10 @@ def measure(setting: str, seed: int, *, supervised: bool) -> dict[str, Any]:
     line: dict[str, Any] = {"setting": setting, "seed": seed, "supervised": supervised}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            weights = training.train(made, Path(folder) / "run", observers=[] if supervised else [Unsupervised()])
+            weights = loop.train(made, Path(folder) / "run", observers=[] if supervised else [Unsupervised()])
         except (Stop, UserError) as error:
             return {**line, "accuracy": None, "error": str(error)}
-        model = zoo.build(made, data.track("digits"))
+        model = catalogue.build(made, data.track("digits"))
         load_weights(model, weights)
         test = data.load("digits", "test")
         with torch.no_grad():

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from jembench import baselines, training
-from jembench.history import History, read_history
-from jembench.recipes import Recipe, read_recipe
+from jembench.models.recipes import Recipe, read_recipe
+from jembench.store.history import History, read_history
+from jembench.training import loop
+from jembench.zoo import baselines
 
 Changes = dict[str, dict[str, Any]]
 
@@ -26,7 +27,7 @@ def trained(recipe: Recipe, folder: Path) -> History:
     """The record of a run in ``folder``, which is made or taken up if it is not finished."""
     torch.set_num_threads(1)
     if not (folder / baselines.WEIGHTS).exists():
-        training.train(recipe, folder, resume=(folder / "snapshots").exists())
+        loop.train(recipe, folder, resume=(folder / "snapshots").exists())
     return read_history(folder)
 
 

@@ -8,15 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import brier_score_loss, log_loss
 
-from jembench.metrics.classification import (
-    accuracy,
-    brier,
-    confidence,
-    log_softmax,
-    nll,
-    prediction,
-    softmax,
-)
+from jembench.metrics.classification import accuracy, brier, confidence, log_softmax, nll, prediction, softmax
 
 LOGITS = hnp.arrays(np.float64, st.tuples(st.integers(1, 20), st.integers(2, 6)), elements=st.floats(-1e4, 1e4))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from jembench import seeding
+from jembench.ground import seeding
 from jembench.metrics.log_z import Bracket, bracket, effective_size, log_mean_exp
 
 RNG = np.random.default_rng

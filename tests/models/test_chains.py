@@ -8,15 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from jembench import data, seeding, sgld
+from jembench import data
+from jembench.ground import generators
+from jembench.langevin import sgld
+from jembench.langevin.sgld import SGLD
+from jembench.langevin.starts import ClassGaussians, Start, Uniform
 from jembench.models import chains as chains_of
 from jembench.models.chains import Chains, chosen
 from jembench.models.jem import JEM
+from jembench.models.recipes import Recipe
 from jembench.models.small import SmallNet
 from jembench.models.wrn import WideResNet
-from jembench.recipes import Recipe
-from jembench.sgld import SGLD
-from jembench.starts import ClassGaussians, Start, Uniform
 
 SHAPE = (1, 8, 8)
 NETWORKS = {"small": lambda: SmallNet(shape=SHAPE, classes=5, width=4)}
@@ -25,7 +27,7 @@ NETWORKS |= {"wrn": lambda: WideResNet(shape=SHAPE, classes=5, depth=10, width=1
 
 def jem(name="small", *, chain=SGLD(steps=3), buffer=6, origin=None, mean=0.4, std=0.3):  # noqa: B008
     """A JEM of random weights large enough that gradients matter."""
-    with seeding.forked("jem", name):
+    with generators.forked("jem", name):
         network = NETWORKS[name]()
     for p in network.parameters():
         p.data.mul_(2.5)
@@ -34,7 +36,7 @@ def jem(name="small", *, chain=SGLD(steps=3), buffer=6, origin=None, mean=0.4, s
 
 
 def images(n=6):
-    return torch.rand((n, *SHAPE), generator=seeding.generator("x", n))
+    return torch.rand((n, *SHAPE), generator=generators.generator("x", n))
 
 
 LABELS = torch.tensor([4, 0, 1, 1, 3, 2])
@@ -68,10 +70,10 @@ def test_proximal_sampling_runs_through_stem_and_head(name, labels):
             return whole(x)
 
         setattr(model.network, part, counted)
-    end = model.sampler.climb(model, images(), labels, settings=quick, generator=seeding.generator("climb"))
+    end = model.sampler.climb(model, images(), labels, settings=quick, generator=generators.generator("climb"))
     assert passes == {"trunk": 4, "stem": 4 * 4}
 
-    x, draws = images(), seeding.generator("climb")
+    x, draws = images(), generators.generator("climb")
     first, rest = model.network.stem, model.network.trunk
     for _ in range(4):
         hidden = first((x - 0.4) / 0.3).detach().requires_grad_()
@@ -96,18 +98,18 @@ def test_one_move_per_gradient_needs_no_split():
     quick = SGLD(steps=4, size=0.1, noise=0.02)
     model = JEM(Plain(), sampler=Chains(Uniform(shape=SHAPE, classes=3), settings=quick, buffer=2))
     for labels, target in ((None, model.log_density), (LABELS % 3, lambda x: model.log_conditional(x, LABELS % 3))):
-        found = model.sampler.climb(model, images(), labels, settings=quick, generator=seeding.generator("c"))
-        expected = sgld.chain(target, images(), settings=quick, generator=seeding.generator("c"))
+        found = model.sampler.climb(model, images(), labels, settings=quick, generator=generators.generator("c"))
+        expected = sgld.chain(target, images(), settings=quick, generator=generators.generator("c"))
         assert torch.equal(found, expected)
     with pytest.raises(AttributeError, match="stem"):
-        model.sampler.climb(model, images(), None, settings=SGLD(inner=2), generator=seeding.generator())
+        model.sampler.climb(model, images(), None, settings=SGLD(inner=2), generator=generators.generator())
 
 
 def test_the_density_climbed_rises_and_labels_make_their_own_rise_most():
     model = jem()
     quick = SGLD(steps=30, size=0.2, noise=0.0)
-    free = model.sampler.climb(model, images(), None, settings=quick, generator=seeding.generator())
-    bound = model.sampler.climb(model, images(), LABELS, settings=quick, generator=seeding.generator())
+    free = model.sampler.climb(model, images(), None, settings=quick, generator=generators.generator())
+    bound = model.sampler.climb(model, images(), LABELS, settings=quick, generator=generators.generator())
     with torch.no_grad():
         assert (model.log_density(free) > model.log_density(images()) + 0.1).all()
         assert (model.log_conditional(bound, LABELS) > model.log_conditional(free, LABELS)).all()
@@ -122,12 +124,12 @@ def test_the_noise_can_be_given():
         return torch.zeros_like(x)
 
     loud, quiet = SGLD(steps=3, noise=5.0), SGLD(steps=3, noise=0.0)
-    found = model.sampler.climb(model, images(), None, settings=loud, generator=seeding.generator(), noise=zeros)
-    expected = model.sampler.climb(model, images(), None, settings=quiet, generator=seeding.generator())
+    found = model.sampler.climb(model, images(), None, settings=loud, generator=generators.generator(), noise=zeros)
+    expected = model.sampler.climb(model, images(), None, settings=quiet, generator=generators.generator())
     assert torch.equal(found, expected)
     assert len(calls) == 3
     inner = SGLD(steps=3, noise=5.0, inner=2)
-    model.sampler.climb(model, images(), None, settings=inner, generator=seeding.generator(), noise=zeros)
+    model.sampler.climb(model, images(), None, settings=inner, generator=generators.generator(), noise=zeros)
     assert len(calls) == 3 + 6
 
 
@@ -145,9 +147,9 @@ def codes(x):
 
 def test_fresh_chains_start_at_the_origin_of_their_class():
     model = jem(origin=Coded(shape=SHAPE, classes=5))
-    x = model.sample(6, generator=seeding.generator("f"), labels=LABELS, steps=0)
+    x = model.sample(6, generator=generators.generator("f"), labels=LABELS, steps=0)
     assert torch.equal(codes(x), LABELS)
-    drawn = codes(model.sample(3000, generator=seeding.generator("f"), steps=0))
+    drawn = codes(model.sample(3000, generator=generators.generator("f"), steps=0))
     counts = torch.bincount(drawn, minlength=5)
     assert counts.tolist() == pytest.approx([600] * 5, abs=5 * math.sqrt(600 * 0.8))
 
@@ -168,8 +170,8 @@ def test_a_conditional_sampler_climbs_its_classes_also_without_labels(start):
 
     sampler = Chains(Coded(shape=SHAPE, classes=5), settings=SGLD(steps=1, noise=0.0), buffer=20)
     sampler.labels.copy_(torch.arange(20) % 5)
-    sampler.chains.copy_(sampler.origin(sampler.labels, seeding.generator()))
-    options = {"generator": seeding.generator("spy"), "start": start, "steps": None}
+    sampler.chains.copy_(sampler.origin(sampler.labels, generators.generator()))
+    options = {"generator": generators.generator("spy"), "start": start, "steps": None}
     sampler.sample(Spy(), 12, labels=None, conditional=True, **options)
     assert torch.equal(*seen.pop())
     wanted = torch.arange(12) % 5
@@ -197,18 +199,18 @@ def test_chosen_slots_are_different_and_of_their_class_or_refused(labels, n, con
         lacking = [f"{len(held)} chains, fewer than {n}"] if n > len(held) else []
     if lacking:
         with pytest.raises(ValueError, match=f"the buffer holds {lacking[0]}"):
-            chosen(held, n, labels=wanted, generator=seeding.generator(seed))
+            chosen(held, n, labels=wanted, generator=generators.generator(seed))
         return
-    slots = chosen(held, n, labels=wanted, generator=seeding.generator(seed))
+    slots = chosen(held, n, labels=wanted, generator=generators.generator(seed))
     assert len(set(slots.tolist())) == len(slots) == n
     if wanted is not None:
         assert torch.equal(held[slots], wanted)
-    assert torch.equal(slots, chosen(held, n, labels=wanted, generator=seeding.generator(seed)))
+    assert torch.equal(slots, chosen(held, n, labels=wanted, generator=generators.generator(seed)))
 
 
 def test_every_chain_of_a_class_is_chosen_equally_often():
     labels, counts = torch.tensor([0, 0, 1, 0, 1, 1, 0]), torch.zeros(7)
-    generator = seeding.generator("often")
+    generator = generators.generator("often")
     for _ in range(2000):
         counts[chosen(labels, 2, labels=torch.tensor([1, 0]), generator=generator)] += 1
     assert counts[labels == 0].tolist() == pytest.approx([500] * 4, abs=5 * math.sqrt(500 * 0.75))
@@ -216,7 +218,7 @@ def test_every_chain_of_a_class_is_chosen_equally_often():
 
 
 def test_every_chain_is_chosen_equally_often_in_every_place():
-    counts, generator = torch.zeros(3, 5), seeding.generator("places")
+    counts, generator = torch.zeros(3, 5), generators.generator("places")
     for _ in range(1500):
         counts[range(3), chosen(torch.zeros(5), 3, labels=None, generator=generator)] += 1
     assert counts.flatten().tolist() == pytest.approx([300] * 15, abs=5 * math.sqrt(300 * 0.8))
@@ -227,7 +229,7 @@ def test_samples_are_clamped_and_the_chains_are_not_moved(inner):
     loud = SGLD(steps=1, size=1e-3, noise=3.0, inner=inner)
     model = jem(chain=loud)
     model.sampler.chains.fill_(0.5)
-    x = model.sample(6, generator=seeding.generator("clamp"), start="buffer")
+    x = model.sample(6, generator=generators.generator("clamp"), start="buffer")
     assert x.min() == 0
     assert x.max() == 1
     assert (model.sampler.chains == 0.5).all()
@@ -272,5 +274,7 @@ def test_starts_and_chains_travel_with_the_weights():
     model.sampler.labels.copy_(LABELS)
     other.load_state_dict(model.state_dict())
     for start in ("fresh", "buffer"):
-        one, same = (m.sample(6, generator=seeding.generator("s"), labels=LABELS, start=start) for m in (model, other))
+        one, same = (
+            m.sample(6, generator=generators.generator("s"), labels=LABELS, start=start) for m in (model, other)
+        )
         assert torch.equal(one, same)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
-from jembench import seeding
+from jembench.ground import generators
 from jembench.models.flow import BOUND, ActNorm, Chain, Coupling, Flow, InvertibleConv
 
 SHAPES = [
@@ -25,7 +25,7 @@ SHAPES = [
 
 def perturbed(module, sigma=0.03):
     """Every parameter moved by noise, so that no part of the module is the identity any more."""
-    noise = seeding.generator("perturbed")
+    noise = generators.generator("perturbed")
     with torch.no_grad():
         for parameter in module.parameters():
             parameter += sigma * torch.randn(parameter.shape, generator=noise)
@@ -33,12 +33,12 @@ def perturbed(module, sigma=0.03):
 
 
 def flow(shape, scales, *, width=8, depth=3, sigma=0.03):
-    with seeding.forked("flow"):
+    with generators.forked("flow"):
         return perturbed(Flow(shape=shape, width=width, depth=depth, scales=scales), sigma)
 
 
 def images(n, shape, dtype=torch.float32):
-    return torch.rand((n, *shape), generator=seeding.generator("images"), dtype=dtype)
+    return torch.rand((n, *shape), generator=generators.generator("images"), dtype=dtype)
 
 
 @pytest.mark.parametrize(("shape", "scales"), SHAPES)
@@ -49,7 +49,7 @@ def test_it_inverts_both_ways(shape, scales, dtype, error):
     assert z.shape == (64, math.prod(shape))
     assert z.dtype == log_det.dtype == dtype
     assert (model.inverse(z) - x).abs().max() <= error
-    given = torch.randn(z.shape, generator=seeding.generator("z"), dtype=dtype)
+    given = torch.randn(z.shape, generator=generators.generator("z"), dtype=dtype)
     assert (model(model.inverse(given))[0] - given).abs().max() <= 5 * error
 
 
@@ -67,7 +67,7 @@ def test_its_log_det_is_that_of_its_jacobian(shape, scales):
 
 @pytest.mark.parametrize("kind", [ActNorm, InvertibleConv, lambda channels: Coupling(channels, 5)])
 def test_so_are_its_layers(kind):
-    with seeding.forked("layer"):
+    with generators.forked("layer"):
         layer = perturbed(kind(6), 0.1).double()
     x = images(2, (6, 2, 3), torch.float64)
     y, found = layer(x)
@@ -176,13 +176,13 @@ def test_a_constant_channel_keeps_its_scale():
 
 def test_it_starts_volume_preserving_and_near_identity():
     """Squeezes, rotations and identities: an isometry."""
-    with seeding.forked("fresh"):
+    with generators.forked("fresh"):
         model = Flow(shape=(1, 8, 8), width=8, depth=3, scales=2)
     x = images(5, (1, 8, 8))
     z, log_det = model(x)
     assert log_det.abs().max() < 1e-4
     assert torch.allclose(z.norm(dim=1), x.flatten(1).norm(dim=1), rtol=1e-5)
-    with seeding.forked("conv"):
+    with generators.forked("conv"):
         conv = InvertibleConv(12).double()
     weight = conv(torch.eye(12, dtype=torch.float64)[:, :, None, None])[0].flatten(1)
     assert torch.allclose(weight @ weight.T, torch.eye(12, dtype=torch.float64), atol=1e-6)
@@ -191,7 +191,7 @@ def test_it_starts_volume_preserving_and_near_identity():
 
 def test_its_rotations_come_from_the_global_generator():
     def made(name):
-        with seeding.forked(name):
+        with generators.forked(name):
             return Flow(shape=(1, 4, 4), width=4, depth=2, scales=1).state_dict()
 
     first, again, other = made("a"), made("a"), made("b")
@@ -202,7 +202,7 @@ def test_its_rotations_come_from_the_global_generator():
 
 def test_a_coupling_stretches_by_at_most_its_bound():
     """However wild its network, so that the inverse does not explode."""
-    with seeding.forked("wild"):
+    with generators.forked("wild"):
         layer = perturbed(Coupling(4, 8), 30.0)
     x = images(20, (4, 6, 6))
     y, log_det = layer(x)

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from jembench import data, seeding
+from jembench import data
+from jembench.ground import generators
 from jembench.models import glow
 from jembench.models.flow import ActNorm, Flow, InvertibleConv
 from jembench.models.glow import ConditionalGlow, Glow
@@ -16,7 +17,7 @@ SHAPE = (1, 4, 4)
 
 
 def perturbed(module, sigma=0.1):
-    noise = seeding.generator("perturbed")
+    noise = generators.generator("perturbed")
     with torch.no_grad():
         for parameter in module.parameters():
             parameter += sigma * torch.randn(parameter.shape, generator=noise)
@@ -24,7 +25,7 @@ def perturbed(module, sigma=0.1):
 
 
 def flow(shape=SHAPE, scales=2):
-    with seeding.forked("glow"):
+    with generators.forked("glow"):
         return Flow(shape=shape, width=4, depth=2, scales=scales)
 
 
@@ -49,7 +50,7 @@ def identity(model):
 
 
 def images(n, shape=SHAPE):
-    return torch.rand((n, *shape), generator=seeding.generator("images"))
+    return torch.rand((n, *shape), generator=generators.generator("images"))
 
 
 def test_capabilities():
@@ -65,7 +66,7 @@ def test_the_density_integrates_to_one_over_pixel_space(make):
     """By importance sampling from a wider Gaussian in 4 dimensions; the divisor of the pixels is in the log-det."""
     model, n = make((1, 2, 2), 1), 200_000
     proposal = torch.distributions.Normal(0.4, 0.3)
-    x = 0.4 + 0.3 * torch.randn((n, 1, 2, 2), generator=seeding.generator("proposal"))
+    x = 0.4 + 0.3 * torch.randn((n, 1, 2, 2), generator=generators.generator("proposal"))
     with torch.no_grad():
         weight = (model.log_density(x) - proposal.log_prob(x).flatten(1).sum(1)).exp().double()
     error = weight.std().item() / math.sqrt(n)
@@ -116,14 +117,14 @@ def test_all_classes_cost_one_pass_of_the_flow():
 def test_samples_of_a_known_base_have_its_moments():
     """A flow that only permutes pixels: independent pixels of known means and deviations."""
     model = identity(Glow(flow(), shape=SHAPE, mean=0.5, std=0.1))
-    noise = seeding.generator("base")
+    noise = generators.generator("base")
     with torch.no_grad():
         model.location += torch.rand(16, generator=noise) - 0.5
         model.log_scale -= torch.rand(16, generator=noise) / 2
         mean = model.flow.inverse(model.location).flatten() * 0.1 + 0.5
         std = model.flow.inverse(model.log_scale).flatten().exp() * 0.1
     n = 40_000
-    x = model.sample(n, generator=seeding.generator("samples")).double().flatten(1)
+    x = model.sample(n, generator=generators.generator("samples")).double().flatten(1)
     assert ((x.mean(0) - mean) / std).abs().max() < 5 / math.sqrt(n)
     assert (x.std(0) / std - 1).abs().max() < 5 / math.sqrt(2 * n)
     assert torch.corrcoef(x.T).fill_diagonal_(0).abs().max() < 5 / math.sqrt(n)
@@ -137,8 +138,8 @@ def test_samples_go_back_to_the_base_that_they_were_drawn_from(labels):
     """Far within [0, 1], so that nothing is clamped: latents of the samples are those of the generator."""
     model, n = conditional(mean=0.5, std=0.005), 4
     given = None if labels is None else torch.tensor(labels)
-    x = model.sample(n, generator=seeding.generator("back"), labels=given)
-    generator = seeding.generator("back")
+    x = model.sample(n, generator=generators.generator("back"), labels=given)
+    generator = generators.generator("back")
     rows = torch.randint(3, (n,), generator=generator) if labels is None else given
     eps = torch.randn((n, 16), generator=generator)
     z, _ = model.flow((x - model.mean) / model.std)
@@ -148,22 +149,22 @@ def test_samples_go_back_to_the_base_that_they_were_drawn_from(labels):
 def test_samples_of_classes_far_apart_are_recognised():
     model = conditional()
     with torch.no_grad():
-        model.location += torch.randn(model.location.shape, generator=seeding.generator("apart"))
+        model.location += torch.randn(model.location.shape, generator=generators.generator("apart"))
     labels = torch.arange(300) % 3
-    x = model.sample(300, generator=seeding.generator("l"), labels=labels)
+    x = model.sample(300, generator=generators.generator("l"), labels=labels)
     assert (model.logits(x).argmax(1) == labels).float().mean() > 0.95
-    drawn = model.logits(model.sample(300, generator=seeding.generator("l"))).argmax(1)
+    drawn = model.logits(model.sample(300, generator=generators.generator("l"))).argmax(1)
     assert torch.bincount(drawn, minlength=3).min() > 60  # of 100 expected: the prior is uniform
 
 
 @pytest.mark.parametrize("make", [unconditional, conditional])
 def test_sampling_is_a_function_of_the_generator_alone(make):
     model = make(std=2.0)
-    with seeding.forked("one"):
-        first = model.sample(30, generator=seeding.generator("g"))
-    again = model.sample(30, generator=seeding.generator("g"), start="buffer", steps=3)
+    with generators.forked("one"):
+        first = model.sample(30, generator=generators.generator("g"))
+    again = model.sample(30, generator=generators.generator("g"), start="buffer", steps=3)
     assert torch.equal(first, again)
-    assert not torch.equal(first, model.sample(30, generator=seeding.generator("h")))
+    assert not torch.equal(first, model.sample(30, generator=generators.generator("h")))
     assert first.shape == (30, *SHAPE)
     assert (first.min(), first.max()) == (0, 1)  # a wide base leaves [0, 1]: clamped
     assert not first.requires_grad
@@ -188,14 +189,14 @@ def test_it_works_in_float64():
     double = conditional().double()
     assert double.logits(x.double()).dtype == torch.float64
     assert torch.allclose(double.logits(x.double()).float(), model.logits(x), atol=1e-4)
-    assert double.sample(2, generator=seeding.generator("d")).dtype == torch.float64
+    assert double.sample(2, generator=generators.generator("d")).dtype == torch.float64
 
 
 def test_impossible_requests_are_refused():
     with pytest.raises(ValueError, match="cannot sample given labels"):
-        unconditional().sample(2, generator=seeding.generator(), labels=torch.zeros(2, dtype=torch.int64))
+        unconditional().sample(2, generator=generators.generator(), labels=torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"labels must have shape \(4,\), not \(3,\)"):
-        conditional().sample(4, generator=seeding.generator(), labels=torch.zeros(3, dtype=torch.int64))
+        conditional().sample(4, generator=generators.generator(), labels=torch.zeros(3, dtype=torch.int64))
     with pytest.raises(ValueError, match="std must be positive"):
         Glow(flow(), shape=SHAPE, std=0.0)
 

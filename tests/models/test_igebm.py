@@ -9,13 +9,14 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from jembench import data, seeding
+from jembench import data
+from jembench.ground import generators, seeding
+from jembench.langevin.sgld import SGLD
+from jembench.langevin.starts import Uniform
 from jembench.models.chains import Chains
 from jembench.models.igebm import IGEBM, RIDGE, fitted_bias, from_recipe
+from jembench.models.recipes import Recipe
 from jembench.models.residual import ResidualEBM
-from jembench.recipes import Recipe
-from jembench.sgld import SGLD
-from jembench.starts import Uniform
 from jembench.types import Chained, Classifier, Density, Sampler, capabilities
 
 SHAPE = (1, 1, 2)
@@ -44,7 +45,7 @@ def igebm(network=None, *, step=0.1, steps=250, buffer=12, classes=3, mean=0.0, 
 
 def draws(n):
     """Images and labels of the mixture."""
-    generator = seeding.generator("draws", n)
+    generator = generators.generator("draws", n)
     y = torch.multinomial(PRIOR, n, replacement=True, generator=generator)
     x = MEANS[y] + SIGMAS[y, None] * torch.randn((n, 2), generator=generator)
     return x.reshape(n, *SHAPE), y
@@ -58,7 +59,7 @@ def bayes(x):
 
 def posterior_draws(scores, name):
     """Labels drawn from softmax(scores)."""
-    return torch.multinomial(scores.softmax(1), 1, generator=seeding.generator(name)).squeeze(1)
+    return torch.multinomial(scores.softmax(1), 1, generator=generators.generator(name)).squeeze(1)
 
 
 def test_it_has_its_capabilities():
@@ -111,7 +112,7 @@ def test_a_common_constant_is_the_only_one_left_in_the_density():
 @pytest.mark.parametrize(("n", "classes", "scale", "spread"), [(500, 3, 1, 2), (2000, 10, 3, 20), (300, 5, 1, 300)])
 def test_fitting_finds_the_optimum_that_scipy_finds(n, classes, scale, spread):
     """Also where the constants of the classes are hundreds of nats apart."""
-    generator = seeding.generator("scipy", n)
+    generator = generators.generator("scipy", n)
     scores = scale * torch.randn((n, classes), generator=generator, dtype=torch.float64)
     labels = posterior_draws(scores, "labels")
     shift = spread * torch.randn(classes, generator=generator, dtype=torch.float64)
@@ -135,7 +136,7 @@ def test_fitting_agrees_with_a_logistic_regression():
 
     The maximum over (slope, intercept) is ours at slope 1 once the scores are multiplied by the slope found there.
     """
-    generator = seeding.generator("sklearn")
+    generator = generators.generator("sklearn")
     difference = 2 * torch.randn(3000, generator=generator, dtype=torch.float64)
     labels = posterior_draws(torch.stack((0 * difference, difference + 1), 1), "two")
     regression = LogisticRegression(C=1e9, tol=1e-10, max_iter=1000).fit(difference[:, None].numpy(), labels.numpy())
@@ -146,7 +147,7 @@ def test_fitting_agrees_with_a_logistic_regression():
 
 def test_the_fitted_mean_posterior_is_the_frequency_of_the_classes():
     """The optimality condition, to the ridge."""
-    scores = 5 * torch.randn((400, 4), generator=seeding.generator("mean"), dtype=torch.float64)
+    scores = 5 * torch.randn((400, 4), generator=generators.generator("mean"), dtype=torch.float64)
     labels = posterior_draws(scores * 0.3, "mean labels")
     b = fitted_bias(scores, labels)
     frequency = torch.bincount(labels, minlength=4).double() / 400
@@ -192,10 +193,10 @@ def test_scores_that_cannot_be_fitted_are_refused(scores, labels, message):
 
 
 def test_conditional_samples_have_the_moments_of_their_class():
-    """Langevin with step a samples N(mean, sigma^2 / (1 - a / (2 sigma^2))), see tests/test_sgld.py."""
+    """Langevin with step a samples N(mean, sigma^2 / (1 - a / (2 sigma^2))), see tests/langevin/test_sgld.py."""
     model, n = igebm(steps=400), 6000
     labels = torch.arange(n) % 2
-    x = model.sample(n, generator=seeding.generator("moments"), labels=labels).double().flatten(1)
+    x = model.sample(n, generator=generators.generator("moments"), labels=labels).double().flatten(1)
     for y in (0, 1):
         own = x[labels == y]
         variance = SIGMAS[y].item() ** 2
@@ -210,14 +211,14 @@ def test_the_bias_does_not_move_conditional_samples():
     labels = torch.arange(6) % 3
     plain, fitted = igebm(steps=5), igebm(steps=5)
     fitted.bias.copy_(torch.tensor([5.0, -3.0, -2.0]))
-    noise = [seeding.generator("bias") for _ in range(2)]
+    noise = [generators.generator("bias") for _ in range(2)]
     assert torch.equal(
         plain.sample(6, generator=noise[0], labels=labels), fitted.sample(6, generator=noise[1], labels=labels)
     )
 
 
 def test_without_labels_the_classes_are_uniform():
-    x = igebm(steps=400).sample(3000, generator=seeding.generator("uniform"))
+    x = igebm(steps=400).sample(3000, generator=generators.generator("uniform"))
     model = igebm()
     model.bias.copy_(-torch.log(SIGMAS**2))  # the posteriors of equally likely classes
     assert model.logits(x).softmax(1).mean(0).tolist() == pytest.approx([1 / 3] * 3, abs=0.03)
@@ -225,12 +226,12 @@ def test_without_labels_the_classes_are_uniform():
 
 def test_a_buffer_start_goes_on_from_different_chains_of_the_class():
     model = igebm(buffer=30)
-    model.sampler.chains.copy_(torch.rand(model.sampler.chains.shape, generator=seeding.generator("chains")))
+    model.sampler.chains.copy_(torch.rand(model.sampler.chains.shape, generator=generators.generator("chains")))
     before = model.sampler.chains.clone()
-    everything = model.sample(30, generator=seeding.generator("b"), start="buffer", steps=0)
+    everything = model.sample(30, generator=generators.generator("b"), start="buffer", steps=0)
     assert sorted(everything.flatten(1).tolist()) == sorted(before.flatten(1).tolist())
     labels = torch.tensor([2, 0, 2, 1, 2, 0])
-    x = model.sample(6, generator=seeding.generator("b"), labels=labels, start="buffer", steps=0)
+    x = model.sample(6, generator=generators.generator("b"), labels=labels, start="buffer", steps=0)
     slots = [before.flatten(1).tolist().index(row) for row in x.flatten(1).tolist()]
     assert len(set(slots)) == 6
     assert model.sampler.labels[slots].tolist() == labels.tolist()
@@ -241,7 +242,7 @@ def test_a_chain_of_the_buffer_keeps_its_class():
     """Without labels each chain climbs the density of the class that it was started with."""
     model = igebm(buffer=600, steps=300)
     model.sampler.chains.fill_(0.5)
-    x = model.sample(600, generator=seeding.generator("keep"), start="buffer").flatten(1)
+    x = model.sample(600, generator=generators.generator("keep"), start="buffer").flatten(1)
     # By the spread of the ends, for the means are mixed: every class has 200 chains.
     near = torch.stack([((x - MEANS[y]).norm(dim=1) < 1.5 * SIGMAS[y]).sum() for y in (0, 1)])
     inside = 200 * (1 - math.exp(-(1.5**2) / 2))  # of a Gaussian in two dimensions
@@ -253,19 +254,19 @@ def test_a_chain_of_the_buffer_keeps_its_class():
 @pytest.mark.parametrize("labels", [None, torch.tensor([1, 0, 2, 1])])
 def test_samples_are_a_function_of_the_generator_also_under_no_grad(start, labels):
     model = igebm(steps=5)
-    model.sampler.chains.copy_(torch.rand(model.sampler.chains.shape, generator=seeding.generator("chains")))
+    model.sampler.chains.copy_(torch.rand(model.sampler.chains.shape, generator=generators.generator("chains")))
     with torch.no_grad():
-        quiet = model.sample(4, generator=seeding.generator("g"), labels=labels, start=start)
-    assert torch.equal(quiet, model.sample(4, generator=seeding.generator("g"), labels=labels, start=start))
-    assert not torch.equal(quiet, model.sample(4, generator=seeding.generator("h"), labels=labels, start=start))
+        quiet = model.sample(4, generator=generators.generator("g"), labels=labels, start=start)
+    assert torch.equal(quiet, model.sample(4, generator=generators.generator("g"), labels=labels, start=start))
+    assert not torch.equal(quiet, model.sample(4, generator=generators.generator("h"), labels=labels, start=start))
     assert not quiet.requires_grad
 
 
 def test_samples_stay_in_range_also_where_the_chain_does_not():
     model = igebm(mean=0.3, std=0.3)  # the network's Gaussians are then partly outside [0, 1]
-    x = model.sample(100, generator=seeding.generator("r"), steps=0)
+    x = model.sample(100, generator=generators.generator("r"), steps=0)
     assert 0 <= x.min() < x.max() <= 1
-    loud = igebm(step=40.0, steps=1).sample(200, generator=seeding.generator("r"))
+    loud = igebm(step=40.0, steps=1).sample(200, generator=generators.generator("r"))
     assert loud.min() == 0
     assert loud.max() == 1
 
@@ -273,17 +274,17 @@ def test_samples_stay_in_range_also_where_the_chain_does_not():
 def test_impossible_requests_are_refused():
     model = igebm(buffer=3)
     with pytest.raises(ValueError, match="holds 3 chains, fewer than 4"):
-        model.sample(4, generator=seeding.generator(), start="buffer")
+        model.sample(4, generator=generators.generator(), start="buffer")
     with pytest.raises(ValueError, match="holds 1 chains of class 2, fewer than 2"):
-        model.sample(3, generator=seeding.generator(), start="buffer", labels=torch.tensor([2, 1, 2]))
+        model.sample(3, generator=generators.generator(), start="buffer", labels=torch.tensor([2, 1, 2]))
     with pytest.raises(ValueError, match=r"labels must have shape \(4,\), not \(3,\)"):
-        model.sample(4, generator=seeding.generator(), labels=torch.zeros(3, dtype=torch.int64))
+        model.sample(4, generator=generators.generator(), labels=torch.zeros(3, dtype=torch.int64))
 
 
 def test_what_was_fitted_and_the_chains_travel_with_the_weights():
     def made():
         sampler = Chains(Uniform(shape=(1, 8, 8), classes=3), settings=SGLD(steps=3), buffer=6)
-        with seeding.forked("made"):
+        with generators.forked("made"):
             return IGEBM(ResidualEBM(shape=(1, 8, 8), classes=3, width=4), classes=3, sampler=sampler).eval()
 
     model, other = made(), made()
@@ -292,10 +293,10 @@ def test_what_was_fitted_and_the_chains_travel_with_the_weights():
     model.sampler.labels.copy_(torch.tensor([2, 1, 0, 0, 1, 2]))
     assert {"bias", "sampler.chains", "sampler.labels"} <= set(model.state_dict())
     other.load_state_dict(model.state_dict())
-    x = torch.rand((4, 1, 8, 8), generator=seeding.generator("x"))
+    x = torch.rand((4, 1, 8, 8), generator=generators.generator("x"))
     assert torch.equal(other.logits(x), model.logits(x))
     first, second = (
-        m.sample(3, generator=seeding.generator("s"), start="buffer", labels=torch.tensor([0, 2, 1]))
+        m.sample(3, generator=generators.generator("s"), start="buffer", labels=torch.tensor([0, 2, 1]))
         for m in (model, other)
     )
     assert torch.equal(first, second)
@@ -315,19 +316,19 @@ def test_a_recipe_makes_the_network_of_its_track():
             "sampling": {"buffer": 64, "steps": 2},
         }
     )
-    with seeding.forked("recipe"):
+    with generators.forked("recipe"):
         model = from_recipe(recipe, data.track("digits")).eval()
-    x = model.sample(4, generator=seeding.generator("r"))
+    x = model.sample(4, generator=generators.generator("r"))
     assert x.shape == (4, 1, 8, 8)
     assert model.logits(x).shape == (4, 10)
     assert model.mean.item() == model.std.item() == 0.5
 
 
 def test_a_start_that_is_advanced_is_a_sample_and_needs_its_class():
-    model, draws, labels = igebm(steps=9), seeding.generator("advance"), torch.tensor([2, 0, 1, 0])
+    model, draws, labels = igebm(steps=9), generators.generator("advance"), torch.tensor([2, 0, 1, 0])
     x = model.sample(4, generator=draws, labels=labels, steps=0)
     x = model.advance(x, generator=draws, labels=labels)
-    assert torch.equal(x.clamp(0, 1), model.sample(4, generator=seeding.generator("advance"), labels=labels))
+    assert torch.equal(x.clamp(0, 1), model.sample(4, generator=generators.generator("advance"), labels=labels))
     with pytest.raises(ValueError, match="need the labels"):
         model.advance(x, generator=draws)
 

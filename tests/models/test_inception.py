@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 import jembench
-from jembench import data, models, seeding, zoo
-from jembench.identity import file_sha256
+from jembench import data, models
+from jembench.choices.sampling import Sampling
+from jembench.engine.plan import plan
+from jembench.ground import generators
+from jembench.ground.identity import file_sha256
 from jembench.models import inception
-from jembench.plan import plan
-from jembench.sampling import Sampling
 from jembench.types import UserError
+from jembench.zoo import catalogue
 
 pytest.importorskip("torch_fidelity")
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -157,8 +159,8 @@ def test_it_sees_what_torch_fidelity_sees(trusted: Path) -> None:
     """2,048 features and 1,008 logits without bias, of 8-bit images, grey ones repeated, one by one or together."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    spec = zoo.extractor("inception-v3", track="digits", weights=trusted)
-    model = zoo.load(spec)
+    spec = catalogue.extractor("inception-v3", track="digits", weights=trusted)
+    model = catalogue.load(spec)
     grey = torch.from_numpy(data.load("digits", "test").pixels(0, 3))
     features, f = model.embed(grey)
     assert (features.shape, f.shape) == ((3, 2048), (3, 1008))
@@ -176,20 +178,20 @@ def test_it_sees_what_torch_fidelity_sees(trusted: Path) -> None:
 
 
 def test_its_identity_is_that_of_the_weights(trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = zoo.extractor("inception-v3", track="gauss", weights=trusted)
+    spec = catalogue.extractor("inception-v3", track="gauss", weights=trusted)
     assert spec.weights_sha256 == file_sha256(trusted)
     assert (spec.name, spec.capabilities, spec.weights) == ("inception-v3", frozenset(), str(trusted))
-    assert spec.fingerprint == zoo.extractor("inception-v3", track="digits", weights=trusted).fingerprint
+    assert spec.fingerprint == catalogue.extractor("inception-v3", track="digits", weights=trusted).fingerprint
     kind = models.KINDS["inception-v3"]
     monkeypatch.setitem(models.KINDS, "inception-v3", models.Kind(kind.builder, kind.version + 1, kind.capabilities))
-    assert spec.fingerprint != zoo.extractor("inception-v3", track="gauss", weights=trusted).fingerprint
+    assert spec.fingerprint != catalogue.extractor("inception-v3", track="gauss", weights=trusted).fingerprint
 
 
 class Tiny(torch.nn.Module):
     """In its place: as fast as it is blind."""
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        flat, mixed = x.flatten(1), torch.randn((64, 100), generator=seeding.generator("tiny"))
+        flat, mixed = x.flatten(1), torch.randn((64, 100), generator=generators.generator("tiny"))
         return flat @ mixed, flat[:, :30].repeat(1, 40)[:, :1008]
 
 
@@ -216,7 +218,7 @@ def test_figures_are_called_fid_and_kid_of_inception_v3(
 
 
 def test_its_protocol_is_another_than_that_of_the_tracks_extractor(trusted: Path) -> None:
-    spec, track = zoo.resolve("jem", track="digits"), data.track("digits")
+    spec, track = catalogue.resolve("jem", track="digits"), data.track("digits")
     own = plan(spec, "generation", track=track)
     other = plan(spec, "generation", track=track, sampling=Sampling(extractor="inception-v3", weights=trusted))
     assert own.protocol_hash != other.protocol_hash

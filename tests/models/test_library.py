@@ -7,7 +7,7 @@ import timm
 import torch
 import torchvision
 
-from jembench import seeding
+from jembench.ground import generators
 from jembench.models.library import Repeated, from_timm, from_torchvision
 from jembench.types import UserError
 
@@ -26,7 +26,7 @@ def offline(monkeypatch):
 
 
 def made(function, name, shape, classes=10):
-    with seeding.forked("library"):
+    with generators.forked("library"):
         return function(name, shape=shape, classes=classes)
 
 
@@ -40,7 +40,7 @@ def test_a_timm_network_has_the_channels_and_classes_of_the_track(shape):
 def test_a_torchvision_network_sees_one_channel_three_times():
     network = made(from_torchvision, "squeezenet1_1", (1, 32, 32)).eval()
     assert isinstance(network, Repeated)
-    x = torch.rand((2, 1, 32, 32), generator=seeding.generator("x"))
+    x = torch.rand((2, 1, 32, 32), generator=generators.generator("x"))
     assert network(x).shape == (2, 10)
     assert torch.equal(network(x), network.network(x.repeat(1, 3, 1, 1)))
 
@@ -77,10 +77,10 @@ def test_weights_are_those_of_the_global_generator():
 
 def test_trying_a_network_leaves_no_trace():
     """Its running statistics are fresh, and the global generator is where building left it."""
-    with seeding.forked("trace"):
+    with generators.forked("trace"):
         tried = from_timm("mobilenetv3_small_050", shape=DIGITS, classes=10)  # it has batch norm and dropout
         after = torch.random.get_rng_state()
-    with seeding.forked("trace"):
+    with generators.forked("trace"):
         plain = timm.create_model("mobilenetv3_small_050", pretrained=False, in_chans=1, num_classes=10)
         assert torch.equal(torch.random.get_rng_state(), after)
     assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in tried.state_dict().items())

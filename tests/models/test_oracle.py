@@ -8,10 +8,11 @@ import torch
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from jembench import seeding, zoo
 from jembench.data import gauss
+from jembench.ground import generators
 from jembench.models.oracle import Oracle, Pixels
 from jembench.types import Classifier, Density, Sampler, capabilities
+from jembench.zoo import catalogue
 
 SIGMA = gauss.SIGMA
 
@@ -22,7 +23,7 @@ def oracle():
 
 def near(n, name="near"):
     """Images around the mixture, so that no class posterior is trivial."""
-    return 0.5 + 1.5 * SIGMA * torch.randn((n, 1, 8, 8), generator=seeding.generator(name))
+    return 0.5 + 1.5 * SIGMA * torch.randn((n, 1, 8, 8), generator=generators.generator(name))
 
 
 def reference(x):
@@ -54,7 +55,7 @@ def test_the_density_integrates_to_one():
     assert flat.log_density(grid).exp().sum().item() / 400**2 == pytest.approx(1, abs=1e-6)
 
     n, wide = 20_000, Oracle(torch.from_numpy(gauss.means()), sigma=1.1 * SIGMA, shape=(1, 8, 8))
-    x = wide.sample(n, generator=seeding.generator("wide"))
+    x = wide.sample(n, generator=generators.generator("wide"))
     flat = x.double().flatten(1).numpy()
     proposal = [stats.multivariate_normal(mean, (1.1 * SIGMA) ** 2).logpdf(flat) for mean in gauss.means()]
     weights = np.exp(oracle().log_density(x).double().numpy() - logsumexp(proposal, axis=0) + math.log(10))
@@ -82,7 +83,7 @@ def test_the_gradient_is_the_pull_of_the_posterior_mean():
 def test_samples_have_the_moments_of_their_class():
     n = 5000
     labels = torch.arange(n) % 10
-    x = oracle().sample(n, generator=seeding.generator("moments"), labels=labels).double().flatten(1).numpy()
+    x = oracle().sample(n, generator=generators.generator("moments"), labels=labels).double().flatten(1).numpy()
     residual = (x - gauss.means()[labels]) / SIGMA
     assert residual.mean(0) == pytest.approx(0, abs=5 / math.sqrt(n))
     assert np.cov(residual.T) == pytest.approx(np.eye(64), abs=5.5 / math.sqrt(n) * math.sqrt(2))
@@ -90,7 +91,7 @@ def test_samples_have_the_moments_of_their_class():
 
 
 def test_unlabelled_samples_come_from_all_classes_equally():
-    x = oracle().sample(20_000, generator=seeding.generator("classes"))
+    x = oracle().sample(20_000, generator=generators.generator("classes"))
     # The posterior is calibrated, so its mean over the mixture is the prior.
     assert oracle().logits(x).softmax(1).mean(0).tolist() == pytest.approx([0.1] * 10, abs=5 * 0.3 / math.sqrt(20_000))
 
@@ -99,21 +100,21 @@ def test_the_accuracy_on_its_own_samples_is_the_integral():
     """Class y is told iff its coordinate N(delta, 1) beats nine others N(0, 1)."""
     n, delta = 40_000, gauss.SEPARATION
     expected, _ = integrate.quad(lambda t: stats.norm.pdf(t - delta) * stats.norm.cdf(t) ** 9, -10, 15)
-    labels = torch.randint(10, (n,), generator=seeding.generator("y"))
-    x = oracle().sample(n, generator=seeding.generator("accuracy"), labels=labels)
+    labels = torch.randint(10, (n,), generator=generators.generator("y"))
+    x = oracle().sample(n, generator=generators.generator("accuracy"), labels=labels)
     correct = int((oracle().logits(x).argmax(1) == labels).sum())
     assert stats.binomtest(correct, n, expected).pvalue > 0.01
 
 
 def test_samples_are_exact_so_start_and_steps_do_nothing():
-    one = oracle().sample(5, generator=seeding.generator("s"))
-    other = oracle().sample(5, generator=seeding.generator("s"), start="buffer", steps=3)
+    one = oracle().sample(5, generator=generators.generator("s"))
+    other = oracle().sample(5, generator=generators.generator("s"), start="buffer", steps=3)
     assert torch.equal(one, other)
     assert not torch.equal(one[0], one[1])
 
 
 def test_the_extractor_sees_the_pixels_and_the_classes_of_the_mixture():
-    extractor = zoo.load(zoo.extractor("pixels", track="gauss"))
+    extractor = catalogue.load(catalogue.extractor("pixels", track="gauss"))
     assert isinstance(extractor, Pixels)
     assert capabilities(extractor) == frozenset()  # it is no model that could be evaluated
     x = near(20)

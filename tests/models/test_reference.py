@@ -7,23 +7,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jembench import data, seeding, zoo
+from jembench import data
+from jembench.ground import generators
+from jembench.langevin.starts import Uniform
 from jembench.models.reference import Reference, class_gaussians, uniform
-from jembench.starts import Uniform
 from jembench.types import capabilities
+from jembench.zoo import catalogue
 
 N = 4000
 
 
 def generator() -> torch.Generator:
-    return seeding.generator("reference")
+    return generators.generator("reference")
 
 
 def test_they_can_sample_and_nothing_else() -> None:
     for track in ("digits", "gauss"):
         for name in ("uniform", "class-gaussians"):
-            model = zoo.load(zoo.resolve(name, track=track))
-            assert capabilities(model) == zoo.resolve(name, track=track).capabilities == {"sampler"}
+            model = catalogue.load(catalogue.resolve(name, track=track))
+            assert capabilities(model) == catalogue.resolve(name, track=track).capabilities == {"sampler"}
 
 
 def test_noise_is_uniform() -> None:
@@ -51,8 +53,8 @@ def test_class_gaussians_have_the_moments_of_the_training_images() -> None:
 
 
 def test_class_gaussians_of_digits_are_clamped_and_seen_as_their_class() -> None:
-    model = zoo.load(zoo.resolve("class-gaussians", track="digits"))
-    judge = zoo.load(zoo.extractor("digits-ref", track="digits"))
+    model = catalogue.load(catalogue.resolve("class-gaussians", track="digits"))
+    judge = catalogue.load(catalogue.extractor("digits-ref", track="digits"))
     labels = torch.arange(500) % 10
     x = model.sample(500, generator=generator(), labels=labels)
     assert 0 == x.min() < x.max() == 1
@@ -78,9 +80,11 @@ def test_there_is_no_chain() -> None:
 def test_their_fingerprints_are_of_kind_and_track(shelf: Callable[..., Path]) -> None:
     """And those of Gaussians of a user's images of these images."""
     tracks = [name for name in data.TRACKS if not data.track(name).external]
-    found = [zoo.resolve(name, track=track).fingerprint for name in ("uniform", "class-gaussians") for track in tracks]
-    found += [zoo.resolve("uniform", track=track).fingerprint for track in ("cifar10", "svhn")]
+    found = [
+        catalogue.resolve(name, track=track).fingerprint for name in ("uniform", "class-gaussians") for track in tracks
+    ]
+    found += [catalogue.resolve("uniform", track=track).fingerprint for track in ("cifar10", "svhn")]
     for n in (500, 600):
         folder = shelf("cifar10_train", n)
-        found += [zoo.resolve("class-gaussians", track="cifar10", folder=str(folder)).fingerprint]
+        found += [catalogue.resolve("class-gaussians", track="cifar10", folder=str(folder)).fingerprint]
     assert len(set(found)) == len(found) == 8

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from jembench import seeding
+from jembench.ground import generators
 from jembench.models.residual import ResidualEBM
 
 SHAPE = (1, 8, 8)
@@ -13,7 +13,7 @@ SHAPE = (1, 8, 8)
 
 def network(shape=SHAPE, *, classes=3, width=4, iterations=0):
     """A network whose classes differ, after some power iterations."""
-    with seeding.forked("residual"):
+    with generators.forked("residual"):
         made = ResidualEBM(shape=shape, classes=classes, width=width)
         with torch.no_grad():
             for block in made.blocks:
@@ -26,7 +26,7 @@ def network(shape=SHAPE, *, classes=3, width=4, iterations=0):
 
 
 def images(n, shape=SHAPE):
-    return torch.rand((n, *shape), generator=seeding.generator("x", n))
+    return torch.rand((n, *shape), generator=generators.generator("x", n))
 
 
 def layers(made):
@@ -147,7 +147,7 @@ def test_the_energy_is_smooth():
 
 def test_it_learns_two_classes():
     """Unit norms leave enough signal for a few steps of Adam: bright and dark images are told apart."""
-    with seeding.forked("learns"):
+    with generators.forked("learns"):
         made = ResidualEBM(shape=SHAPE, classes=2, width=4)
     y = torch.arange(32) % 2
     x = images(32) * 0.5 + 0.5 * y[:, None, None, None]

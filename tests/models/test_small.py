@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jembench import seeding
+from jembench.ground import generators
 from jembench.models.small import SmallNet
 
 
@@ -15,14 +15,14 @@ def network(shape=(1, 8, 8)):
 
 def test_an_input_gradient_is_of_one_image_alone():
     """No layer mixes the batch: what SGLD and the approximate mass need."""
-    x = torch.rand((3, 1, 8, 8), generator=seeding.generator("x"), requires_grad=True)
+    x = torch.rand((3, 1, 8, 8), generator=generators.generator("x"), requires_grad=True)
     (gradient,) = torch.autograd.grad(network()(x)[1].sum(), x)
     assert gradient[1].abs().min() > 0  # every pixel counts
     assert gradient[0].abs().max() == gradient[2].abs().max() == 0
 
 
 def test_training_and_evaluation_mode_are_one_function():
-    x = torch.rand((3, 1, 8, 8), generator=seeding.generator("x"))
+    x = torch.rand((3, 1, 8, 8), generator=generators.generator("x"))
     assert torch.equal(network().train()(x), network().eval()(x))
 
 
@@ -32,7 +32,7 @@ def test_it_is_smooth():
     A kink, such as a ReLU's, changes the slope by as much however small the step.
     """
     model = network((1, 4, 4)).double()
-    x = torch.rand((1, 1, 4, 4), generator=seeding.generator("s"), dtype=torch.float64, requires_grad=True)
+    x = torch.rand((1, 1, 4, 4), generator=generators.generator("s"), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: model(x).logsumexp(1), (x,))
     assert torch.autograd.gradgradcheck(lambda x: model(x).logsumexp(1), (x,))
 
@@ -53,7 +53,7 @@ def test_it_takes_every_shape_divisible_by_four(shape):
 def test_stem_and_trunk_are_the_network_and_the_stem_is_one_convolution():
     """Bit for bit; and the names of the weights are those of the shipped ones."""
     model = network()
-    x = torch.rand((3, 1, 8, 8), generator=seeding.generator("x"))
+    x = torch.rand((3, 1, 8, 8), generator=generators.generator("x"))
     h = model.stem(x)
     assert torch.equal(h, torch.nn.functional.silu(torch.conv2d(x, *model.features[0].parameters(), padding=1)))
     assert torch.equal(model.trunk(h), model(x))

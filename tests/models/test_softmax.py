@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 import jembench
-from jembench import seeding
+from jembench.ground import generators
 from jembench.models.softmax import Softmax
 from jembench.types import Classifier, Density, Sampler, capabilities
 
-X = torch.rand((4, 3, 2, 2), generator=seeding.generator("x"))
+X = torch.rand((4, 3, 2, 2), generator=generators.generator("x"))
 
 
 class Recorder(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jembench import seeding
+from jembench.ground import generators
 from jembench.models.wrn import WideResNet, from_official
 
 NORMS = ("none", "batch", "instance", "layer", "act")
@@ -16,7 +16,7 @@ ALONE = ("none", "instance", "layer", "act")
 def network(norm="none", *, shape=(1, 8, 8), depth=10, width=1, classes=3):
     """A small network whose every tensor is random, also gains, biases and running statistics."""
     made = WideResNet(shape=shape, classes=classes, depth=depth, width=width, norm=norm)
-    generator = seeding.generator("wrn")
+    generator = generators.generator("wrn")
     for name, tensor in made.state_dict().items():
         if tensor.is_floating_point():
             low = 0.5 if name.endswith(("running_var", "scale")) else -0.3
@@ -25,7 +25,7 @@ def network(norm="none", *, shape=(1, 8, 8), depth=10, width=1, classes=3):
 
 
 def images(n, shape=(1, 8, 8)):
-    return torch.rand((n, *shape), generator=seeding.generator("x", n))
+    return torch.rand((n, *shape), generator=generators.generator("x", n))
 
 
 def official(*, channels, classes, depth, width, norm):
@@ -141,7 +141,7 @@ def test_wrn_28_10_has_its_published_size():
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_published_checkpoint_loads_strictly_and_gives_its_logits(norm, prefix):
-    generator = seeding.generator("official", norm)
+    generator = generators.generator("official", norm)
     state = {
         name: torch.rand(shape, generator=generator) * 0.2 if shape else torch.tensor(1)
         for name, shape in official(channels=3, classes=10, depth=16, width=2, norm=norm).items()

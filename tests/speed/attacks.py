@@ -20,12 +20,14 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from jembench import compat, data, seeding, zoo
+from jembench import data
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.ladder import Rung
 from jembench.attacks.threat import Threat
 from jembench.attacks.verify import verify
 from jembench.attacks.victim import Victim
+from jembench.ground import compat, generators
+from jembench.zoo import catalogue
 
 ROUNDS = 3
 STEPS, RESTARTS = 40, 5
@@ -39,17 +41,17 @@ def seconds(work: Callable[[], object]) -> float:
 
 def ours(model: object, x: Tensor, y: Tensor, eps: float, size: float) -> list[Tensor]:
     attack = Rung(steps=STEPS, restarts=RESTARTS, losses=("ce",), size=size / eps, decay=False)
-    found: Crafted = attack.perturb(Victim(model, generator=seeding.generator("victim")), task(x, y, eps))
+    found: Crafted = attack.perturb(Victim(model, generator=generators.generator("victim")), task(x, y, eps))
     return [found.images]
 
 
 def task(x: Tensor, y: Tensor, eps: float) -> Task:
-    return Task(x, y, None, Threat("linf", eps), (), seeding.generator("attack"), ("attack",))
+    return Task(x, y, None, Threat("linf", eps), (), generators.generator("attack"), ("attack",))
 
 
 def torchattacks_pgd(model: object, x: Tensor, y: Tensor, eps: float, size: float) -> list[Tensor]:
     attack = compat.torchattacks().PGD(model, eps=eps, alpha=size, steps=STEPS, random_start=True)
-    with seeding.forked("theirs"):
+    with generators.forked("theirs"):
         return [attack(x, y) for _ in range(RESTARTS)]
 
 
@@ -58,7 +60,7 @@ def foolbox_pgd(model: object, x: Tensor, y: Tensor, eps: float, size: float) ->
 
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     attack = foolbox.attacks.LinfPGD(abs_stepsize=size, steps=STEPS, random_start=True)
-    with seeding.forked("theirs"):
+    with generators.forked("theirs"):
         return [attack.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=eps) for _ in range(RESTARTS)]
 
 
@@ -66,7 +68,14 @@ def accuracy(model: object, x: Tensor, y: Tensor, images: list[Tensor], eps: flo
     left = torch.ones(len(x), dtype=torch.bool)
     for item in images:
         verdict = verify(
-            model, x, y, item, threat=Threat("linf", eps), target=None, draws=1, generator=seeding.generator("verify")
+            model,
+            x,
+            y,
+            item,
+            threat=Threat("linf", eps),
+            target=None,
+            draws=1,
+            generator=generators.generator("verify"),
         )
         left &= verdict.vote
     return float(left.float().mean())
@@ -76,7 +85,7 @@ def peers() -> None:
     images = data.load("digits", "test")
     x, y = torch.from_numpy(images.pixels()), torch.from_numpy(images.labels)
     for name, eps in (("jem", 0.12), ("softmax-adv", 0.05), ("softmax", 0.05)):
-        model, size = zoo.load(zoo.resolve(name, track="digits")), eps / 5
+        model, size = catalogue.load(catalogue.resolve(name, track="digits")), eps / 5
         runs: dict[str, Callable[[], list[Tensor]]] = {
             "jembench": partial(ours, model, x, y, eps, size),
             "torchattacks": partial(torchattacks_pgd, model, x, y, eps, size),
@@ -112,17 +121,17 @@ def overhead() -> None:
     x, y = torch.from_numpy(images.pixels(0, 180)), torch.from_numpy(images.labels[:180])
     total = [0.0, 0.0]
     for name in ("softmax-adv", "softmax"):
-        model = zoo.load(zoo.resolve(name, track="digits"))
+        model = catalogue.load(catalogue.resolve(name, track="digits"))
         for grid in data.track("digits").threats:
 
             def crafted(victim: Victim, kind: str = grid.norm, radii: tuple[float, ...] = grid.eps) -> None:
                 starts: tuple[Tensor, ...] = ()
                 for eps in radii:
-                    generator = seeding.generator("a", str(eps))
+                    generator = generators.generator("a", str(eps))
                     made = Rung().perturb(victim, Task(x, y, None, Threat(kind, eps), starts, generator, ("a",)))
                     starts = (made.images,)
 
-            recorded = Recorded(model, generator=seeding.generator("v"))
+            recorded = Recorded(model, generator=generators.generator("v"))
             recorded.batches = []
             crafted(recorded)
 
@@ -138,7 +147,7 @@ def overhead() -> None:
                             net.logits(z)
 
             times = [
-                (seconds(lambda net=model: crafted(Victim(net, generator=seeding.generator("v")))), seconds(bare))
+                (seconds(lambda net=model: crafted(Victim(net, generator=generators.generator("v")))), seconds(bare))
                 for _ in range(ROUNDS)
             ]
             mine, least = (median(column) for column in zip(*times, strict=True))

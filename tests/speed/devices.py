@@ -39,19 +39,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from jembench import data, seeding, sgld
+from jembench import data
 from jembench.attacks.pgd import PGD, pgd
 from jembench.attacks.victim import Victim
-from jembench.captured import Captured
+from jembench.ground import generators
+from jembench.langevin import sgld
+from jembench.langevin.captured import Captured
+from jembench.langevin.sgld import SGLD
 from jembench.models.chains import density
 from jembench.models.jem import JEM
+from jembench.models.recipes import Recipe
 from jembench.models.wrn import WideResNet
-from jembench.objective import Draws
-from jembench.provenance import environment
-from jembench.recipes import Recipe
-from jembench.run import Run
-from jembench.sgld import SGLD
-from jembench.team import Team
+from jembench.store.provenance import environment
+from jembench.training.objective import Draws
+from jembench.training.run import Run
+from jembench.training.team import Team
 
 SHAPE, CLASSES = (3, 32, 32), 10
 PORT = "port"  # the reference of every work
@@ -259,7 +261,7 @@ def random_images(folder: Path, splits: dict[str, int]) -> None:
 
 def network(sizes: Sizes, device: torch.device) -> WideResNet:
     """Contiguous, with fresh weights."""
-    with seeding.forked("weights"):
+    with generators.forked("weights"):
         made = WideResNet(shape=SHAPE, classes=CLASSES, depth=sizes.depth, width=sizes.width)
     return made.eval().to(device)
 
@@ -269,25 +271,25 @@ def sampling(sizes: Sizes, device: torch.device, top: dict[str, float]) -> tuple
     net = network(sizes, device)
     model = JEM(copy.deepcopy(net), sampler=None, mean=0.5, std=0.5)  # type: ignore[arg-type]  # not needed here
     model.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)
-    x = torch.rand((sizes.batch, *SHAPE), generator=seeding.generator("x")).to(device)
-    y = torch.randint(CLASSES, (sizes.batch,), generator=seeding.generator("y")).to(device)
+    x = torch.rand((sizes.batch, *SHAPE), generator=generators.generator("x")).to(device)
+    y = torch.randint(CLASSES, (sizes.batch,), generator=generators.generator("y")).to(device)
     u = 2 * x - 1
     each = gflop(net, weights=False) * sizes.batch * sizes.steps
 
     def chain(kind: str, noise: sgld.Noise = sgld.noise_like, captured: Captured | None = None) -> Tensor:
         settings = SGLD(steps=sizes.steps, precision="bf16" if kind == "bf16" else "fp32")
-        options: dict[str, Any] = {"settings": settings, "generator": seeding.generator("noise"), "noise": noise}
+        options: dict[str, Any] = {"settings": settings, "generator": generators.generator("noise"), "noise": noise}
         if captured is not None:
             return captured.chain(x, None, **options)
         return sgld.chain(model.log_density, x, **options)
 
     def attack(kind: str, draw: sgld.Noise = sgld.noise_like) -> Tensor:
-        victim = Victim(model, generator=seeding.generator("victim"), precision="bf16" if kind == "bf16" else "fp32")
+        victim = Victim(model, generator=generators.generator("victim"), precision="bf16" if kind == "bf16" else "fp32")
         return pgd(
             lambda z: functional.cross_entropy(victim(z), y, reduction="none"),
             x,
             settings=PGD("linf", EPS, sizes.steps, SIZE),
-            generator=seeding.generator("noise"),
+            generator=generators.generator("noise"),
             draw=draw,
         )
 

@@ -18,10 +18,12 @@ from statistics import median
 
 import torch
 
-from jembench import data, engine, zoo
+from jembench import data
+from jembench.engine import bench as engine
+from jembench.engine.plan import plan
 from jembench.evaluators import evaluator
-from jembench.plan import plan
-from jembench.store import Store
+from jembench.store.records import Store
+from jembench.zoo import catalogue
 
 ROUNDS = 7
 
@@ -35,9 +37,9 @@ def seconds(work: Callable[[], object]) -> float:
 def passes() -> None:
     torch.set_num_threads(1)
     track = data.track("digits")
-    spec = zoo.resolve("jem", track="digits")
+    spec = catalogue.resolve("jem", track="digits")
     made = plan(spec, "ood", track=track)
-    model = zoo.load(spec)
+    model = catalogue.load(spec)
     images = {job.source: torch.from_numpy(data.load("digits", job.source).pixels()) for job in made.jobs}
 
     def bare() -> None:

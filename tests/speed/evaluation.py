@@ -28,8 +28,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from jembench import data, seeding, zoo
-from jembench.recipes import read_recipe
+from jembench import data
+from jembench.ground import generators
+from jembench.models.recipes import read_recipe
+from jembench.zoo import catalogue
 
 RECIPE = """
 track = "cifar10"
@@ -63,16 +65,16 @@ def prepared(folder: Path, images: int, depth: int, width: int) -> Path:
     place.mkdir()
     path = place / "recipe.toml"
     path.write_text(RECIPE.format(depth=depth, width=width), encoding="utf-8")
-    with seeding.forked("weights"):
-        model = zoo.build(read_recipe(path), data.track("cifar10"))
+    with generators.forked("weights"):
+        model = catalogue.build(read_recipe(path), data.track("cifar10"))
     save_file(model.state_dict(), place / "weights.safetensors")
     return path
 
 
 def bare(path: Path, batch: int) -> float:
     """Seconds of an input gradient of one image."""
-    with seeding.forked("weights"):
-        model = zoo.build(read_recipe(path), data.track("cifar10"))
+    with generators.forked("weights"):
+        model = catalogue.build(read_recipe(path), data.track("cifar10"))
     model.eval().requires_grad_(False)
     x = torch.rand((batch, 3, 32, 32))
     found = []

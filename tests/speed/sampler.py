@@ -18,14 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jembench import data, seeding, sgld
+from jembench import data
+from jembench.ground import generators
+from jembench.langevin import sgld
+from jembench.langevin.sgld import SGLD
 from jembench.models.jem import JEM
+from jembench.models.recipes import Recipe
 from jembench.models.small import SmallNet
 from jembench.models.wrn import WideResNet
-from jembench.recipes import Recipe
-from jembench.run import Run
-from jembench.sgld import SGLD
-from jembench.team import Team
+from jembench.training.run import Run
+from jembench.training.team import Team
 
 BATCH = 64
 STEPS = 20
@@ -70,8 +72,8 @@ def gradients(model: Any, x: Tensor, steps: int) -> None:
 def chains(name: str, network: nn.Module, shape: tuple[int, int, int], steps: int, bar: float, rounds: int) -> None:
     model = JEM(network, sampler=None).to(memory_format=torch.channels_last)  # type: ignore[arg-type]  # not needed here
     model.eval().requires_grad_(False)
-    x = torch.rand((BATCH, *shape), generator=seeding.generator("x"))
-    settings, generator = SGLD(steps=steps), seeding.generator("noise")
+    x = torch.rand((BATCH, *shape), generator=generators.generator("x"))
+    settings, generator = SGLD(steps=steps), generators.generator("noise")
     compare(
         f"{name}, {steps} steps",
         bar,
@@ -86,7 +88,7 @@ def iterations(rounds: int) -> None:
     run = Run(recipe, data.track(recipe.track), torch.device("cpu"), Team(), Path("nowhere"))
     model = copy.deepcopy(run.model)
     adam = torch.optim.Adam(model.parameters(), lr=1e-5)
-    generator = seeding.generator("batches")
+    generator = generators.generator("batches")
     x, y = run.streams.of_labels(generator)
     positive, _ = run.streams.of_density(generator, with_labels=False)
     negative = torch.rand(x.shape, generator=generator)
@@ -106,7 +108,7 @@ def iterations(rounds: int) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    with seeding.forked("weights"):
+    with generators.forked("weights"):
         small = SmallNet(shape=(1, 8, 8), classes=10, width=32)
         wide = WideResNet(shape=(3, 32, 32), classes=10, depth=16, width=2)
     chains("SGLD on the digits' network", small, (1, 8, 8), STEPS, 1.15, rounds=41)

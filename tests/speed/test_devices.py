@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from jembench import seeding, sgld
+from jembench.ground import generators
+from jembench.langevin import sgld
+from jembench.langevin.sgld import SGLD
 from jembench.models.jem import JEM
-from jembench.sgld import SGLD
 
 
 def script():
@@ -56,10 +57,10 @@ def test_the_port_is_the_chain_in_the_published_units():
     """u = 2 x - 1: with the same noise both end in the same images."""
     net = devices.network(TINY, CPU)
     model = JEM(net, sampler=None, mean=0.5, std=0.5)
-    x = torch.rand((4, *devices.SHAPE), generator=seeding.generator("x"))
-    generator = seeding.generator("noise")
+    x = torch.rand((4, *devices.SHAPE), generator=generators.generator("x"))
+    generator = generators.generator("noise")
     ported = devices.port_chain(net, 2 * x - 1, 5, lambda u: sgld.noise_like(u, generator))
-    ours = sgld.chain(model.log_density, x, settings=SGLD(steps=5), generator=seeding.generator("noise"))
+    ours = sgld.chain(model.log_density, x, settings=SGLD(steps=5), generator=generators.generator("noise"))
     assert torch.allclose((ported + 1) / 2, ours, atol=1e-5)
     assert (ours - x).abs().max() > 0.01
 

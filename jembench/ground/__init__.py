@@ -1,0 +1,1 @@
+"""The ground: small things that know nothing of models, tracks and measurements."""

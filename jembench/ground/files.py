@@ -1,0 +1,76 @@
+"""The one way to write a file, or a folder of them: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from jembench.types import UserError
+
+
+def require_file(path: Path) -> None:
+    """Raise :class:`UserError` unless ``path`` is a file."""
+    try:
+        found = path.is_file()
+    except OSError:  # a name too long for the system
+        found = False
+    if not found:
+        raise UserError(f"{path}: no such file")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically, making its folder if need be.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written piece by piece, which is at ``path`` once all of it is on the disk, and nowhere if not.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """A folder to fill: it becomes ``path`` when the block ends, and is nothing if it fails.
+
+    Raises:
+        UserError: if the place is taken or cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

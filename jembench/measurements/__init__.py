@@ -1,0 +1,1 @@
+"""Measurements: what asks a model, and turns a batch into per-example columns."""

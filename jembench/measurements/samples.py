@@ -1,0 +1,140 @@
+r"""Measurement ``samples``: images that a model generates, one for every row of the source ``chains``.
+
+Where they come from is part of every number that is made of them:
+
+- ``fresh`` chains from where the model's chains start (noise, or class Gaussians), as long as those of its training;
+- the ``buffer``: the persistent chains of the training as they lie, each at most once, in a fixed random order;
+- ``conditional`` chains on log p(x|y), of the classes in turn;
+- of an exact sampler (a flow), exact samples.
+
+The temperature of a chain with step a and noise s is :math:`T = s^2 / (2a)` (:mod:`jembench.langevin.sgld`); a given
+one sets s.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from jembench.ground import seeding
+from jembench.measurements.contract import LATER
+from jembench.types import Batch, Capability, Start, capabilities
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Generator, Tensor
+
+    from jembench.langevin.sgld import SGLD
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Columns ``image (B, D)``, clamped to [0, 1]; ``asked (B,)``, the class asked for or -1; ``confidence (B,)``.
+
+    The confidence is the model's own max p(y|x) of the image, NaN if it is no classifier. Rows beyond the end of a
+    buffer are NaN, and not ``there (B,)``. ``steps`` and ``temperature (B,)`` are those of the chain; 0 and NaN where
+    none was run.
+
+    Attributes:
+        start: ``fresh`` or ``buffer``.
+        conditional: whether the classes of the rows are asked for.
+        steps: of a chain; the training's by default.
+        temperature: T of a chain; the training's by default.
+        classified: whether the class that the model sees is recorded too, ``seen (B,)``, -1 if it is no classifier.
+    """
+
+    start: Start = "fresh"
+    conditional: bool = False
+    steps: int | None = None
+    temperature: float | None = None
+    classified: bool = field(default=False, metadata=LATER)
+
+    name: ClassVar[str] = "samples"
+    version: ClassVar[int] = 2
+    finite: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def requires(self) -> frozenset[Capability]:
+        """A sampler; of the buffer one by chains, of given classes one that knows them."""
+        needed: set[Capability] = {"sampler"}
+        if self.start == "buffer":
+            needed.add("chain")
+        if self.conditional:
+            needed.add("classifier")
+        return frozenset(needed)
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"samples, {'conditional' if self.conditional else self.start}"
+
+    def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
+        """Draw them, and ask the model what it makes of them."""
+        import torch
+
+        count = len(batch.index)
+        steps, temperature = 0, np.nan
+        there = np.ones(count, dtype=bool)
+        y: Tensor | None
+        if self.start == "buffer":
+            x, y, lying = _lying(model, batch)
+            there = lying.cpu().numpy()
+        elif "chain" in capabilities(model):
+            y = asked(model, batch, conditional=self.conditional)
+            x = model.sample(count, generator=generator, labels=y, steps=0)
+            settings = tempered(model.chain, steps=self.steps, temperature=self.temperature)
+            x = model.advance(x, generator=generator, labels=y, settings=settings)
+            steps, temperature = settings.steps, settings.temperature
+        else:
+            y = asked(model, batch, conditional=self.conditional)
+            x = model.sample(count, generator=generator, labels=y)
+        x = x.detach().clamp(0, 1)
+        confidence, seen = torch.full((count,), torch.nan), torch.full((count,), -1)
+        able = "classifier" in capabilities(model)
+        if able:
+            extra = {"generator": generator} if getattr(model, "stochastic", False) else {}
+            with torch.no_grad():
+                f = model.logits(x, **extra)
+            confidence, seen = f.softmax(1).amax(1), f.argmax(1)
+        return {
+            "image": x.flatten(1).float().cpu().numpy(),
+            "there": there,
+            "asked": (torch.full((count,), -1) if y is None else y).cpu().numpy().astype(np.int64),
+            "confidence": confidence.float().cpu().numpy(),
+            **({"seen": seen.cpu().numpy().astype(np.int64)} if self.classified else {}),
+            "steps": np.full(count, steps, dtype=np.int32),
+            "temperature": np.full(count, temperature, dtype=np.float32),
+            "forwards": np.full(count, steps + able, dtype=np.int32),
+            "gradients": np.full(count, steps, dtype=np.int32),
+        }
+
+
+def asked(model: Any, batch: Batch, *, conditional: bool) -> Tensor | None:
+    """The classes ``(B,)`` of the rows where they are asked for, or where the model's chains need some."""
+    return batch.labels if conditional or getattr(model, "conditional", False) else None
+
+
+def tempered(chain: SGLD, *, steps: int | None, temperature: float | None) -> SGLD:
+    """A chain with another length or temperature: s = sqrt(2 a T)."""
+    if steps is not None:
+        chain = replace(chain, steps=steps)
+    if temperature is not None:
+        chain = replace(chain, noise=math.sqrt(2 * chain.size * temperature))
+    return chain
+
+
+def _lying(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The persistent chains of these rows, their classes where these mean something, and where there are any."""
+    import torch
+
+    chains, classes = model.persistent()
+    order = torch.from_numpy(seeding.permutation("buffer", n=len(chains))).to(batch.index.device)
+    there = batch.index < len(chains)
+    x = torch.full((len(batch.index), *chains.shape[1:]), torch.nan, device=chains.device)
+    y = torch.full((len(batch.index),), -1, device=chains.device)
+    slots = order[batch.index[there]].to(chains.device)
+    x[there], y[there] = chains[slots], classes[slots]
+    return x, y, there

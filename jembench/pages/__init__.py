@@ -1,0 +1,1 @@
+"""Pages: what people read, from result documents alone."""

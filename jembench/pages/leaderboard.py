@@ -1,0 +1,297 @@
+"""Leaderboards: one markdown file per track, from golden results and published rows alone.
+
+A figure is bold where it is the best of its column **and** its interval overlaps with no other's: what cannot be told
+apart is not ranked. Figures without a confidence interval are never bold.
+
+A baseline with ``seeds.json`` beside its golden result (:mod:`jembench.pages.seeds`) shows means over training seeds,
+with intervals of test and training variance. Those of one training seed hold test variance only: a bold figure among
+them is said of the weights, not of the training, and the leaderboard says so.
+
+Of a track whose images are the user's, results may be over parts of the published sets: of another size or with other
+bytes, hence of another protocol, which gets a section and pictures of its own. Published rows
+(:mod:`jembench.choices.published`) stand in the last section, where nothing is bold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from jembench.choices import published
+from jembench.choices.protocols import PROTOCOLS, V1
+from jembench.data.sets import Track
+from jembench.metrics.metric import Metric
+from jembench.pages.seeds import SEEDS, Seeds, combined, read_seeds
+from jembench.pages.tables import report
+from jembench.pages.tables.report import BAND
+from jembench.pages.tables.robustness import battery, met
+from jembench.pages.tables.samples import extractor
+from jembench.pages.tables.table import Cell, Table, fewer, get
+from jembench.store.results import ResultDocument, read_result
+from jembench.types import UserError
+
+Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
+
+
+PICTURE = "robustness"  # names of the pictures beside the leaderboard
+HYBRID = "hybrid"
+
+#: What is said of the last section, in one sentence.
+PUBLISHED = (
+    "What others have printed, in the units used here and with their digits: numbers of other protocols and without "
+    "intervals, which are ranked neither with ours nor among themselves."
+)
+
+
+def leaderboard(
+    track: Track,
+    golden: Sequence[Path],
+    attacked: Sequence[ResultDocument] = (),
+    printed: Sequence[Table] = (),
+) -> str:
+    """The markdown of a track's leaderboard.
+
+    Args:
+        track: its description.
+        golden: result folders of the suite ``all``, or of a part of it, one per baseline; ``seeds.json``, if there is
+            one, lies beside it.
+        attacked: results of the suite ``robustness``, of baselines and of those behind a defence (:func:`robustness`).
+        printed: published rows (:func:`jembench.pages.tables.publications.tables`).
+
+    Raises:
+        UserError: if there is none of them, one is not of the track as it is now, or its training seeds are not of it.
+    """
+    if not golden and not attacked and not printed:
+        raise UserError(f"track {track.name} has no golden results and no published rows, so no leaderboard")
+    rows = [_row(folder, track) for folder in golden]
+    origins = [f"the golden results in `baselines/{track.name}`"] if golden or attacked else []
+    origins += [f"`leaderboards/{published.PUBLISHED}`"] if printed else []
+    bold = "Bold: best of its column, and its 95 % interval overlaps with no other's."
+    blocks = [
+        f"# Leaderboard: {track.name}",
+        f"{track.about.capitalize()}. Written by `jembench leaderboard --track {track.name}` from "
+        f"{' and '.join(origins)}; do not edit. "
+        + (bold if golden or attacked else "Nothing of ours is measured on this track yet."),
+    ]
+    pictures = _pictures(track, HYBRID, [document for document, _ in rows])
+    ordered = sorted(rows, key=lambda row: (row[0].protocol_hash, row[0].model.name))
+    for protocol, group in groupby(ordered, key=lambda row: row[0].protocol_hash):
+        chosen = list(group)
+        documents = [document for document, _ in chosen]
+        sizes = ", ".join(f"{name} {facts.n}" for name, facts in documents[0].protocol.sources.items())
+        name = documents[0].protocol.name
+        head = f"## Protocol {name} on {track.id} (`{protocol[:12]}`)"
+        blocks.append(f"{head}\n\nExamples: {sizes}.{_subsets(documents[0])}")
+        blocks.append(_training(chosen))
+        if protocol in pictures:
+            blocks.append(f"![accuracy against the quality of samples]({pictures[protocol]})")
+        several = best if len(documents) > 1 else None  # nobody to be better than
+        blocks.append(report.markdown(documents, best=several).rstrip())
+        blocks.append(_models(chosen))
+    blocks += _attacked(track, attacked)
+    if printed:
+        blocks.append(f"## Published\n\n{PUBLISHED}\n\n{report.markdown_of(printed).rstrip()}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def pictures(track: Track, golden: Sequence[Path], attacked: Sequence[ResultDocument]) -> dict[str, bytes]:
+    """The pictures beside the leaderboard, by the names of their files; each is of one protocol.
+
+    Args:
+        track: its description.
+        golden: as of :func:`leaderboard`.
+        attacked: likewise.
+    """
+    from jembench.pages.pictures import generation, plots
+
+    documents = [read_result(folder) for folder in golden]
+    found = {}
+    for protocol, file in _pictures(track, HYBRID, documents).items():
+        drawn = generation.tradeoff([each for each in documents if each.protocol_hash == protocol])
+        if drawn is not None:
+            found[file] = drawn
+    for protocol, file in _pictures(track, PICTURE, attacked).items():
+        found[file] = plots.robustness([each for each in attacked if each.protocol_hash == protocol])["png"]
+    return found
+
+
+def _pictures(track: Track, kind: str, documents: Sequence[ResultDocument]) -> dict[str, str]:
+    """The file of the picture of every protocol that has one; a second one has its protocol in its name."""
+    shown: dict[str, list[ResultDocument]] = {}
+    for document in documents:
+        shown.setdefault(document.protocol_hash, []).append(document)
+    if kind == HYBRID:
+        chosen = [key for key, group in shown.items() if len(group) > 1 and any(map(_traded, group))]
+    else:
+        chosen = [key for key, group in shown.items() if bare(group[0])]
+    one = len(chosen) == 1
+    return {key: f"{track.name}-{kind}{'' if one else f'-{key[:12]}'}.png" for key in chosen}
+
+
+def _traded(document: ResultDocument) -> bool:
+    """Whether a result has both accuracy and quality of samples."""
+    if not any(item["name"] == "generation" for item in document.protocol.evaluators):
+        return False
+    who, distance = extractor(document)
+    return all(get(document, name).value is not None for name in ("test/accuracy", f"fresh/{who}/{distance}"))
+
+
+def _subsets(document: ResultDocument) -> str:
+    """A sentence about the sources that are parts of published sets, if there are any."""
+    sizes = {name: (facts.n,) for name, facts in document.protocol.sources.items()}
+    words = fewer(sizes, document.track, protocol=document.protocol.name)
+    return f" Subsets of published sets: {words}." if words else ""
+
+
+def robustness(track: Track, folders: Sequence[Path]) -> list[ResultDocument]:
+    """The golden results of suite ``robustness``, checked: bare models first, then refinements by their steps.
+
+    Raises:
+        UserError: if one is not of the track as it is now.
+    """
+    documents = [read_result(folder) for folder in folders]
+    for document in documents:
+        _check_current(document, track)
+    return sorted(documents, key=lambda document: (_refinement(document), document.protocol_hash, document.model.name))
+
+
+def bare(document: ResultDocument) -> bool:
+    """Whether a result of suite ``robustness`` is of a deterministic model."""
+    return not battery(document)["copies"]
+
+
+def _refinement(document: ResultDocument) -> int:
+    settings = battery(document)
+    return -1 if not settings["copies"] else int(settings["refinement"])
+
+
+def _attacked(track: Track, documents: Sequence[ResultDocument]) -> list[str]:
+    """A section for every protocol of attacks."""
+    blocks = []
+    pictures = _pictures(track, PICTURE, documents)
+    for protocol, group in groupby(documents, key=lambda document: document.protocol_hash):
+        chosen = list(group)
+        steps = _refinement(chosen[0])
+        words = "no defence" if steps < 0 else f"refined by {steps} SGLD step{'' if steps == 1 else 's'}"
+        blocks.append(f"## Robustness, {words}: protocol {chosen[0].protocol.name} on {track.id} (`{protocol[:12]}`)")
+        if protocol in pictures:
+            blocks.append(f"![worst-case accuracy against eps]({pictures[protocol]})")
+        blocks.append(
+            "One training seed each, with test variance only in the intervals. eps is in units of [0, 1] pixels; every "
+            "adversarial was judged anew, in fp32, in ball and range. An `unreliable` row failed a check of its own."
+            + _subsets(chosen[0])
+            + (_bounds(chosen) if track.external else "")
+        )
+        blocks.append(report.markdown(chosen, best=best).rstrip())
+        blocks.append(_models([(document, None) for document in chosen]))
+    return blocks
+
+
+def _bounds(documents: Sequence[ResultDocument]) -> str:
+    """A sentence about the attacks on photographs: numbers of a short battery are read beside RobustBench's."""
+    words = met(documents)
+    if not words:
+        return ""
+    if "AutoAttack" in words:
+        return f" Attacks: {words}: upper bounds."
+    return f" Attacks: {words}, no AutoAttack: upper bounds, not to be held against AutoAttack's."
+
+
+def _row(folder: Path, track: Track) -> Row:
+    """A golden result, with the means over training seeds where there are several."""
+    document = read_result(folder)
+    _check_current(document, track)
+    seeds = read_seeds(folder.parent)
+    try:
+        return (document if seeds is None else combined(document, seeds)), seeds
+    except UserError as error:
+        raise UserError(f"{folder.parent / SEEDS}: {error}") from error
+
+
+def _check_current(document: ResultDocument, track: Track) -> None:
+    """Refuse a golden result of another track, or of other bytes than the track has now.
+
+    Of a published set there may be a part at hand, whose bytes cannot be checked; its size is said instead.
+    """
+    who = f"golden result of {document.model.name!r}"
+    if document.track != track.id:
+        raise UserError(f"{who} is of {document.track}, not {track.id}: make it anew")
+    shown = PROTOCOLS.get(document.protocol.name, V1).on(track, ())
+    known = {source.name: source for source in shown.sources}
+    for name, facts in document.protocol.sources.items():
+        source = known.get(name)
+        if source is not None and source.part is not None:
+            whole = facts.n == source.n and source.sha256 not in ("", facts.sha256)
+            other = whole or facts.n > source.n
+        else:
+            other = source is None or facts.sha256 != source.sha256
+        if other:
+            raise UserError(f"{who} is of other images of {name!r} than {track.id} has: make it anew")
+
+
+def best(cell: Cell, column: list[Cell]) -> bool:
+    """Whether a cell's metric is better than all others of its column by non-overlapping intervals."""
+    if not isinstance(cell, Metric) or not _has_interval(cell) or cell.better == "neither":
+        return False
+    others = [other for other in column if isinstance(other, Metric) and other is not cell]
+    if not others or not all(_has_interval(other) and _same(cell, other) for other in others):
+        return False
+    return all(_separated(cell, other) for other in others)
+
+
+def _same(metric: Metric, other: Metric) -> bool:
+    """Whether the two are of the same thing: the rows of one model's OOD table are different image sets."""
+    return (metric.name, metric.source) == (other.name, other.source)
+
+
+def _has_interval(metric: Metric) -> bool:
+    return None not in (metric.value, metric.low, metric.high) and metric.method not in (BAND, "none")
+
+
+def _separated(metric: Metric, other: Metric) -> bool:
+    """Whether ``metric`` is better, and the intervals do not overlap."""
+    assert metric.low is not None
+    assert metric.high is not None
+    assert other.low is not None
+    assert other.high is not None
+    return metric.low > other.high if metric.better == "higher" else metric.high < other.low
+
+
+def _training(rows: list[Row]) -> str:
+    """Whose figures are means over training seeds, and what the intervals of the others do not hold."""
+    several = [f"`{document.model.name}` {len(seeds.runs)}" for document, seeds in rows if seeds is not None]
+    single = [f"`{document.model.name}`" for document, seeds in rows if seeds is None]
+    said = []
+    if several:
+        said.append(
+            f"Means over training seeds, with test and training variance in their intervals: {', '.join(several)}."
+        )
+    if single:
+        said.append(
+            f"One training seed, with test variance only: {', '.join(single)}. Bold in these rows, or over them, is "
+            "said of those weights, not of how they were trained."
+        )
+    return " ".join(said)
+
+
+def _models(rows: list[Row]) -> str:
+    """Which weights the rows are of, how they were measured, and over how many trainings they are means."""
+    lines = ["### models", ""]
+    for document, seeds in rows:
+        versions = ", ".join(sorted({item.jembench for item in document.provenance.environments}))
+        weights = (document.model.weights_sha256 or "none")[:12]
+        lines.append(
+            f"- `{document.model.name}`: {_seeds(document, seeds)}; weights `{weights}`, {document.cost.forwards:,} "
+            f"forward passes and {document.cost.gradients:,} input gradients of single examples, jembench {versions}"
+        )
+    return "\n".join(lines)
+
+
+def _seeds(document: ResultDocument, seeds: Seeds | None) -> str:
+    """The training seeds of a model; the figures that some of them lack are named."""
+    if seeds is None:
+        return "1 training seed: its intervals hold test variance only"
+    words = f"mean of {len(seeds.runs)} training seeds; weights of seed {seeds.shipped(document).seed} shipped"
+    alone = [metric.id for metric in document.metrics if metric.value is not None and seeds.absent(metric.id)]
+    return words + (f"; of these weights alone: {', '.join(alone)}" if alone else "")

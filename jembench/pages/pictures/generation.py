@@ -1,0 +1,151 @@
+"""Pictures of sample quality over all models of a run: the distance against n, and the trade-off with accuracy.
+
+``distances``: a Fréchet distance of n samples falls with n, since a covariance of few is wrong. Against 1/n it is
+nearly a line (Chong & Forsyth, CVPR 2020), whose intercept is the distance at infinitely many: drawn with its interval
+at 1/n = 0. An estimate of it that is not above 0 lies at the lower edge, as a triangle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from jembench.pages.pictures import plots
+from jembench.pages.tables.samples import DISTANCES, FLOOR, SOURCES, extractor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from jembench.metrics.metric import Metric
+    from jembench.store.results import ResultDocument
+
+COLUMNS = 4  # panels in a row
+WIDTH, HEIGHT = 3.0, 2.8  # inches, of a panel
+LEAST = 4.8  # inches, of them together
+LINES = (":", "-.", "--")  # of models without one of accuracy and samples
+APART = 0.13  # of an axis, between the marks of two n
+
+
+def distances(documents: Sequence[ResultDocument]) -> bytes | None:
+    """The PNG of the distance against n, a panel for each model that samples; None if there is none."""
+    shown = {document.model.name: curves(document) for document in documents}
+    shown = {name: found for name, found in shown.items() if set(found) & set(SOURCES)}
+    if not shown:
+        return None
+    who, distance = extractor(documents[0])
+    rows = -(-len(shown) // COLUMNS)
+    columns = -(-len(shown) // rows)
+    figure, axes = plots.blank(max(WIDTH * columns, LEAST) + 0.3, HEIGHT * rows + 0.4, (rows, columns), sharey=True)
+    values = [v for found in shown.values() for curve in found.values() for v in (*curve.values, curve.limit.value)]
+    floor = 0.7 * min((v for v in values if v is not None and v > 0), default=1.0)
+    sizes = sorted({n for found in shown.values() for curve in found.values() for n in curve.n})
+    for axis in axes[len(shown) :]:
+        axis.set_axis_off()
+    for place, (axis, (name, found)) in enumerate(zip(axes, shown.items(), strict=False)):
+        title = "" if place % columns else f"{DISTANCES[distance][0]}, {who}"
+        plots.decorate(axis, name, "n, on a scale of 1/n", title)
+        for source, curve in found.items():
+            look = plots.look((*SOURCES, *FLOOR).index(source))
+            x = [1 / n for n in curve.n]
+            label = source if curve.kept is None else f"{source}, {curve.kept}"
+            style = "-" if source in SOURCES else "--"
+            axis.plot(x, curve.values, **look, linestyle=style, markersize=3.5, linewidth=1.2, label=label)
+            plots.point(axis, 0.0, curve.limit, look, floor)
+        plots.spread(axis, "y", (v for v in values if v is not None))
+        axis.set_ylim(floor, 1.4 * max(floor, *(v for v in values if v is not None)))
+        _inverse(axis, sizes)
+    plots.legend(figure, 6)
+    return plots.drawn(figure, colours=256)
+
+
+class Curve(NamedTuple):
+    """Distances at n samples, ascending in n.
+
+    Attributes:
+        n: numbers of samples.
+        values: distances.
+        limit: the extrapolation to infinitely many.
+        kept: what is said of a filter.
+    """
+
+    n: list[int]
+    values: list[float]
+    limit: Metric
+    kept: str | None
+
+
+def curves(document: ResultDocument) -> dict[str, Curve]:
+    """Source of images -> its distances, those that a result has."""
+    who, distance = extractor(document)
+    found = {}
+    for source in (*SOURCES, *FLOOR):
+        limit = document.metric(f"{source}/{who}/{distance}_infinity")
+        points: dict[int, float] = {}
+        kept = None
+        for metric in document.metrics:
+            known = metric.name == distance or metric.name.startswith(f"{distance}_n")
+            if known and (metric.source, metric.variant) == (source, who) and metric.value is not None:
+                words, n = next((words, n) for words, n in metric.n.items() if words.startswith(source))
+                points[n] = metric.value
+                kept = words.removeprefix(source).lstrip(", ") or None
+        if points and limit is not None:
+            found[source] = Curve(sorted(points), [points[n] for n in sorted(points)], limit, kept)
+    return found
+
+
+def tradeoff(documents: Sequence[ResultDocument]) -> bytes | None:
+    """The PNG of accuracy against the distance of fresh samples, over the models that have both; None if none has.
+
+    Args:
+        documents: of one run; several of one model complete each other.
+    """
+    who, distance = next((extractor(each) for each in documents if _has(each, "generation")), ("", "fd"))
+    found: dict[str, dict[str, Metric]] = {}
+    for document in documents:
+        for name, key in (("accuracy", "test/accuracy"), ("distance", f"fresh/{who}/{distance}")):
+            metric = document.metric(key)
+            if metric is not None and metric.value is not None:
+                found.setdefault(document.model.name, {}).setdefault(name, metric)
+    both = {name: metrics for name, metrics in found.items() if len(metrics) == 2}
+    if not both:
+        return None
+    figure, (axis,) = plots.blank(5.6, 4.0)
+    title = DISTANCES[distance][0]
+    sources = {words for metrics in both.values() for words in metrics["distance"].n if words != "train"}  # and filters
+    across = f"{title} of samples, {' or '.join(sorted(sources)) or 'fresh'}; {who}; better to the left"
+    plots.decorate(axis, "accuracy against sample quality", across, "accuracy on the test split")
+    for place, (name, metrics) in enumerate(both.items()):
+        x, y = (metrics[key].value or 0.0 for key in ("distance", "accuracy"))
+        ends = [_ends(metrics[key]) for key in ("distance", "accuracy")]
+        axis.errorbar([x], [y], xerr=ends[0], yerr=ends[1], color=plots.look(place)["color"], linewidth=1)
+        axis.plot([x], [y], **plots.look(place), linestyle="none", markersize=6, label=name)
+    for place, (name, metrics) in enumerate((name, each) for name, each in found.items() if name not in both):
+        ((key, metric),) = metrics.items()
+        line, lacks = (axis.axhline, "samples") if key == "accuracy" else (axis.axvline, "classifier")
+        style = LINES[place // len(plots.COLOURS) % len(LINES)]
+        line(metric.value or 0.0, color=plots.look(place)["color"], linestyle=style, label=f"{name}, no {lacks}")
+    plots.spread(axis, "x", (each["distance"].value or 0.0 for each in found.values() if "distance" in each))
+    plots.legend(figure, 3)
+    return plots.drawn(figure, colours=256)
+
+
+def _has(document: ResultDocument, evaluator: str) -> bool:
+    return any(item["name"] == evaluator for item in document.protocol.evaluators)
+
+
+def _ends(metric: Metric) -> list[list[float]]:
+    """What an error bar takes."""
+    assert metric.value is not None
+    low, high = (metric.value if end is None else end for end in (metric.low, metric.high))
+    return [[max(0.0, metric.value - low)], [max(0.0, high - metric.value)]]
+
+
+def _inverse(axis: Axes, sizes: Sequence[int]) -> None:
+    """Marks of 1/n, as many as can be read."""
+    last = 1 / min(sizes)
+    marks = [0.0]
+    for n in sorted(sizes, reverse=True):
+        if 1 / n - marks[-1] >= APART * last and (last - 1 / n >= APART * last or n == min(sizes)):
+            marks.append(1 / n)
+    axis.set_xticks(marks, ["∞", *(str(round(1 / mark)) for mark in marks[1:])])
+    axis.set_xlim(-0.03 * last, 1.05 * last)

@@ -1,0 +1,216 @@
+"""Histograms of OOD scores: table 2 of Grathwohl et al. (ICLR 2020).
+
+A row of panels for each of the paper's three scores, a column for each OOD set: densities of the test split and of the
+set. Scores have tails that would press all else into one bin, so an axis is one on which they spread, always with
+larger = more in-distribution to the right:
+
+- log p(x) as it is;
+- max p(y|x) by -log10(1 - max p), the number of nines;
+- mass by -log10 of the gradient norm.
+
+The panels of a row share their axis. It holds the central 99 % of the test scores, and as much of the sets as lies
+within three times that range of it; the share of examples that lie outside is written at that side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jembench.metrics.scores import PAPER
+from jembench.pages.pictures import plots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from jembench.data.sets import Track
+    from jembench.store.results import ResultDocument
+
+Floats = NDArray[np.floating[Any]]
+
+BINS = 30
+CENTRAL = (0.005, 0.995)  # quantiles that an axis shows
+EDGE = 0.04  # of it is added on both sides
+POINT = 1e-9  # of its ends: a shorter axis is a point, and gets a width of 1
+TICKS = 3  # marks of a logarithmic axis at least, where its powers of ten are fewer
+BEYOND = 3.0  # times the range of the test scores that it reaches further
+TINY = 1e-16  # a probability or norm below which all are alike
+WIDTH, HEIGHT = 1.9, 1.75  # inches, of a panel
+LEFT, RIGHT = "◂", "▸"
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class Scale(NamedTuple):
+    """An axis on which a score spreads.
+
+    Attributes:
+        title: of the axis.
+        spread: scores to positions, increasing.
+        words: of a logarithmic axis, what is written where the logarithm's argument is such; None for a linear one.
+    """
+
+    title: str
+    spread: Callable[[Floats], Floats]
+    words: Callable[[float], str] | None = None
+
+
+class Histogram(NamedTuple):
+    """Densities on an axis and what lies outside.
+
+    Attributes:
+        edges: of the bins ``(B + 1,)``.
+        density: of all examples, those outside too, ``(B,)``.
+        below: share of the examples to the left of the axis.
+        above: share to the right.
+    """
+
+    edges: Floats
+    density: Floats
+    below: float
+    above: float
+
+
+def _below_one(rest: float) -> str:
+    """One minus a small number.
+
+    >>> [_below_one(rest) for rest in (1.0, 0.5, 0.02, 1e-3, 1e-7, 2e-12)]
+    ['0', '0.5', '0.98', '0.999', '1−10⁻⁷', '1−2·10⁻¹²']
+    """
+    if rest >= 1e-3:
+        return f"{1 - rest:.3g}"
+    factor, _, power = f"{rest:.0e}".partition("e-")
+    power = power.lstrip("0").translate(SUPERSCRIPT)
+    return f"1−{'' if factor == '1' else f'{factor}·'}10⁻{power}"
+
+
+SCALES = {
+    "log_px": Scale("log p(x), nats", lambda score: score),
+    "max_py": Scale("max p(y|x)", lambda score: -np.log10(np.maximum(1 - score, TINY)), _below_one),
+    "mass": Scale("mass", lambda score: -np.log10(np.maximum(-score, TINY)), "−{:g}".format),
+}
+
+
+def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDocument) -> bytes | None:
+    """The PNG of a result's histograms, with the AUROC of each; None if the model has none of the scores.
+
+    Args:
+        columns: of ``examples.parquet``.
+        track: of the result.
+        document: the result itself, for the AUROCs.
+    """
+    rows = {score.name: by_source(columns, score.name, track) for score in PAPER}
+    rows = {name: found for name, found in rows.items() if "test" in found and len(found) > 1}
+    if not rows:
+        return None
+    sets = [source.name for source in track.ood]
+    figure, axes = plots.blank(WIDTH * len(sets) + 0.4, HEIGHT * len(rows) + 0.3, (len(rows), len(sets)))
+    auroc = {metric.id: metric.value for metric in document.metrics}
+    for place, axis in enumerate(axes):
+        (name, found), source = list(rows.items())[place // len(sets)], sets[place % len(sets)]
+        if source not in found:
+            axis.set_axis_off()
+            continue
+        shown = histograms(found)
+        for side, of in enumerate(("test", source)):
+            _draw(axis, shown[of], "test" if side == 0 else "OOD set", side)
+        value = auroc.get(f"{source}/{name}/auroc")
+        title = source if value is None else f"{source}, AUROC {value:.3f}"
+        _frame(axis, SCALES[name], title, first=place % len(sets) == 0)
+    plots.legend(figure)
+    return plots.drawn(figure, colours=256)
+
+
+def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> dict[str, Floats]:
+    """Positions on its axis of a score's values of the test split and of every OOD set.
+
+    NaN is left out, and so is a source without any finite value.
+    """
+    if name not in columns:
+        return {}
+    found = {}
+    for source in ("test", *(item.name for item in track.ood)):
+        values = np.asarray(columns[name][columns["source"] == source], dtype=np.float64)
+        values = values[~np.isnan(values)]
+        if np.isfinite(values).any():
+            found[source] = SCALES[name].spread(values)
+    return found
+
+
+def histograms(found: Mapping[str, Floats]) -> dict[str, Histogram]:
+    """Histograms of all sources on one axis."""
+    low, high = span(found["test"], [values for source, values in found.items() if source != "test"])
+    edges = np.linspace(low, high, BINS + 1)
+    result = {}
+    for source, values in found.items():
+        counts, _ = np.histogram(values, edges)
+        below, above = float((values < low).mean()), float((values > high).mean())
+        result[source] = Histogram(edges, counts / (len(values) * (edges[1] - edges[0])), below, above)
+    return result
+
+
+def span(test: Floats, others: Sequence[Floats]) -> tuple[float, float]:
+    """The ends of an axis.
+
+    >>> span(np.linspace(0, 1, 101), [np.array([-100.0, -50.0]), np.array([0.5, 1.5])])
+    (-3.18, 1.68)
+    """
+    inner = [np.quantile(values[np.isfinite(values)], CENTRAL, method="nearest") for values in (test, *others)]
+    low, high = inner[0]
+    reach = BEYOND * (high - low)
+    first, last = max(low - reach, min(ends[0] for ends in inner)), min(high + reach, max(ends[1] for ends in inner))
+    point = last - first <= POINT * max(1.0, abs(first), abs(last))
+    edge = 0.5 if point else EDGE * (last - first)
+    return round(float(first - edge), 12), round(float(last + edge), 12)
+
+
+def _draw(axis: Axes, shown: Histogram, label: str, side: int) -> None:
+    """One histogram, and what is outside of the axis."""
+    colour = plots.COLOURS[side]
+    axis.stairs(shown.density, shown.edges, fill=True, color=colour, alpha=0.35)
+    axis.stairs(shown.density, shown.edges, color=colour, linewidth=1, label=label)
+    for share, at, align in ((shown.below, 0.02, "left"), (shown.above, 0.98, "right")):
+        if share > 0:
+            words = "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+            words = f"{LEFT} {words}" if align == "left" else f"{words} {RIGHT}"
+            height = 0.97 - 0.13 * side
+            style: dict[str, Any] = {"fontsize": 7.5, "color": colour, "ha": align, "va": "top"}
+            axis.text(at, height, words, transform=axis.transAxes, **style)
+
+
+def _frame(axis: Axes, scale: Scale, title: str, *, first: bool) -> None:
+    plots.decorate(axis, x=scale.title, y="density" if first else "")
+    axis.set_title(title, fontsize=8.5, loc="left")
+    axis.set_axisbelow(True)
+    axis.margins(x=0)
+    axis.set_ylim(0, 1.3 * axis.get_ylim()[1])  # room for the words
+    axis.set_yticks([])
+    if scale.words is None:
+        axis.locator_params(axis="x", nbins=4)
+        return
+    marks = ticks(*axis.get_xlim())
+    axis.set_xticks(marks[:: max(1, -(-len(marks) // 4))])
+    axis.xaxis.set_major_formatter(lambda position, place: scale.words(_argument(position)))  # type: ignore[misc]
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Positions -log10(v) between the ends where v is a power of ten; if these are few, 2 and 5 times one, or three.
+
+    >>> ticks(0.5, 4.2), [round(10**-position, 2) for position in ticks(0.5, 1.5)]
+    ([1.0, 2.0, 3.0, 4.0], [0.2, 0.1, 0.05])
+    >>> [round(10**-position, 2) for position in ticks(0.04, 0.08)]
+    [0.89, 0.87, 0.85]
+    """
+    powers = np.arange(np.floor(low), np.ceil(high) + 1)
+    for factors in ((1,), (1, 2, 5)):
+        positions = sorted(float(power - np.log10(factor)) for power in powers for factor in factors)
+        found = [position for position in positions if low <= position <= high]
+        if len(found) >= TICKS:
+            return found
+    return [float(-np.log10(_argument(position))) for position in np.linspace(low, high, TICKS + 2)[1:-1]]
+
+
+def _argument(position: float) -> float:
+    return float(f"{10**-position:.2g}")

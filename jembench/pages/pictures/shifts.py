@@ -1,0 +1,183 @@
+"""Curves of what happens where images get worse, and how well accuracy is known there without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jembench.pages.pictures import plots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from jembench.store.results import ResultDocument
+
+SCORE = "log_px"  # whose detection of shifts is drawn
+BLIND = 0.5  # AUROC of a score that does not see a shift
+#: Estimators of accuracy that are drawn, and what they are called.
+ESTIMATORS = {
+    "constant": "validation accuracy",
+    "confidence": "mean confidence",
+    "atc": "ATC",
+    "doc_regression": "DoC, regression",
+    "energy": "energy (ours)",
+}
+WIDTH, HEIGHT = 3.5, 2.9  # inches, of a panel
+
+
+class Curve(NamedTuple):
+    """Values against severity, 0 being clean."""
+
+    severity: list[int]
+    values: list[float]
+
+
+def shifts(documents: Sequence[ResultDocument], clean: Mapping[str, float]) -> bytes | None:
+    """The PNG of accuracy, calibration and detection against severity, a line for every model.
+
+    Values are means over the kinds of shift. What a model does not have is no line, what no model has is no panel.
+
+    Args:
+        documents: of one run; several of one model complete each other.
+        clean: accuracy on the unshifted test images by model.
+
+    Returns:
+        None if no model has any line.
+    """
+    models = list(dict.fromkeys(document.model.name for document in documents))
+    accuracy, raw, scaled, detected = ({name: Curve([], []) for name in models} for _ in range(4))
+    for document in documents:
+        name = document.model.name
+        start = {0: clean[name]} if name in clean else {}
+        _extend(accuracy, name, start | by_severity(document, "accuracy"))
+        for found, variant in ((raw, "raw"), (scaled, "temperature")):
+            value = _value(document, f"test/{variant}/ece15")
+            start = {} if value is None else {0: value}
+            _extend(found, name, start | by_severity(document, f"{variant}/ece15"))
+        _extend(detected, name, seen(document))
+    panels: list[tuple[str, str, tuple[tuple[dict[str, Curve], str], ...]]] = [
+        ("accuracy under shift", "accuracy", ((accuracy, "-"),)),
+        ("calibration under shift", "ECE, 15 bins", ((raw, "-"), (scaled, "--"))),
+        ("clean against shifted, log p(x)", "AUROC", ((detected, "-"),)),
+    ]
+    shown = [panel for panel in panels if any(len(curve.severity) > 1 for curve in panel[2][0][0].values())]
+    if not shown:
+        return None
+    figure, axes = plots.blank(WIDTH * len(shown), HEIGHT + 0.3, (1, len(shown)))
+    for axis, (title, label, parts) in zip(axes, shown, strict=True):
+        plots.decorate(axis, title, "severity, mean over kinds of shift", label)
+        for lines, style in parts:
+            _lines(axis, lines, models, style)
+        axis.set_xticks(sorted({s for lines, _ in parts for curve in lines.values() for s in curve.severity}))
+        if label == "AUROC":
+            axis.axhline(BLIND, color="#888888", linewidth=1, linestyle=":", zorder=1)
+        if len(parts) > 1:
+            axis.set_ylim(bottom=0)
+    if any(len(parts) > 1 for _, _, parts in shown):
+        _styles(axes[-1])
+    plots.legend(figure, 8)
+    return plots.drawn(figure, colours=256)
+
+
+def by_severity(document: ResultDocument, tail: str) -> dict[int, float]:
+    """Severity -> the mean over kinds of a metric, as the evaluator made it."""
+    found = {}
+    for metric in document.metrics:
+        source, _, rest = metric.id.partition("/")
+        if rest == tail and source.startswith("severity-") and metric.value is not None:
+            found[int(source.removeprefix("severity-"))] = metric.value
+    return found
+
+
+def seen(document: ResultDocument) -> dict[int, float]:
+    """Severity -> mean over kinds of the AUROC of clean against shifted images; a severity needs all kinds."""
+    found: dict[int, list[float | None]] = {}
+    for metric in document.metrics:
+        if metric.name == "shift_auroc" and metric.variant == SCORE:
+            found.setdefault(int(metric.source.rpartition("-")[2]), []).append(metric.value)
+    whole = {severity: [v for v in values if v is not None] for severity, values in sorted(found.items())}
+    means = {s: float(np.mean(values)) for s, values in whole.items() if values and len(values) == len(found[s])}
+    return {0: BLIND, **means} if means else {}
+
+
+def unlabelled(document: ResultDocument) -> bytes | None:
+    """The PNG of estimated against true accuracy, a panel for each of the main estimators; None if there is none."""
+    found = {name: points(document, name) for name in ESTIMATORS}
+    shown = {name: each for name, each in found.items() if each}
+    if not shown:
+        return None
+    figure, axes = plots.blank(2.2 * len(shown) + 0.3, 3.4, (1, len(shown)), sharey=True)
+    for axis, (name, conditions) in zip(axes, shown.items(), strict=True):
+        plots.decorate(axis, ESTIMATORS[name], "true accuracy", "estimated accuracy" if axis is axes[0] else "")
+        axis.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--", zorder=1)
+        for place, (group, label) in enumerate((("shifts", "clean and shifted"), ("mixed", "mixed with OOD images"))):
+            chosen = [point for point in conditions if (point.source.startswith("mixed-")) == (group == "mixed")]
+            look = plots.look(place)
+            truth, guess = [point.truth for point in chosen], [point.estimate for point in chosen]
+            if chosen:
+                ends = np.abs([[p.estimate - p.low, p.high - p.estimate] for p in chosen]).T
+                axis.errorbar(truth, guess, yerr=ends, color=look["color"], linestyle="none", elinewidth=0.8, alpha=0.3)
+            axis.plot(truth, guess, **look, linestyle="none", markersize=4, label=label)
+            error = _value(document, f"{group}/{name}/mean_error")
+            if error is not None:
+                words = f"mean error {error:.3f}"
+                at = (0.03, 0.99 - 0.07 * place)
+                axis.text(*at, words, color=look["color"], fontsize=8, va="top", transform=axis.transAxes)
+        axis.set_xlim(-0.02, 1.02)
+        axis.set_ylim(-0.03, 1.27)  # room for the words
+        axis.set_xticks(np.linspace(0, 1, 6))
+        axis.set_yticks(np.linspace(0, 1, 6))
+        axis.set_aspect("equal")
+    plots.legend(figure)
+    return plots.drawn(figure, colours=256)
+
+
+class Point(NamedTuple):
+    """One condition: true and estimated accuracy, and the ends of the estimate's interval."""
+
+    source: str
+    truth: float
+    estimate: float
+    low: float
+    high: float
+
+
+def points(document: ResultDocument, estimator: str) -> list[Point]:
+    """Every condition of evaluator ``unlabelled`` whose accuracy is known and estimated."""
+    mine = [metric for metric in document.metrics if metric.evaluator == "unlabelled"]
+    truth = {m.source: m.value for m in mine if m.name == "accuracy" and m.variant == "true"}
+    found = []
+    for metric in mine:
+        known, value = truth.get(metric.source), metric.value
+        if metric.name != "estimated_accuracy" or metric.variant != estimator or known is None or value is None:
+            continue
+        low, high = (value if end is None else end for end in (metric.low, metric.high))
+        found.append(Point(metric.source, known, value, low, high))
+    return found
+
+
+def _extend(curves: dict[str, Curve], name: str, values: Mapping[int, float]) -> None:
+    """Take over a model's values unless it has some."""
+    if len(values) > 1 and not curves[name].severity:
+        curves[name] = Curve(sorted(values), [values[severity] for severity in sorted(values)])
+
+
+def _lines(axis: Axes, curves: Mapping[str, Curve], models: Sequence[str], style: str) -> None:
+    for name, curve in curves.items():
+        if curve.severity:
+            look = plots.look(models.index(name))
+            label = name if style == "-" else f"_{name}"
+            axis.plot(*curve, **look, linestyle=style, markersize=3.5, linewidth=1.3, label=label)
+
+
+def _styles(axis: Axes) -> None:
+    """Names of the styles of lines, for the legend."""
+    for words, style in (("ECE, raw", "-"), ("ECE, temperature", "--")):
+        axis.plot([], [], color="#444444", linestyle=style, linewidth=1.3, label=words)
+
+
+def _value(document: ResultDocument, name: str) -> float | None:
+    metric = document.metric(name)
+    return None if metric is None else metric.value

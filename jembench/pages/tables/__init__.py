@@ -1,0 +1,1 @@
+"""Tables: what a result says, before and after it has a format."""

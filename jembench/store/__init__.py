@@ -1,0 +1,1 @@
+"""The store: records and documents on disk, and where they come from."""

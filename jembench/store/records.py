@@ -1,0 +1,153 @@
+"""The store: content-keyed records on disk, written whole or not at all.
+
+Layout under the output folder, with the schema version as part of every path::
+
+    v1/chunks/<2 hex>/<key>.parquet        records of one chunk
+    v1/chunks/<2 hex>/<key>.cost.json      what it took and where it was computed, outside the records' digest
+    v1/<track>/<model>/<suite>/<key>/      results
+
+The only write is :func:`jembench.ground.files.write`: a temporary file in the same folder, fsync, rename. A process
+killed at any point leaves complete files only, and the next run goes on from them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jembench.ground import files
+from jembench.ground.identity import array_sha256, canonical, identity, sha256
+from jembench.types import UserError
+
+SCHEMA = 1
+DIGEST = "jembench.sha256"  # in a record's Parquet metadata: the hash of its columns
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of chunk records and results."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, output: Path) -> Store:
+        """The store under ``output``, which is made on the first write.
+
+        Raises:
+            UserError: if ``output`` is a file, or holds a store of another schema.
+        """
+        try:
+            if output.exists() and not output.is_dir():
+                raise UserError(f"{output}: is a file, not a folder: choose another --output")
+            versions = [
+                item.parent.name for item in output.glob("v*/chunks") if re.fullmatch(r"v\d+", item.parent.name)
+            ]
+        except OSError as error:
+            raise UserError(f"{output}: cannot be a store ({error.strerror or error})") from error
+        for other in sorted(set(versions) - {f"v{SCHEMA}"}):
+            raise UserError(
+                f"{output}: holds a store of schema {other[1:]}, this jembench writes schema {SCHEMA}: "
+                "choose another --output, or move that folder away"
+            )
+        return cls(output / f"v{SCHEMA}")
+
+    def has(self, key: str) -> bool:
+        """Whether the chunk's records are there."""
+        return self._path(key).exists()
+
+    def put(self, key: str, records: bytes, cost: Mapping[str, Any]) -> None:
+        """Keep a chunk's records; the records come last, so that a chunk with records is complete."""
+        files.write(self._path(key).with_suffix(".cost.json"), canonical(dict(cost)))
+        files.write(self._path(key), records)
+
+    def get(self, key: str) -> bytes:
+        """The bytes of a chunk's records."""
+        try:
+            return self._path(key).read_bytes()
+        except OSError as error:
+            raise UserError(f"{self._path(key)}: cannot be read ({error.strerror or error})") from error
+
+    def cost(self, key: str) -> Any:
+        """What a chunk took and where it was computed: the JSON that it was put with, not validated."""
+        path = self._path(key).with_suffix(".cost.json")
+        try:
+            return json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            files = f"{path.parent / key}.*"
+            raise UserError(f"{path}: not readable ({error}); remove {files} to compute the chunk anew") from error
+
+    def records(self, key: str) -> tuple[dict[str, NDArray[Any]], str]:
+        """The columns of a chunk, and the SHA-256 of its bytes.
+
+        Raises:
+            UserError: if the file is damaged.
+        """
+        content = self.get(key)
+        try:
+            return decode(content), sha256(content)
+        except ValueError as error:
+            raise UserError(
+                f"{self._path(key)}: damaged records ({error}); remove the file and run again to compute them anew"
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        return self.root / "chunks" / key[:2] / f"{key}.parquet"
+
+
+def encode(columns: Mapping[str, NDArray[Any]], *, compression: str = "none") -> bytes:
+    """Columns ``(N,)`` or ``(N, K)`` as the bytes of a Parquet file with their digest: same columns, same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {}
+    for name, column in columns.items():
+        flat = pa.array(np.ascontiguousarray(column).reshape(-1))
+        arrays[name] = flat if column.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, column.shape[1])
+    sink = pa.BufferOutputStream()
+    table = pa.table(arrays).replace_schema_metadata({DIGEST: _digest(columns)})
+    pq.write_table(table, sink, compression=compression, use_dictionary=False)
+    return bytes(sink.getvalue())
+
+
+def decode(data: bytes) -> dict[str, NDArray[Any]]:
+    """The columns of :func:`encode`; ``ValueError`` if the bytes are not such a file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table is six times as slow on small files
+        columns = _arrays(table)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+    # Parquet's own checksums leave out names, types and sizes: with ours a flipped bit is an error, never a number
+    if (table.schema.metadata or {}).get(DIGEST.encode()) != _digest(columns).encode():
+        raise ValueError("the columns are not those that were written")
+    return columns
+
+
+def _arrays(table: Any) -> dict[str, NDArray[Any]]:
+    """The columns of an Arrow table; ``(N, K)`` where it holds lists of K."""
+    import pyarrow as pa
+
+    columns = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            width = column.type.list_size
+            columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns
+
+
+def _digest(columns: Mapping[str, NDArray[Any]]) -> str:
+    """Hash of names, types, shapes and values; text by its characters, whatever holds it."""
+    arrays = {name: column.astype(str) if column.dtype.kind == "O" else column for name, column in columns.items()}
+    return identity([[name, array_sha256(array)] for name, array in arrays.items()])

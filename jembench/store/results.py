@@ -1,0 +1,177 @@
+"""Results: a folder with ``result.json`` and ``examples.parquet``, and nothing else to know about a measurement.
+
+``result.json`` is validated on reading, since it may come from strangers: schema version, every metric with its
+interval and n, the protocol and its hash, the digest of every chunk, cost and provenance.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from jembench.ground import files
+from jembench.ground.identity import identity, sha256
+from jembench.metrics.metric import Metric
+from jembench.types import UserError
+
+RESULT = "result.json"
+EXAMPLES = "examples.parquet"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelEntry(_Entry):
+    """The model: its name in tables, the hash of all its numbers depend on, the hash of its weights file."""
+
+    name: str
+    fingerprint: str
+    weights_sha256: str | None
+
+
+class ChunkEntry(_Entry):
+    """One chunk of records: what it is of, and the SHA-256 of its bytes."""
+
+    key: str
+    measurement: dict[str, Any]
+    source: str
+    start: int
+    stop: int
+    sha256: str
+
+
+class SourceFacts(_Entry):
+    """The bytes and the number of examples of a source, as used; the noise on them, if there is some."""
+
+    sha256: str
+    n: int
+    noise: float = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Sources without noise are described as before there was any: their hashes stay."""
+        found: dict[str, Any] = whole(self)
+        return found if self.noise else {name: value for name, value in found.items() if name != "noise"}
+
+
+class Protocol(_Entry):
+    """The choices behind the numbers: measurements and evaluators are name, version and settings."""
+
+    name: str
+    track: str
+    sources: dict[str, SourceFacts]
+    measurements: list[dict[str, Any]]
+    evaluators: list[dict[str, Any]]
+
+
+class Cost(_Entry):
+    """What the records took, when they were computed: evaluations of single examples, seconds, peak memory."""
+
+    forwards: int
+    gradients: int
+    seconds: float
+    peak_memory_mb: float
+
+
+class Environment(_Entry):
+    """Where records were computed. ``commit`` is jembench's own, fixed when it was built, else null."""
+
+    jembench: str
+    commit: str | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    processor: str
+    cpus: int
+    device: str
+
+
+class ChunkCost(_Entry):
+    """What is kept beside a chunk's records."""
+
+    seconds: float
+    peak_memory_mb: float
+    environment: Environment
+
+
+class Provenance(_Entry):
+    """When the result was made, and every environment that its records were computed in: one, as a rule."""
+
+    created: str
+    environments: list[Environment]
+
+
+class ResultDocument(_Entry):
+    """The content of ``result.json``."""
+
+    schema_version: Literal[1] = 1
+    key: str
+    model: ModelEntry
+    track: str
+    suite: str
+    seed: int
+    limit: int | None
+    protocol: Protocol
+    protocol_hash: str
+    metrics: list[Metric]
+    chunks: list[ChunkEntry]
+    examples_sha256: str
+    cost: Cost
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _protocol_matches(self) -> ResultDocument:
+        if identity(self.protocol.model_dump(mode="json")) != self.protocol_hash:
+            raise ValueError("protocol_hash is not the hash of protocol")
+        return self
+
+    def metric(self, name: str) -> Metric | None:
+        """The metric with this id, if there."""
+        return next((metric for metric in self.metrics if metric.id == name), None)
+
+
+def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
+    """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
+    files.write(folder / EXAMPLES, examples)
+    text = json.dumps(TypeAdapter(ResultDocument).dump_python(document, mode="json"), indent=1, allow_nan=False)
+    files.write(folder / RESULT, text.encode() + b"\n")
+
+
+def read_result(folder: Path) -> ResultDocument:
+    """The validated ``result.json`` of a result folder.
+
+    Raises:
+        UserError: if it is missing, damaged, of another schema, or its examples are not those it was made with.
+    """
+    path = folder / RESULT
+    for name in (RESULT, EXAMPLES):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: no such file, so {folder} is not a result")
+    try:
+        content = json.loads(path.read_bytes())
+        found = content.get("schema_version") if isinstance(content, dict) else None
+        if found != 1:
+            raise UserError(
+                f"{path}: has result schema {found}, this jembench reads schema 1: make it anew, or move it away"
+            )
+        document = ResultDocument.model_validate(content)
+        examples = (folder / EXAMPLES).read_bytes()
+    except (OSError, ValueError, RecursionError) as error:
+        where = "/".join(str(part) for part in error.errors()[0]["loc"]) if isinstance(error, ValidationError) else ""
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise UserError(f"{path}: not a valid result ({where}{': ' if where else ''}{reason}); move it away") from error
+    if sha256(examples) != document.examples_sha256:
+        raise UserError(f"{folder / EXAMPLES}: not the examples that {RESULT} was made with; move the folder away")
+    return document

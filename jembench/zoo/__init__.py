@@ -1,0 +1,1 @@
+"""The zoo: from a name to a model with weights."""

@@ -1,0 +1,115 @@
+"""Baselines: where the named models of a track are. Each is a folder with recipe, weights, golden result and card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jembench.ground.files import require_file
+from jembench.models.recipes import read_recipe
+from jembench.types import UserError, unknown
+
+RECIPE = "recipe.toml"
+WEIGHTS = "weights.safetensors"
+TWIN = "twin.safetensors"  # weights of the same recipe and another training seed
+PUBLISHED = "papers"  # recipes beside this file
+GOLDEN = "golden"  # of suite all
+ROBUSTNESS = "robustness"
+
+#: Models that are code and need no file: track -> name -> one line about it.
+REFERENCES = {
+    "uniform": "noise: the generator to beat by far",
+    "class-gaussians": "a Gaussian per class of the training images: the generator to beat",
+}
+EXACT = {
+    "digits": REFERENCES,
+    "cifar10": REFERENCES,
+    "cifar100": REFERENCES,
+    "svhn": REFERENCES,
+    "gauss": {"oracle": "the mixture itself: exact logits, log density and samples", **REFERENCES},
+}
+
+
+def shipped() -> Path:
+    """What comes trained: inside the package in a wheel, beside it in a clone or an editable install."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "_baselines"
+    return packaged if packaged.is_dir() else package.parent / "baselines"
+
+
+def folder(track: str) -> Path:
+    """The baselines of a track."""
+    return shipped() / track
+
+
+def names(track: str) -> dict[str, str]:
+    """The models of a track: name -> one line about it."""
+    trained = {name: read_recipe(path).about for name, path in recipes(track).items()}
+    return {**EXACT.get(track, {}), **trained}
+
+
+def recipes(track: str) -> dict[str, Path]:
+    """The recipe of every trained model of a track, by name."""
+    return {path.parent.name: path for path in sorted(folder(track).glob(f"*/{RECIPE}"))}
+
+
+def published(track: str) -> dict[str, Path]:
+    """Recipes by the values of papers, of which no trained model is shipped: name -> file."""
+    return {path.stem: path for path in sorted((Path(__file__).resolve().parent / PUBLISHED / track).glob("*.toml"))}
+
+
+def recipe_path(reference: str, *, track: str) -> Path:
+    """The recipe of a baseline by name, or the path itself if it ends in ``.toml``.
+
+    Raises:
+        UserError: for an unknown name, a missing file, or a model that is not trained.
+    """
+    if reference.endswith(".toml"):
+        require_file(Path(reference))
+        return Path(reference)
+    known = names(track)
+    if reference not in known:
+        raise unknown(f"model of track {track}", reference, known)
+    if reference in EXACT.get(track, {}):
+        raise UserError(f"model {reference!r} of track {track} is exact: it has no recipe and no weights")
+    return folder(track) / reference / RECIPE
+
+
+def twin(reference: str, *, track: str) -> Path | None:
+    """The weights of a baseline's other training seed, if they are shipped."""
+    path = folder(track) / reference / TWIN
+    return path if reference in recipes(track) and path.is_file() else None
+
+
+def all_golden(track: str) -> list[Path]:
+    """The golden results of a track's baselines, by name."""
+    return sorted(path for path in folder(track).glob(f"*/{GOLDEN}") if path.is_dir())
+
+
+def all_attacked(track: str) -> list[Path]:
+    """The golden results of suite ``robustness``: of the baselines, bare and behind defences."""
+    return sorted(path for path in folder(track).glob(f"*/{attacked('*')}") if path.is_dir())
+
+
+def golden(reference: str, *, track: str, place: str = GOLDEN) -> Path:
+    """The golden result of a baseline, or of a recipe by its path.
+
+    Args:
+        reference: a baseline's name, or the path of its recipe.
+        track: name of the track.
+        place: folder of the result beside the recipe: see :func:`attacked`.
+
+    Raises:
+        UserError: if the model has none.
+    """
+    advice = "name a result to compare with by --golden FOLDER"
+    if ":" in reference or reference in EXACT.get(track, {}):
+        raise UserError(f"model {reference!r} has no golden result: {advice}")
+    path = recipe_path(reference, track=track).parent / place
+    if not path.is_dir():
+        raise UserError(f"{path}: no golden result of model {reference!r}: {advice}")
+    return path
+
+
+def attacked(defence: str = "") -> str:
+    """Where the golden result of suite ``robustness`` lies: ``robustness/plain``, or ``robustness/refine-10``."""
+    return f"{ROBUSTNESS}/{defence or 'plain'}"

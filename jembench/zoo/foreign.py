@@ -1,0 +1,134 @@
+"""Foreign models: a user's own ``build()``, from a file or a module, and how such a model is identified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jembench.ground import generators, guard, usercode
+from jembench.ground.identity import array_sha256, identity
+from jembench.ground.numerics import reproducible
+from jembench.types import Batch, Capability, UserError, capabilities
+from jembench.zoo.weights import load_weights
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+
+
+def build(reference: str, weights: Path | None) -> Any:
+    """A user's model from ``file.py:build`` or ``package.module:build``; a bare module is wrapped.
+
+    Raises:
+        UserError: if it cannot be imported or built, or is no model.
+    """
+    from torch import nn
+
+    what = f"model {reference!r} cannot be built"
+    with guard.guarded(what), usercode.importable(reference), reproducible(), generators.forked("build"):
+        made = usercode.load(reference)()
+    if weights is not None:
+        if not isinstance(made, nn.Module):
+            raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
+        load_weights(made, weights)
+    return behind_contract(made, reference)
+
+
+def behind_contract(made: Any, name: str) -> Any:
+    """A model of the contract as it is; any other ``torch.nn.Module`` is read as a softmax classifier.
+
+    Raises:
+        UserError: for anything else.
+    """
+    from torch import nn
+
+    from jembench.models.softmax import Softmax
+
+    found = capabilities(made)
+    if isinstance(made, nn.Module) and not found & {"classifier", "density"}:
+        return Softmax(made, tapped=True)
+    if found:
+        return made
+    raise UserError(f"model {name!r} is a {type(made).__name__}, neither a torch.nn.Module nor a model with logits(x)")
+
+
+def abilities(model: Any, track: Track) -> frozenset[Capability]:
+    """The capabilities of a model that hold on four images.
+
+    Not a density that has no gradient there (under ``no_grad``, say), nor features whose readout is not the logits,
+    nor a sampler that cannot be called as the contract says.
+    """
+    from jembench.measurements.input_gradient import InputGradient
+    from jembench.measurements.samples import Samples
+
+    found = capabilities(model)
+    if "density" in found:
+        try:
+            with generators.forked("abilities"):
+                InputGradient().columns(model, _batch(track), generators.generator("abilities"))
+        except UserError:
+            found -= {"density"}
+    if "features" in found and not _read_out(model, _batch(track)):
+        found -= {"features"}
+    if "sampler" in found:
+        try:
+            with generators.forked("abilities"):
+                Samples().columns(model, _batch(track), generators.generator("abilities"))
+        except Exception:  # of a user's code
+            found -= {"sampler", "chain"}
+    return found
+
+
+def _read_out(model: Any, batch: Batch) -> bool:
+    """Whether the logits of a deterministic classifier are its readout of its features."""
+    import torch
+
+    from jembench.measurements.features import Features
+    from jembench.measurements.logits import Logits
+
+    if "classifier" not in capabilities(model) or getattr(model, "stochastic", False):
+        return False
+    with reproducible(), generators.forked("abilities"), torch.no_grad():
+        try:
+            features = Features().columns(model, batch, generators.generator("abilities"))["features"]
+            read = model.readout(torch.from_numpy(features).to(model.readout.weight.dtype)).float().cpu().numpy()
+        except (UserError, ValueError, RuntimeError):  # nothing enters that layer, or not features of its size
+            return False
+        logits = Logits().columns(model, batch, generators.generator("abilities"))["logits"]
+    return read.shape == logits.shape and np.allclose(read, logits, rtol=1e-4, atol=1e-4)
+
+
+def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
+    """Hash of ``parts``, of all tensors of the model, and of all that it says of 4 fixed images, its samples among it.
+
+    The outputs are in it because the code of a foreign model is not ours to hash: what it imports may change.
+    """
+    import torch
+
+    from jembench.measurements.features import Features
+    from jembench.measurements.input_gradient import InputGradient
+    from jembench.measurements.logits import Logits
+    from jembench.measurements.samples import Samples
+
+    arrays = []
+    if isinstance(model, torch.nn.Module):
+        tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+        for name in sorted(tensors):
+            arrays.append(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    possible = abilities(model, track)
+    for measurement in (Logits(), InputGradient(), Features(), Samples(), Samples(start="buffer")):
+        if measurement.requires <= possible:
+            with reproducible(), generators.forked("fingerprint", measurement.name):
+                generator = generators.generator("fingerprint", measurement.name)
+                columns = measurement.columns(model, _batch(track), generator)
+            arrays += [columns[name] for name in sorted(columns)]
+    return identity([*parts, array_sha256(*arrays)])
+
+
+def _batch(track: Track) -> Batch:
+    """The 4 fixed images."""
+    import torch
+
+    images = torch.rand((4, *track.shape), generator=generators.generator("fingerprint"))
+    return Batch(images, torch.zeros(4, dtype=torch.int64), torch.arange(4), track.levels)

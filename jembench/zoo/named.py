@@ -1,0 +1,204 @@
+"""Models of other libraries by name: ``robustbench:NAME``, ``timm:NAME``, ``torchvision:NAME``, weights from a file.
+
+The architecture is the library's, the weights are a file's: nothing is unpickled, whatever the library itself would do.
+
+- ``robustbench:Carmon2019Unlabeled`` is looked for among the models of the track's data set, over the threat models;
+  ``robustbench:L2/Rice2020Overfitting`` says which one. Its weights are ``--weights FILE``, or ``NAME.pt`` in our or
+  robustbench's own folder of models, or are downloaded into ours. They are unwrapped as robustbench does (``last``,
+  ``state_dict``, prefixes ``module.`` and ``model.``) and loaded strictly, but for what its loader forgives too:
+  constants of the normalisation and counters of batch norm that old files lack, and tensors that the network has no
+  place for. Normalisation is part of these models.
+- ``timm:NAME`` and ``torchvision:NAME`` have K outputs for the K classes of the track and take ``--weights FILE``,
+  safetensors or a state dict of ``torch.save``. Pixels are normalised by the mean and deviation of the library's own
+  weights of that name, where they are of as many channels; otherwise not at all.
+"""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jembench.data import cache
+from jembench.ground import compat, guard
+from jembench.ground.files import require_file
+from jembench.types import UserError, unknown
+from jembench.zoo import foreign
+from jembench.zoo.weights import fill, is_pickle, load_safetensors, load_tensors, renamed, state_dict
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from jembench.data.sets import Track
+
+LIBRARIES = ("robustbench", "timm", "torchvision")
+
+# Last parts of names that a network may bring itself: constants of normalisation, and what counts batches for training.
+_OWN = frozenset({"mu", "sigma", "mean", "std", "num_batches_tracked"})
+
+
+def of(reference: str) -> str | None:
+    """The library of a reference, or None if it names none."""
+    prefix, colon, _ = reference.partition(":")
+    return prefix if colon and prefix in LIBRARIES else None
+
+
+def version(name: str) -> str:
+    """The installed version of a library; empty if nobody knows."""
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def located(reference: str, track: Track, weights: Path | None) -> tuple[str, Path]:
+    """The one form of a reference, and the file of its weights.
+
+    Args:
+        reference: ``library:NAME``.
+        track: what it is evaluated on.
+        weights: a file of the user's.
+
+    Raises:
+        UserError: for an unknown or ambiguous name, or if its weights are not here and cannot be had.
+    """
+    if of(reference) == "robustbench":
+        threat, name, entry = _entry(reference.partition(":")[2], track)
+        return f"robustbench:{threat}/{name}", _robustbench_weights(threat, name, entry, track, weights)
+    if weights is None:
+        raise UserError(
+            f"model {reference!r} needs its weights: --weights FILE, safetensors or a state dict of torch.save"
+        )
+    require_file(weights)
+    return reference, weights
+
+
+def build(reference: str, weights: Path, track: Track) -> Any:
+    """The model of a reference, as :func:`located` gives it, behind the contract.
+
+    Raises:
+        UserError: if it cannot be built, or the weights are not its own.
+    """
+    from jembench.models.softmax import Softmax
+
+    name = reference.partition(":")[2]
+    if of(reference) == "robustbench":
+        made = _robustbench_network(name, track, weights)
+        return foreign.behind_contract(made, reference)
+    network, mean, std = (_timm if of(reference) == "timm" else _torchvision)(name, track)
+    fill(network, _state(weights), weights)
+    return Softmax(network, mean=mean, std=std, tapped=True)
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file of either kind."""
+    return state_dict(load_tensors(path), path) if is_pickle(path) else load_safetensors(path)
+
+
+def _entry(words: str, track: Track) -> tuple[str, str, Mapping[str, Any]]:
+    """Threat model, name and description of a robustbench model."""
+    compat.robustbench()
+    known: Any = import_module("robustbench.model_zoo").model_dicts
+    sets = {item.value: models for item, models in known.items()}
+    if track.name not in sets:
+        names = ", ".join(sorted(sets))
+        raise UserError(f"robustbench has no models of track {track.name}, only of {names}")
+    threats: dict[str, Mapping[str, Any]] = {threat.value: models for threat, models in sets[track.name].items()}
+    threat, _, name = words.rpartition("/")
+    if threat and threat not in threats:
+        raise unknown("threat model of robustbench", threat, threats)
+    searched = [threat] if threat else list(threats)
+    found = [item for item in searched if name in threats[item]]
+    if not found:
+        from jembench.models import library
+
+        what = f"robustbench model of {track.name}{f' ({threat})' if threat else ''}"
+        library.require(name, sorted({known for item in searched for known in threats[item]}), what)
+    if len(found) > 1:
+        forms = " or ".join(f"robustbench:{item}/{name}" for item in found)
+        raise UserError(f"robustbench model {name!r} is there for {len(found)} threat models: say {forms}")
+    return found[0], name, threats[found[0]][name]
+
+
+def _robustbench_weights(threat: str, name: str, entry: Mapping[str, Any], track: Track, weights: Path | None) -> Path:
+    """The file of a robustbench model's weights."""
+    place = entry["gdrive_id"]
+    if not isinstance(place, str):
+        what = "of several networks with a file each" if isinstance(place, list) else "loaded by timm, not from a file"
+        raise UserError(f"robustbench model {name!r} is {what}: build it in a file of your own, file.py:build")
+    if weights is not None:
+        require_file(weights)
+        return weights
+    tail = Path(track.name) / threat / f"{name}.pt"
+    ours = cache.zoo() / "robustbench" / tail
+    for file in (ours, Path("models") / tail):  # robustbench's own folder is relative
+        if file.is_file():
+            return file
+    _download(place, ours)
+    return ours
+
+
+def _download(place: str, file: Path) -> None:
+    """Fetch a file of robustbench's, whole or not at all."""
+    fetch: Any = import_module("robustbench.utils").download_gdrive_new
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    advice = f"the weights are not here and cannot be downloaded: bring them as {file}, or name a file by --weights"
+    with cache.locked(f"robustbench-{'-'.join(file.parts[-3:])}"):
+        if file.is_file():  # another process was faster
+            return
+        try:
+            with guard.guarded(advice), guard.impatient():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                fetch(place, temporary)
+                temporary.rename(file)
+        finally:
+            for rest in file.parent.glob(f"{temporary.name}*"):  # its downloader has temporary files of its own
+                with suppress(OSError):
+                    rest.unlink()
+
+
+def _robustbench_network(words: str, track: Track, path: Path) -> nn.Module:
+    """A network of robustbench with the weights of a file."""
+    _, _, entry = _entry(words, track)
+    with guard.guarded(f"robustbench model {words!r} cannot be built"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network: nn.Module = entry["model"]()
+    own = network.state_dict()
+    state = renamed(_state(path), lambda name: name.removeprefix("module.").removeprefix("model."), path)
+    brought = {name: own[name] for name in own.keys() - state.keys() if name.rpartition(".")[2] in _OWN}
+    fill(network, {**brought, **{name: tensor for name, tensor in state.items() if name in own}}, path)
+    return network
+
+
+Scale = tuple[float, ...] | float
+
+
+def _timm(name: str, track: Track) -> tuple[nn.Module, Scale, Scale]:
+    """An untrained timm network; mean and deviation of the weights that its name and tag mean."""
+    from jembench.models import library
+
+    network = library.from_timm(name.partition(".")[0], shape=track.shape, classes=track.classes)
+    with guard.guarded(f"unknown timm model {name!r}"):
+        means: Any = import_module("timm").get_pretrained_cfg(name)
+    return network, *_scales(getattr(means, "mean", None), getattr(means, "std", None), track)
+
+
+def _torchvision(name: str, track: Track) -> tuple[nn.Module, Scale, Scale]:
+    """An untrained torchvision network; mean and deviation of its default weights."""
+    from jembench.models import library
+
+    network = library.from_torchvision(name, shape=track.shape, classes=track.classes)
+    means: Any = import_module("torchvision.models").get_model_weights(name).DEFAULT.transforms()
+    return network, *_scales(getattr(means, "mean", None), getattr(means, "std", None), track)
+
+
+def _scales(mean: Any, std: Any, track: Track) -> tuple[Scale, Scale]:
+    if mean is None or std is None or not len(mean) == len(std) == track.shape[0]:
+        return 0.0, 1.0
+    return tuple(map(float, mean)), tuple(map(float, std))

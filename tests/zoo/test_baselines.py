@@ -1,0 +1,128 @@
+"""Baselines: where the named models are, in a clone as in a wheel (see test_wheel.py), and what they come with."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from jembench import data
+from jembench.attacks.pgd import PGD, pgd
+from jembench.ground import generators
+from jembench.ground.identity import file_sha256
+from jembench.metrics.scores import PAPER
+from jembench.models.recipes import read_recipe
+from jembench.pages.card import card
+from jembench.pages.seeds import read_seeds
+from jembench.store.history import read_history
+from jembench.store.results import read_result
+from jembench.types import UserError
+from jembench.zoo import baselines, catalogue
+
+DIGITS = (
+    "glow",
+    "glow-cond",
+    "igebm",
+    "jem",
+    "jem-ssl",
+    "jempp",
+    "sadajem",
+    "softmax",
+    "softmax-10",
+    "softmax-adv",
+)
+
+
+def test_the_cast_is_complete() -> None:
+    assert tuple(baselines.recipes("digits")) == DIGITS
+    assert tuple(baselines.names("digits")) == (*baselines.REFERENCES, *DIGITS)
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_a_shipped_model_is_small_and_whole(name: str) -> None:
+    """Recipe, weights of less than 1 MB, and the record, golden result, seeds and card that belong to them."""
+    folder = baselines.folder("digits") / name
+    recipe = read_recipe(folder / baselines.RECIPE)
+    assert recipe.track == "digits"
+    assert (folder / baselines.WEIGHTS).stat().st_size < 1_000_000
+    history = read_history(folder)
+    assert (history.recipe, history.seed) == (recipe.identity, recipe.training.seed)
+    assert history.iterations == recipe.training.iterations
+    assert history.rollbacks == []  # healthy runs: the supervisor raised no alarm
+    document = read_result(folder / baselines.GOLDEN)
+    assert document.model.weights_sha256 == file_sha256(folder / baselines.WEIGHTS)
+    assert document.model.fingerprint == catalogue.resolve(name, track="digits").fingerprint
+    assert {item.jembench for item in document.provenance.environments} == {history.environment.jembench}
+    seeds = read_seeds(folder)
+    assert recipe.seeds == (1 if seeds is None else len(seeds.runs))
+    assert card(folder) == (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["jem", "jempp", "sadajem", "softmax"])
+def test_who_has_all_labels_knows_the_digits(name: str) -> None:
+    metric = read_result(baselines.golden(name, track="digits")).metric("test/accuracy")
+    assert metric is not None
+    assert metric.value is not None
+    assert metric.value >= 0.97
+
+
+def test_the_readme_shows_the_numbers_of_the_shipped_weights() -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    lines = readme.read_text(encoding="utf-8").splitlines()
+    for name in ("jem", "softmax"):
+        document = read_result(baselines.golden(name, track="digits"))
+        for score in PAPER:
+            (line,) = [line for line in lines if line.startswith(f"{name} ") and f" {score.title} " in line]
+            sources = [source.name for source in data.track("digits").ood] + ["mean"]
+            metrics = [document.metric(f"{source}/{score.name}/auroc") for source in sources]
+            assert line.split()[-7:] == [f"{metric.value:.3f}" for metric in metrics if metric is not None]
+
+
+def test_the_robust_reference_is_robust() -> None:
+    """Accuracy on test images under PGD-20 in the L-infinity ball of 0.1, the worst of two random starts."""
+    model = catalogue.load(catalogue.resolve("softmax-adv", track="digits"))
+    test = data.load("digits", "test")
+    x, y = torch.from_numpy(test.pixels()), torch.from_numpy(test.labels)
+    attack = PGD("linf", 0.1, steps=20, size=0.025)
+    kept = torch.ones(len(y), dtype=torch.bool)
+    for start in range(2):
+        moved = pgd(
+            lambda images: nn.functional.cross_entropy(model.logits(images), y, reduction="none"),
+            x,
+            settings=attack,
+            generator=generators.generator("robust", start),
+        )
+        kept &= model.logits(moved).argmax(1) == y
+    assert kept.float().mean() >= 0.85
+
+
+def test_what_is_packaged_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel carries its baselines inside; a clone has them beside the package."""
+    package = tmp_path / "jembench"
+    package.mkdir()
+    monkeypatch.setattr(baselines, "__file__", str(package / "zoo" / "baselines.py"))
+    assert baselines.folder("digits") == tmp_path / "baselines" / "digits"
+    (package / "_baselines").mkdir()
+    assert baselines.folder("digits") == package / "_baselines" / "digits"
+
+
+def test_a_recipe_is_named_or_given_by_its_path(tmp_path: Path) -> None:
+    named = baselines.recipe_path("jem", track="digits")
+    assert baselines.recipe_path(str(named), track="gauss") == named
+    with pytest.raises(UserError, match="did you mean 'jem'"):
+        baselines.recipe_path("jme", track="digits")
+    with pytest.raises(UserError, match="no such file"):
+        baselines.recipe_path(str(tmp_path / "recipe.toml"), track="digits")
+    with pytest.raises(UserError, match="is exact: it has no recipe and no weights"):
+        baselines.recipe_path("oracle", track="gauss")
+
+
+def test_all_golden_results_are_those_of_the_baselines() -> None:
+    assert baselines.all_golden("digits") == [baselines.golden(name, track="digits") for name in DIGITS]
+    assert baselines.all_golden("gauss") == []
+
+
+@pytest.mark.parametrize(("name", "track"), [("file.py:build", "digits"), ("oracle", "gauss")])
+def test_a_model_without_golden_result_says_so(name: str, track: str) -> None:
+    with pytest.raises(UserError, match="has no golden result: name a result to compare with by --golden FOLDER"):
+        baselines.golden(name, track=track)
