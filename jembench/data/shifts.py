@@ -1,9 +1,10 @@
 r"""Shifts: what can happen to images between a laboratory and the world, as functions of an amount.
 
 After Hendrycks & Dietterich (ICLR 2019, arXiv 1903.12261): five kinds for the tables, at amounts that a track fixes
-(:attr:`jembench.data.sets.Track.shifts`), and others that no table has (:data:`HELD_OUT`), on which estimators may be
-fitted. Every shift maps images ``(B, C, H, W)`` in [0, 1] to such images; amount 0 leaves them as they are (``gamma``:
-exactly, ``rotation``, ``translation``, ``shear``: up to the rounding of the interpolation).
+(:attr:`jembench.data.sets.Track.shifts`), and others that no table has (:attr:`~jembench.data.sets.Track.held_out`),
+on which estimators may be fitted. Every shift maps images ``(B, C, H, W)`` in [0, 1] to such images; amount 0 leaves
+them as they are (``gamma``: exactly, ``rotation``, ``translation``, ``shear``: up to the rounding of the
+interpolation).
 
 ========== ==================================================================== =============================
 kind       x becomes                                                            unit of the amount a
@@ -31,15 +32,12 @@ from torch.nn import functional
 
 from jembench.types import unknown
 
-TABLE = ("noise", "blur", "contrast", "brightness", "rotation")
-HELD_OUT = ("occlusion", "translation", "impulse", "shear", "gamma", "pixelate")
-
 
 def shift(kind: str, x: Tensor, amount: float, *, generator: Generator) -> Tensor:
     """Shifted images ``(B, C, H, W)`` in [0, 1].
 
     Args:
-        kind: one of :data:`TABLE` or :data:`HELD_OUT`.
+        kind: a name of :data:`SHIFTS`.
         x: images in [0, 1].
         amount: a, at least 0.
         generator: source of what is random about it.

@@ -38,7 +38,7 @@ from jembench.measurements.contract import LATER, Need, RecordBatch, by_need
 from jembench.measurements.embedded import Embedded
 from jembench.measurements.samples import Samples
 from jembench.metrics import classification, frechet
-from jembench.metrics.class_balance import class_balance
+from jembench.metrics.class_balance import class_imbalance
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.inception_score import inception_score_estimate
 from jembench.metrics.kernel_distance import kernel_distance_estimate
@@ -346,7 +346,7 @@ class _Row:
             "kernel": attempt(lambda: kernel_distance_estimate(few, real), pairs),
             "class_imbalance": FOREIGN
             if self.seen.probabilities.shape[1] != self.classes
-            else attempt(lambda: class_balance(labels, self.classes, rng=rng).total_variation, {self._words: len(x)}),
+            else attempt(lambda: class_imbalance(labels, self.classes, rng=rng), {self._words: len(x)}),
         }
         for pair, names in ((first, ("precision", "recall")), (second, ("density", "coverage"))):
             for place, name in enumerate(names):

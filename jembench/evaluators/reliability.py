@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 POINTS = 0.02
 LEVEL = 0.01
-BALL = 1e-5  # what a float32 sum may be out by
 BUDGET = 0.75  # of eps, that the farthest adversarial of an attack that fails must reach
 LEFT = 0.1  # of the examples, that an unbounded attack on a stochastic model may leave
 MASKED = 0.05  # of the examples, that may have no gradient

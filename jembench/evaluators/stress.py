@@ -56,8 +56,6 @@ TREND = Kind("severity_trend", "lower")
 
 PUSHES = ((CLEAN, False, False), (OOD_PUSHED, False, True), (TEST_PUSHED, True, False), (BOTH_PUSHED, True, True))
 
-Scores = "dict[str, NDArray[Any]]"  # of one score, by source
-
 
 @dataclass(frozen=True)
 class Stress:

@@ -50,6 +50,10 @@ from torch import Generator, Tensor
 
 LogDensity = Callable[[Tensor], Tensor]
 
+# Of a pilot:
+MOVES = 4  # transitions at a temperature
+ACCEPTANCE = 0.7  # towards which the step size is turned
+
 
 @dataclass(frozen=True)
 class Cube:
@@ -76,10 +80,6 @@ class Cube:
     def width(self) -> float:
         """Length of an edge."""
         return self.high - self.low
-
-    def log_volume(self, dimension: int) -> float:
-        """log Z(0) of so many pixels, in nats."""
-        return dimension * math.log(self.width)
 
     def uniform(self, like: Tensor, generator: Generator) -> Tensor:
         """Uniform points of the cube, of the shape of ``like``: drawn on the generator's device, then moved."""
@@ -251,8 +251,6 @@ def pilot(
     generator: Generator,
     step: float = 0.25,
     rungs: int = 16,
-    moves: int = 4,
-    wanted: float = 0.7,
     most: int = 1000,
 ) -> Piloted:
     """Find a schedule by a walk from the uniform distribution to the target, with chains that are then thrown away.
@@ -264,8 +262,6 @@ def pilot(
         generator: source of all noise.
         step: delta, the length between two temperatures.
         rungs: no step is longer than 1 / rungs in beta.
-        moves: transitions at a temperature.
-        wanted: acceptance towards which the step size is turned.
         most: temperatures; a path that needs more is finished in one jump.
     """
     chains = evaluate(log_density, cube.uniform(like, generator))
@@ -278,10 +274,10 @@ def pilot(
         following = 1.0 if following > 1 - 1e-9 or len(betas) == most else following
         length += spread * (following - beta)
         beta = following
-        for _ in range(moves):
+        for _ in range(MOVES):
             chains, accepted = transition(log_density, chains, beta=beta, size=size, cube=cube, generator=generator)
-            size = min(size * math.exp(0.5 * (float(accepted.double().mean()) - wanted)), cube.width)
+            size = min(size * math.exp(0.5 * (float(accepted.double().mean()) - ACCEPTANCE)), cube.width)
         betas.append(beta)
         sizes.append(size)
     schedule = Schedule(torch.tensor(betas, dtype=torch.float64), torch.tensor(sizes, dtype=torch.float64))
-    return Piloted(schedule, length, moves * (len(betas) - 1))
+    return Piloted(schedule, length, MOVES * (len(betas) - 1))

@@ -21,7 +21,6 @@ along :math:`J_\phi(x)^\top p`, each with its own Jacobian of the cheap first la
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -66,15 +65,10 @@ class SGLD:
     def temperature(self) -> float:
         """T = s^2 / (2 a): the chain samples p(x)^(1/T), up to a bias of order a.
 
-        >>> SGLD.langevin(steps=10, size=0.01).temperature
+        >>> SGLD(size=0.5, noise=1.0).temperature
         1.0
         """
         return self.noise**2 / (2 * self.size)
-
-    @classmethod
-    def langevin(cls, *, steps: int, size: float, temperature: float = 1.0) -> SGLD:
-        """True Langevin dynamics: s = sqrt(2 a T)."""
-        return cls(steps=steps, size=size, noise=math.sqrt(2 * size * temperature))
 
 
 def noise_like(x: Tensor, generator: Generator) -> Tensor:

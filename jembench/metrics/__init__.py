@@ -24,7 +24,7 @@ Every metric is a number with an interval (`estimate.Estimate`). Which interval,
 | density | `manifold` | studentised bootstrap, given the reference |
 | coverage | `manifold` | jackknife over the samples, Wilson inversion, given the reference |
 | nearer to training than test images | `memorisation` | DeLong variance, Wilson inversion |
-| total variation of class shares | `class_balance` | band under the expected shares (no confidence interval) |
+| total variation of class shares | `class_balance` | band under equal shares (no confidence interval) |
 
 Scores are larger for in-distribution examples, everywhere. Fractions are 0..1, NLL is in nats.
 """

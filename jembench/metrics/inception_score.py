@@ -29,25 +29,6 @@ from jembench.metrics.intervals import normal_quantile
 from jembench.metrics.quadratic import variance
 
 
-def inception_score(probabilities: ArrayLike, *, splits: int = 1) -> tuple[float, float]:
-    """Mean and standard deviation of IS, 1..K, over `splits` consecutive parts of the samples, in their order.
-
-    Args:
-        probabilities: p(y|x) `(N, K)` of the samples, rows sum to 1.
-        splits: 10 in most papers; 1 uses all samples as one set, and then the deviation is 0.
-
-    Raises:
-        ValueError: not a matrix of probabilities, or splits out of 1..N.
-    """
-    p = probability_matrix(probabilities, "probabilities")
-    n = len(p)
-    if not 1 <= splits <= n:
-        raise ValueError(f"splits must lie in 1..{n}, the number of samples, got {splits}")
-    parts = (p[i * n // splits : (i + 1) * n // splits] for i in range(splits))
-    scores = [math.exp(float(_plogp(part).mean()) - float(_plogp(part.mean(axis=0)))) for part in parts]
-    return float(np.mean(scores)), float(np.std(scores))
-
-
 def inception_score_estimate(probabilities: ArrayLike, *, level: float = 0.95) -> Estimate:
     """IS of all samples `(N, K)` without its bias, within [1, K], with its interval.
 

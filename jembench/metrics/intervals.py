@@ -27,7 +27,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, Integers, check_level, finite_vector
+from jembench.metrics.arrays import Floats, check_level, finite_vector
 from jembench.metrics.estimate import Estimate
 
 BLOCK = 1 << 21  # resampled values held at a time
@@ -66,19 +66,6 @@ def wilson_rate(rate: float, n: float, *, level: float = 0.95) -> tuple[float, f
     center = (rate + w / 2) / (1 + w)
     half = math.sqrt(w * (rate * (1 - rate) + w / 4)) / (1 + w)
     return max(0.0, min(rate, center - half)), min(1.0, max(rate, center + half))
-
-
-def resample_counts(n: int, replicates: int, rng: np.random.Generator) -> Integers:
-    """Bootstrap counts `(replicates, n)`: how often each of n examples is drawn in n draws; rows sum to n.
-
-    Raises:
-        ValueError: n < 1 or replicates < 1.
-    """
-    if n < 1 or replicates < 1:
-        raise ValueError(f"need n >= 1 and replicates >= 1, got {n} and {replicates}")
-    drawn = rng.integers(0, n, size=(replicates, n))
-    drawn += np.arange(replicates)[:, None] * n
-    return np.bincount(drawn.ravel(), minlength=replicates * n).reshape(replicates, n)
 
 
 def mean(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 1000, level: float = 0.95) -> Estimate:

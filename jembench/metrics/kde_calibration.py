@@ -50,21 +50,6 @@ def bandwidth(confidence: ArrayLike) -> float:
     return max((2 * 1.06 * spread) ** 2 / math.pow(c.size, 0.4), NARROWEST)
 
 
-def kde_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Expected calibration error, 0..1, by leave-one-out kernel regression.
-
-    Args:
-        confidence: `(N,)` in [0, 1].
-        correct: `(N,)` booleans or 0/1.
-
-    Raises:
-        ValueError: empty, NaN, misaligned, or out of [0, 1].
-    """
-    c = fractions(confidence, "confidence")
-    y = flags(correct, c.size, "correct")
-    return _errors(c, y)[0]
-
-
 def kde_ece_estimate(
     confidence: ArrayLike,
     correct: ArrayLike,
@@ -73,7 +58,7 @@ def kde_ece_estimate(
     replicates: int = 200,
     level: float = 0.95,
 ) -> Estimate:
-    """`kde_ece` with its band under perfect calibration.
+    """Expected calibration error, 0..1, by leave-one-out kernel regression, with its band under perfect calibration.
 
     Args:
         confidence: `(N,)` in [0, 1].
@@ -83,7 +68,7 @@ def kde_ece_estimate(
         level: share of the replicates inside.
 
     Raises:
-        ValueError: as `kde_ece`, or level out of (0, 1).
+        ValueError: empty, NaN, misaligned, out of [0, 1], or level out of (0, 1).
     """
     check_level(level)
     c = fractions(confidence, "confidence")
@@ -94,9 +79,9 @@ def kde_ece_estimate(
     return Estimate(value, float(low), float(high), "consistency band")
 
 
-def _errors(c: Floats, y: Booleans, drawn: Booleans | None = None) -> tuple[float, Floats]:
+def _errors(c: Floats, y: Booleans, drawn: Booleans) -> tuple[float, Floats]:
     """ECE_kde of outcomes `(n,)`, and `(R,)` of R sets of outcomes `(n, R)`, these in single precision."""
-    outcomes = np.empty((c.size, 0), np.float32) if drawn is None else drawn.astype(np.float32)
+    outcomes = drawn.astype(np.float32)
     value, errors, start = 0.0, np.zeros(outcomes.shape[1]), 0
     for weights in _weights(c):
         rows = slice(start, start + len(weights))

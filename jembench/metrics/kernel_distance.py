@@ -8,8 +8,8 @@ With k(x, y) = (x'y / D + 1)^3 on D features (as KID, on Inception features, Bin
     T = sum_{i != j} k(x_i, x_j) / m(m-1) + sum_{i != j} k(y_i, y_j) / n(n-1) - 2 sum_ij k(x_i, y_j) / mn
 
 over **all** pairs: the U-statistic, unbiased, possibly below 0 (Gretton et al., JMLR 2012), of the least variance. The
-usual figure is the mean of T over random subsets (`subset_distances`): of the same mean, with a spread that depends on
-the size of the subsets and is no error of the figure.
+usual figure is the mean of T over random subsets: of the same mean, with a spread that depends on the size of the
+subsets and is no error of the figure.
 
 **Variance** (Hoeffding's decomposition; Bounliphone et al. 2016, Sutherland et al. 2017). With the row means r_i of
 k(x, x'), c_i of k(x_i, y), likewise q_j and d_j of the second set, and k~ the kernel less its row and column means,
@@ -47,32 +47,19 @@ class _Within(NamedTuple):
     diagonal: float
 
 
-def kernel_distance(features: ArrayLike, reference: ArrayLike, *, block: int = BLOCK) -> float:
-    """T of features `(m, D)` and `(n, D)`; possibly below 0.
-
-    Args:
-        features: of the samples.
-        reference: of the images.
-        block: kernel values held at a time; the result does not depend on it but for rounding.
-
-    Raises:
-        ValueError: not finite matrices of one D, fewer than 2 examples, or block < 1.
-    """
-    x, y = _sets(features, reference, 2, block)
-    cross = sum(float(k.sum()) for _, k in _blocks(x, y, block)) / (len(x) * len(y))
-    return float(_within(x, block).rows.mean()) + float(_within(y, block).rows.mean()) - 2 * cross
-
-
 def kernel_distance_estimate(
     features: ArrayLike, reference: ArrayLike, *, level: float = 0.95, block: int = BLOCK
 ) -> Estimate:
-    """`kernel_distance` with an interval within [0, inf): `u-statistic`; `none` where both sets are constant.
+    """T of features `(m, D)` of the samples and `(n, D)` of the images, possibly below 0, and its interval in [0, inf).
+
+    Returns:
+        method `u-statistic`; `none` where both sets are constant.
 
     Raises:
-        ValueError: as `kernel_distance`, fewer than 4 examples, or level out of (0, 1).
+        ValueError: not finite matrices of one D, fewer than 4 examples of a set, block < 1, or level out of (0, 1).
     """
     z = normal_quantile(level)
-    x, y = _sets(features, reference, LEAST, block)
+    x, y = _sets(features, reference, block)
     m, n = len(x), len(y)
     first, second = _within(x, block), _within(y, block)
     rows, columns, squares = np.empty(m), np.zeros(n), 0.0
@@ -93,38 +80,12 @@ def kernel_distance_estimate(
     return Estimate(value, max(low, 0.0), high, "u-statistic")
 
 
-def subset_distances(
-    features: ArrayLike,
-    reference: ArrayLike,
-    *,
-    rng: np.random.Generator | np.random.RandomState,
-    subsets: int = 100,
-    size: int = 1000,
-) -> Floats:
-    """T `(subsets,)` of random subsets of `size` examples of each set, drawn without replacement, set by set.
-
-    Their mean is the usual figure of KID and their standard deviation what is printed beside it; with
-    numpy's RandomState of the same seed they are torch-fidelity's.
-
-    Raises:
-        ValueError: as `kernel_distance`, size below 2 or above a set's, or subsets < 1.
-    """
-    x, y = _sets(features, reference, 2, BLOCK)
-    if subsets < 1 or not 2 <= size <= min(len(x), len(y)):
-        raise ValueError(f"need subsets >= 1 and a size in 2..{min(len(x), len(y))}, got {subsets} and {size}")
-    values = []
-    for _ in range(subsets):
-        one = x[rng.choice(len(x), size, replace=False)]
-        values.append(kernel_distance(one, y[rng.choice(len(y), size, replace=False)]))
-    return np.array(values)
-
-
-def _sets(features: ArrayLike, reference: ArrayLike, least: int, block: int) -> tuple[Floats, Floats]:
+def _sets(features: ArrayLike, reference: ArrayLike, block: int) -> tuple[Floats, Floats]:
     x, y = finite_matrix(features, "features"), finite_matrix(reference, "reference")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"features have {x.shape[1]} dimensions, the reference has {y.shape[1]}")
-    if min(len(x), len(y)) < least:
-        raise ValueError(f"features and reference need at least {least} examples, got {len(x)} and {len(y)}")
+    if min(len(x), len(y)) < LEAST:
+        raise ValueError(f"features and reference need at least {LEAST} examples, got {len(x)} and {len(y)}")
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block}")
     return x, y

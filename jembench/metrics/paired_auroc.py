@@ -48,33 +48,6 @@ from jembench.metrics.intervals import normal_quantile
 Pair = tuple[Floats, Floats]
 
 
-def auroc_difference(
-    first_positive: ArrayLike,
-    first_negative: ArrayLike,
-    second_positive: ArrayLike,
-    second_negative: ArrayLike,
-    *,
-    level: float = 0.95,
-) -> tuple[Estimate, float]:
-    """AUROC of a first score less that of a second one on the same images, in [-1, 1], and the p-value of D = 0.
-
-    Args:
-        first_positive: in-distribution scores `(m,)` of the first.
-        first_negative: its OOD scores `(n,)`.
-        second_positive: those of the second, of the same m images in the same order.
-        second_negative: likewise `(n,)`.
-        level: intended coverage.
-
-    Returns:
-        The difference, method `delong-paired` or `concordant`; and p, two-sided.
-
-    Raises:
-        ValueError: empty, NaN, not a vector, or of two lengths; level out of (0, 1).
-    """
-    sets = [(first_negative, second_negative, None)]
-    return mean_auroc_difference(sets, first_positive, second_positive, level=level)
-
-
 def mean_auroc_difference(
     sets: Sequence[tuple[ArrayLike, ArrayLike, str | None]],
     first_positive: ArrayLike,
@@ -88,14 +61,14 @@ def mean_auroc_difference(
         sets: (OOD scores of the first `(n_s,)`, those of the second, group) per set; groups as in
             :func:`jembench.metrics.auroc.mean_auroc_estimate`.
         first_positive: in-distribution scores `(m,)` of the first.
-        second_positive: of the second.
+        second_positive: those of the second, of the same m images in the same order.
         level: intended coverage.
 
     Returns:
-        As :func:`auroc_difference`.
+        The mean difference, method `delong-paired` or `concordant`; and p, two-sided.
 
     Raises:
-        ValueError: no sets; otherwise as :func:`auroc_difference`.
+        ValueError: no sets; empty, NaN, not a vector, or of two lengths; level out of (0, 1).
     """
     check_level(level)
     if not sets:

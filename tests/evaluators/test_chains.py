@@ -67,7 +67,7 @@ class Walk:
         return torch.zeros((0, 1, 8, 8)), torch.zeros(0)
 
 
-LANGEVIN = SGLD.langevin(steps=3, size=0.1 * SIGMA**2)
+LANGEVIN = SGLD(steps=3, size=0.1 * SIGMA**2, noise=SIGMA * math.sqrt(0.2))
 
 
 def record(model: Any, n: int = N) -> Columns:

@@ -40,14 +40,14 @@ def stationary_variance(settings, v=1.0, n=200_000):
 @pytest.mark.parametrize(("v", "a", "temperature"), [(1, 0.4, 1), (1, 0.1, 1), (0.25, 0.05, 1), (2, 0.3, 0.5)])
 def test_langevin_has_the_stationary_variance_of_its_theory(v, a, temperature):
     """Standard error of the variance: 0.3 %. Chains forget their start by (1 - a/v)^80 <= 2e-4."""
-    settings = SGLD.langevin(steps=80, size=a, temperature=temperature)
+    settings = SGLD(steps=80, size=a, noise=math.sqrt(2 * a * temperature))
     assert settings.temperature == pytest.approx(temperature)
     expected = v * temperature / (1 - a / (2 * v))
     assert stationary_variance(settings, v) == pytest.approx(expected, rel=0.012)
 
 
 def test_the_bias_of_langevin_shrinks_linearly_with_the_step():
-    biases = [stationary_variance(SGLD.langevin(steps=60, size=a)) - 1 for a in (0.4, 0.2, 0.1)]
+    biases = [stationary_variance(SGLD(steps=60, size=a, noise=math.sqrt(2 * a))) - 1 for a in (0.4, 0.2, 0.1)]
     for bias, a in zip(biases, (0.4, 0.2, 0.1), strict=True):
         assert bias / a == pytest.approx(0.5 / (1 - a / 2), abs=0.12)
     assert biases[0] > biases[1] > biases[2] > 0
@@ -94,7 +94,6 @@ def mixture_moments(a, *, n, time, looks, wrong=1.0):
     inverse = torch.linalg.inv(TRUE_COVARIANCE)
     pull = torch.eye(2, dtype=torch.float64) - a * inverse.double()
     noise = wrong * math.sqrt(2 * a)
-    assert wrong != 1 or SGLD.langevin(steps=1, size=a).noise == noise
     mean, covariance = torch.zeros(2, dtype=torch.float64), torch.zeros((2, 2), dtype=torch.float64)
     for look in range(looks):
         chosen = SGLD(steps=round((1 if look else time) / a), size=a, noise=noise)

@@ -68,7 +68,7 @@ def measure(model: object, n: int, *, stream: str = "s", track: str = "", **opti
 
 
 def bounds(up: Columns, down: Columns, dimension: int, cube: Cube = CUBE) -> Bracket:
-    base = cube.log_volume(dimension)
+    base = dimension * math.log(cube.width)
     return log_z.bracket(up["log_weight_forward"], down["log_weight_reverse"], log_z0=base, rng=seeding.rng("z"))
 
 

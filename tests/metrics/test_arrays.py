@@ -11,7 +11,6 @@ from jembench.metrics.aupr import aupr
 from jembench.metrics.auroc import auroc, mean_auroc_estimate
 from jembench.metrics.calibration import classwise_ece, ece
 from jembench.metrics.classification import nll
-from jembench.metrics.detection import bootstrap_detection
 from jembench.metrics.fpr import fpr_at_tpr
 from jembench.metrics.intervals import mean, wilson
 from jembench.metrics.temperature import fit_temperature
@@ -39,9 +38,6 @@ BAD: list[tuple[str, Callable[[], Any]]] = [
     ("logits vector", lambda: nll([0.0, 1.0], [0])),
     ("values inf", lambda: mean([np.inf], rng=RNG)),
     ("successes", lambda: wilson(3, 2)),
-    ("counts and rng", lambda: bootstrap_detection([1.0], [0.0], rng=RNG, counts_positive=[[1]])),
-    ("no counts", lambda: bootstrap_detection([1.0], [0.0])),
-    ("count sum", lambda: bootstrap_detection([1.0], [0.0], counts_positive=[[2]], counts_negative=[[1]])),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Wilson against its defining equation, resampling against the multinomial, the mean's interval against its limits."""
+"""Wilson against its defining equation, the mean's interval against its limits."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_1samp
 
-from jembench.metrics.intervals import mean, mean_test, normal_quantile, resample_counts, wilson, wilson_rate
+from jembench.metrics.intervals import mean, mean_test, normal_quantile, wilson, wilson_rate
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -25,14 +25,6 @@ def test_wilson_ends_solve_the_score_equation(rate: float, n: float, level: floa
     z = normal_quantile(level)
     for p in wilson_rate(rate, n, level=level):
         assert (rate - p) ** 2 == pytest.approx(z * z * p * (1 - p) / n, rel=1e-6, abs=1e-12)
-
-
-def test_resample_counts_are_multinomial() -> None:
-    """Rows sum to n; mean 1, variance 1 - 1/n, covariance -1/n."""
-    counts = resample_counts(5, 40_000, np.random.default_rng(0))
-    assert (counts.sum(axis=1) == 5).all()
-    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.02)
-    np.testing.assert_allclose(np.cov(counts.T), np.eye(5) - 0.2, atol=0.03)
 
 
 def test_mean_is_deterministic_and_equivariant() -> None:

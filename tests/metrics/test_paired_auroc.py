@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
 from jembench.metrics import paired_auroc
 from jembench.metrics.auroc import auroc
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.paired_auroc import auroc_difference, mean_auroc_difference
+from jembench.metrics.paired_auroc import mean_auroc_difference
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 VALUES = st.integers(-3, 3).map(float) | st.floats(-100, 100)
@@ -20,6 +21,13 @@ def ends(estimate: Estimate) -> tuple[float, float]:
     assert estimate.low is not None
     assert estimate.high is not None
     return estimate.low, estimate.high
+
+
+def difference(
+    x1: ArrayLike, y1: ArrayLike, x2: ArrayLike, y2: ArrayLike, *, level: float = 0.95
+) -> tuple[Estimate, float]:
+    """The difference of two scores on one OOD set, and its p-value."""
+    return mean_auroc_difference([(y1, y2, None)], x1, x2, level=level)
 
 
 def split(positive: list[tuple[float, float]], negative: list[tuple[float, float]]) -> Arrays:
@@ -50,13 +58,13 @@ def correlated(
 def test_the_difference_is_that_of_two_aurocs(positive: list, negative: list) -> None:
     """Bounded, holding its value, its p-value agreeing with its interval; swapped, it mirrors."""
     x1, y1, x2, y2 = split(positive, negative)
-    estimate, p = auroc_difference(x1, y1, x2, y2)
+    estimate, p = difference(x1, y1, x2, y2)
     low, high = ends(estimate)
     assert estimate.value == pytest.approx(auroc(x1, y1) - auroc(x2, y2), abs=1e-12)
     assert -1 <= low <= estimate.value <= high <= 1
     assert 0 <= p <= 1
     assert (p < 0.05) == (low > 0 or high < 0)
-    other, q = auroc_difference(x2, y2, x1, y1)
+    other, q = difference(x2, y2, x1, y1)
     assert (other.value, *ends(other), q) == pytest.approx((-estimate.value, -high, -low, p), abs=1e-12)
 
 
@@ -85,11 +93,11 @@ def test_away_from_the_edges_it_is_the_paired_bootstrap() -> None:
     for _ in range(1500):
         i, j = rng.integers(0, 400, 400), rng.integers(0, 300, 300)
         drawn.append(auroc(x1[i], y1[j]) - auroc(x2[i], y2[j]))
-    estimate, p = auroc_difference(x1, y1, x2, y2)
+    estimate, p = difference(x1, y1, x2, y2)
     low, _ = ends(estimate)
     assert estimate.value - low == pytest.approx(1.96 * np.std(drawn), rel=0.1)
     assert p == pytest.approx(2 * norm.sf(abs(estimate.value) / np.std(drawn)), abs=0.01)
-    unpaired, _ = auroc_difference(x1, y1, rng.permutation(x2), rng.permutation(y2))
+    unpaired, _ = difference(x1, y1, rng.permutation(x2), rng.permutation(y2))
     assert unpaired.value - ends(unpaired)[0] > 2 * (estimate.value - low)  # planted: examples that are not matched
 
 
@@ -97,7 +105,7 @@ def test_away_from_the_edges_it_is_the_paired_bootstrap() -> None:
 def test_a_score_that_ranks_alike_differs_by_nothing_and_says_so(positive: list, negative: list) -> None:
     x, y, _, _ = split(positive, negative)
     ranks = rankdata(np.concatenate([x, y]), method="dense") ** 3.0
-    estimate, p = auroc_difference(x, y, ranks[: x.size], ranks[x.size :])
+    estimate, p = difference(x, y, ranks[: x.size], ranks[x.size :])
     bound = 1 - 0.05 ** (1 / min(x.size, y.size))
     assert (estimate.value, estimate.method, p) == (0, "concordant", 1)
     assert ends(estimate) == pytest.approx((-bound, bound))
@@ -106,12 +114,12 @@ def test_a_score_that_ranks_alike_differs_by_nothing_and_says_so(positive: list,
 def test_two_separated_scores_are_not_known_to_be_equal() -> None:
     """Both AUROCs 1: a bound of disjoint pairs. Against one that is not, the interval leans away from 0."""
     x, y = np.arange(90) + 1000.0, np.arange(360.0)
-    estimate, _ = auroc_difference(x, y, x[::-1].copy(), y)
+    estimate, _ = difference(x, y, x[::-1].copy(), y)
     assert estimate.method == "concordant"
     assert ends(estimate)[1] == pytest.approx(1 - 0.05 ** (1 / 90))
     worse = x.copy()
     worse[:3] = -1
-    estimate, p = auroc_difference(x, y, worse, y)
+    estimate, p = difference(x, y, worse, y)
     low, high = ends(estimate)
     assert estimate.value == pytest.approx(3 / 90)
     assert high - estimate.value > estimate.value - low
@@ -121,16 +129,15 @@ def test_two_separated_scores_are_not_known_to_be_equal() -> None:
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 5), (5, 1)])
 def test_a_single_example_proves_nothing(sizes: tuple[int, int]) -> None:
     x1, y1 = np.ones(sizes[0]), np.zeros(sizes[1])
-    estimate, p = auroc_difference(x1, y1, -x1, y1)
+    estimate, p = difference(x1, y1, -x1, y1)
     assert estimate.value == 1
     assert p > 0.05
 
 
-def test_the_mean_of_one_set_is_its_difference_and_of_equal_sets_the_same() -> None:
+def test_the_mean_of_equal_sets_is_the_difference_of_one() -> None:
     """A set counted twice in one group adds nothing; the intervals of independent sets are shorter."""
     x1, y1, x2, y2 = correlated(np.random.default_rng(1), (0.9, 0.85), 0.7, (300, 100))
-    one = auroc_difference(x1, y1, x2, y2)
-    assert mean_auroc_difference([(y1, y2, None)], x1, x2) == one
+    one = difference(x1, y1, x2, y2)
     same = mean_auroc_difference([(y1, y2, "a"), (y1, y2, "a")], x1, x2)
     assert (*ends(same[0]), same[1]) == pytest.approx((*ends(one[0]), one[1]))
     apart = mean_auroc_difference([(y1, y2, None), (y1, y2, None)], x1, x2)
@@ -142,7 +149,7 @@ def test_a_concordant_set_among_others_widens_their_mean() -> None:
     x1, y1, x2, y2 = correlated(np.random.default_rng(2), (0.9, 0.85), 0.7, (300, 100))
     far = np.full(20, -100.0)
     estimate, _ = mean_auroc_difference([(y1, y2, None), (far, far, None)], x1, x2)
-    alone, _ = auroc_difference(x1, y1, x2, y2)
+    alone, _ = difference(x1, y1, x2, y2)
     assert estimate.value == pytest.approx(alone.value / 2)
     assert estimate.value - ends(estimate)[0] > (alone.value - ends(alone)[0]) / 2
 
@@ -158,11 +165,11 @@ def test_a_concordant_set_among_others_widens_their_mean() -> None:
 )
 def test_bad_input_is_refused(arguments: tuple, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        auroc_difference(*arguments)
+        difference(*arguments)
     with pytest.raises(ValueError, match="need at least one OOD set"):
         mean_auroc_difference([], [1.0], [1.0])
     with pytest.raises(ValueError, match="level"):
-        auroc_difference([1.0], [0.0], [1.0], [0.0], level=1)
+        difference([1.0], [0.0], [1.0], [0.0], level=1)
 
 
 SETTINGS = [
@@ -179,7 +186,7 @@ def test_it_covers(levels: tuple[float, float], rho: float, sizes: tuple[int, in
     """1,000 simulated sets; where a difference rests on a handful of examples it may hold more than it says."""
     rng, hits = np.random.default_rng(0), []
     for _ in range(1000):
-        estimate, _ = auroc_difference(*correlated(rng, levels, rho, sizes, wide))
+        estimate, _ = difference(*correlated(rng, levels, rho, sizes, wide))
         low, high = ends(estimate)
         hits.append(low - 1e-12 <= levels[0] - levels[1] <= high + 1e-12)
     assert np.mean(hits) >= 0.92
@@ -230,7 +237,7 @@ def test_the_mean_covers() -> None:
 def test_it_covers_at_length(levels: tuple[float, float], wide: float, sizes: tuple[int, int], rho: float) -> None:
     rng, hits, rejected = np.random.default_rng(0), [], []
     for _ in range(2000):
-        estimate, p = auroc_difference(*correlated(rng, levels, rho, sizes, wide))
+        estimate, p = difference(*correlated(rng, levels, rho, sizes, wide))
         low, high = ends(estimate)
         hits.append(low - 1e-12 <= levels[0] - levels[1] <= high + 1e-12)
         rejected.append(p < 0.05)

@@ -37,7 +37,7 @@ class Gaussians(nn.Module):
 
 def igebm(network=None, *, step=0.1, steps=250, buffer=12, classes=3, mean=0.0, std=1.0):
     """Chains of true Langevin dynamics, a = ``step`` times the smallest variance."""
-    settings = SGLD.langevin(steps=steps, size=step * 0.05**2)
+    settings = SGLD(steps=steps, size=step * 0.05**2, noise=0.05 * math.sqrt(2 * step))
     sampler = Chains(Uniform(shape=SHAPE, classes=classes), settings=settings, buffer=buffer)
     sampler.labels.copy_(torch.arange(buffer) % classes)
     return IGEBM(network or Gaussians(), classes=classes, sampler=sampler, mean=mean, std=std)

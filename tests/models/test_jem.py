@@ -41,7 +41,7 @@ class Mixture(nn.Module):
 
 def jem(means=((0.4, 0.4), (0.6, 0.6)), sigma=0.1, *, step=0.1, steps=250, buffer=10):
     """A JEM of the mixture that samples by true Langevin dynamics, a = ``step`` sigma^2."""
-    settings = SGLD.langevin(steps=steps, size=step * sigma**2)
+    settings = SGLD(steps=steps, size=step * sigma**2, noise=sigma * math.sqrt(2 * step))
     sampler = Chains(Uniform(shape=SHAPE, classes=2), settings=settings, buffer=buffer)
     sampler.labels.copy_(torch.arange(buffer) % 2)
     return JEM(Mixture(means, sigma), sampler=sampler)
