@@ -20,14 +20,12 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jembench.data import TRACKS
+from jembench.data import PAPERS, TRACKS
 from jembench.types import UserError
 
 PUBLISHED = "published.json"
-TRACK = "cifar10"  # that all rows are of which do not name their data
 SAME = "same"  # as in the row above
 DIGITS = {"percent": 2, "fraction": 0}  # unit -> places that the point moves to the left
-
 
 Text = Annotated[str, Field(min_length=1)]
 Checked = Literal["code", "secondary", "recalled"]
@@ -177,7 +175,7 @@ def _hybrid(document: _Document) -> Family:
     family = document.hybrid
     unit = family.units.accuracy
     rows = [_row(row, "", [fraction(row.accuracy, unit), row.score, row.fid]) for row in family.rows]
-    return Family(TRACK, "hybrid", ("model", "accuracy", "IS", "FID"), tuple(rows))
+    return Family(PAPERS, "hybrid", ("model", "accuracy", "IS", "FID"), tuple(rows))
 
 
 def _detection(document: _Document) -> Family:
@@ -191,7 +189,7 @@ def _detection(document: _Document) -> Family:
         if len(row.auroc) != len(sets):
             raise ValueError(f"ood_auroc: {row.model} has {len(row.auroc)} values for {len(sets)} sets")
         rows.append(_row(row, row.score, [fraction(value, unit) for value in row.auroc]))
-    return Family(TRACK, "OOD detection, AUROC", ("model", "score", *sets), tuple(rows), remark)
+    return Family(PAPERS, "OOD detection, AUROC", ("model", "score", *sets), tuple(rows), remark)
 
 
 def _calibration(document: _Document) -> list[Family]:
@@ -218,7 +216,7 @@ def _robust(document: _Document) -> Family:
         ball, _, words = threat.partition(", ")
         values = [fraction(value, unit) for value in (row.clean, row.robust)]
         rows.append(_row(row, ball.replace("Linf", "L∞"), values, words))
-    return Family(TRACK, "robust accuracy", ("model", "threat", "clean", "robust"), tuple(rows), remark)
+    return Family(PAPERS, "robust accuracy", ("model", "threat", "clean", "robust"), tuple(rows), remark)
 
 
 def _row(row: _Printed, label: str, values: Sequence[Decimal | None], remark: str = "") -> Row:

@@ -13,6 +13,9 @@ from jembench.types import UserError, unknown
 if TYPE_CHECKING:
     from jembench.data.sets import ImageSet, Source, Track
 
+DEFAULT = "digits"  # the track of whoever names none
+PAPERS = "cifar10"  # the track of published recipes, checkpoints and numbers that name none
+
 TRACKS = {
     "digits": "jembench.data.digits:TRACK",
     "cifar10": "jembench.data.photographs:CIFAR10",

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from jembench.data.sets import Source, Track
 
 VERSION = 2  # of conversions; raised by every change of what they write
-TEMPLATE = "cifar10"  # the track whose recipes of papers are taken for tracks that have none
 SOFTMAX = "softmax"  # any of the networks as a classifier that was trained as nothing else
 
 
@@ -112,7 +111,7 @@ class Checkpoint:
     @property
     def sampled(self) -> bool:
         """Whether it is a model with chains: its training had some, and they are here."""
-        return self.layout in baselines.published(TEMPLATE) and self.chains is not None
+        return self.layout in baselines.published(data.PAPERS) and self.chains is not None
 
 
 def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> Checkpoint:
@@ -311,8 +310,8 @@ def at_hand(track: Track) -> bool:
 
 
 def _paper(checkpoint: Checkpoint, track: Track) -> Path:
-    """The packaged recipe of the paper: for the track, or else for :data:`TEMPLATE`."""
-    return (baselines.published(TEMPLATE) | baselines.published(track.name))[checkpoint.layout]
+    """The packaged recipe of the paper: for the track, or else for :data:`jembench.data.PAPERS`."""
+    return (baselines.published(data.PAPERS) | baselines.published(track.name))[checkpoint.layout]
 
 
 def cached(path: Path, *, track: Track, asked: str | None) -> Path:
