@@ -49,6 +49,7 @@ from jembench.metrics.intervals import normal_quantile
 from jembench.metrics.quadratic import score_interval
 
 EPS = float(np.finfo(np.float64).eps)
+DRAWS = 4  # random subsets of each size of a curve
 BLOCK = 256  # columns of a triangular product at a time
 MARGIN = 2  # examples of a half beyond its rank
 
@@ -181,23 +182,18 @@ def frechet_infinity(
 
 
 def frechet_curve(
-    features: ArrayLike,
-    reference: Moments | ArrayLike,
-    sizes: Sequence[int],
-    *,
-    rng: np.random.Generator,
-    draws: int = 4,
+    features: ArrayLike, reference: Moments | ArrayLike, sizes: Sequence[int], *, rng: np.random.Generator
 ) -> Floats:
-    """F `(len(sizes),)` of subsets of each size against the whole reference, the mean of `draws` random subsets.
+    """F `(len(sizes),)` of subsets of each size against the whole reference, the mean of 4 random subsets.
 
     Raises:
-        ValueError: as `frechet_estimate`, no sizes, a size out of 2..n, or draws < 1.
+        ValueError: as `frechet_estimate`, no sizes, or a size out of 2..n.
     """
     x, y = _pair(features, reference)
     target = y if isinstance(y, Moments) else moments(y)
-    if len(sizes) == 0 or draws < 1 or not all(2 <= size <= len(x) for size in sizes):
-        raise ValueError(f"need draws >= 1 and sizes in 2..{len(x)}, got {draws} and {list(sizes)}")
-    subsets = ([x[rng.permutation(len(x))[:size]] for _ in range(1 if size == len(x) else draws)] for size in sizes)
+    if len(sizes) == 0 or not all(2 <= size <= len(x) for size in sizes):
+        raise ValueError(f"need sizes in 2..{len(x)}, got {list(sizes)}")
+    subsets = ([x[rng.permutation(len(x))[:size]] for _ in range(1 if size == len(x) else DRAWS)] for size in sizes)
     return np.array([np.mean([frechet(moments(subset), target) for subset in each]) for each in subsets])
 
 

@@ -35,7 +35,7 @@ from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import normal_quantile
 from jembench.metrics.quadratic import score_interval
 
-BLOCK = 1 << 22  # kernel values held at a time
+BLOCK = 1 << 22  # kernel values held at a time; the result depends on it by rounding only
 LEAST = 4  # examples of a set, for the variance of its degenerate part
 
 
@@ -47,23 +47,21 @@ class _Within(NamedTuple):
     diagonal: float
 
 
-def kernel_distance_estimate(
-    features: ArrayLike, reference: ArrayLike, *, level: float = 0.95, block: int = BLOCK
-) -> Estimate:
+def kernel_distance_estimate(features: ArrayLike, reference: ArrayLike, *, level: float = 0.95) -> Estimate:
     """T of features `(m, D)` of the samples and `(n, D)` of the images, possibly below 0, and its interval in [0, inf).
 
     Returns:
         method `u-statistic`; `none` where both sets are constant.
 
     Raises:
-        ValueError: not finite matrices of one D, fewer than 4 examples of a set, block < 1, or level out of (0, 1).
+        ValueError: not finite matrices of one D, fewer than 4 examples of a set, or level out of (0, 1).
     """
     z = normal_quantile(level)
-    x, y = _sets(features, reference, block)
+    x, y = _sets(features, reference)
     m, n = len(x), len(y)
-    first, second = _within(x, block), _within(y, block)
+    first, second = _within(x), _within(y)
     rows, columns, squares = np.empty(m), np.zeros(n), 0.0
-    for start, k in _blocks(x, y, block):
+    for start, k in _blocks(x, y):
         rows[start : start + len(k)] = k.mean(axis=1)
         columns += k.sum(axis=0) / m
         squares += float(np.square(k).sum())
@@ -80,20 +78,18 @@ def kernel_distance_estimate(
     return Estimate(value, max(low, 0.0), high, "u-statistic")
 
 
-def _sets(features: ArrayLike, reference: ArrayLike, block: int) -> tuple[Floats, Floats]:
+def _sets(features: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
     x, y = finite_matrix(features, "features"), finite_matrix(reference, "reference")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"features have {x.shape[1]} dimensions, the reference has {y.shape[1]}")
     if min(len(x), len(y)) < LEAST:
         raise ValueError(f"features and reference need at least {LEAST} examples, got {len(x)} and {len(y)}")
-    if block < 1:
-        raise ValueError(f"block must be at least 1, got {block}")
     return x, y
 
 
-def _blocks(x: Floats, y: Floats, block: int) -> Iterator[tuple[int, Floats]]:
+def _blocks(x: Floats, y: Floats) -> Iterator[tuple[int, Floats]]:
     """The kernel of x `(m, D)` and y `(n, D)`, some rows at a time: (first row, values `(rows, n)`)."""
-    rows = max(1, block // len(y))
+    rows = max(1, BLOCK // len(y))
     for start in range(0, len(x), rows):
         k = x[start : start + rows] @ y.T
         k /= x.shape[1]
@@ -101,11 +97,11 @@ def _blocks(x: Floats, y: Floats, block: int) -> Iterator[tuple[int, Floats]]:
         yield start, k * k * k
 
 
-def _within(x: Floats, block: int) -> _Within:
+def _within(x: Floats) -> _Within:
     """Moments of the kernel of a set with itself."""
     m = len(x)
     rows, diagonal, squares = np.empty(m), 0.0, 0.0
-    for start, k in _blocks(x, x, block):
+    for start, k in _blocks(x, x):
         own = np.arange(len(k))
         diagonal += float(k[own, start + own].sum())
         k[own, start + own] = 0.0

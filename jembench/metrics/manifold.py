@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike
 from jembench.metrics.arrays import Booleans, Floats
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import mean, normal_quantile, wilson, wilson_rate
-from jembench.metrics.neighbours import BLOCK, inside, pair, radii
+from jembench.metrics.neighbours import inside, pair, radii
 
 
 class PrecisionRecall(NamedTuple):
@@ -50,9 +50,7 @@ class DensityCoverage(NamedTuple):
     coverage: Estimate
 
 
-def precision_recall(
-    features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95, block: int = BLOCK
-) -> PrecisionRecall:
+def precision_recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95) -> PrecisionRecall:
     """Precision and recall, 0..1, of features `(M, D)` of the samples against those `(N, D)` of the reals.
 
     Raises:
@@ -60,16 +58,14 @@ def precision_recall(
     """
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=True)
-    precise = _in_any(y, x, k, block)
+    precise = _in_any(y, x, k)
     precision = Estimate(
         float(precise.mean()), *wilson(int(precise.sum()), len(y), level=level), "wilson given reference"
     )
-    return PrecisionRecall(precision, recall(y, x, k=k, level=level, block=block))
+    return PrecisionRecall(precision, recall(y, x, k=k, level=level))
 
 
-def recall(
-    features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95, block: int = BLOCK
-) -> Estimate:
+def recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95) -> Estimate:
     """Recall alone, for which the balls of the reals, which may be many, are not needed.
 
     Raises:
@@ -77,7 +73,7 @@ def recall(
     """
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=True)
-    recalled = _in_any(x, y, k, block)
+    recalled = _in_any(x, y, k)
     return Estimate(float(recalled.mean()), *wilson(int(recalled.sum()), len(x), level=level), "wilson given samples")
 
 
@@ -89,7 +85,6 @@ def density_coverage(
     k: int = 5,
     level: float = 0.95,
     reach: Floats | None = None,
-    block: int = BLOCK,
 ) -> DensityCoverage:
     """Density >= 0 and coverage 0..1 of features `(M, D)` of the samples against those `(N, D)` of the reals.
 
@@ -100,7 +95,6 @@ def density_coverage(
         k: neighbours up to which a ball reaches.
         level: intended coverage.
         reach: of the balls `(N,)`, where `reaches` has found it before.
-        block: distances held at a time.
 
     Raises:
         ValueError: as `precision_recall`; of samples one is enough.
@@ -108,7 +102,7 @@ def density_coverage(
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=False)
     balls, held, last = np.zeros(len(y)), np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)
-    for start, found in inside(y, x, reaches(x, k=k, block=block) if reach is None else reach, block=block):
+    for start, found in inside(y, x, reaches(x, k=k) if reach is None else reach):
         balls[start : start + len(found)] = found.sum(axis=1)
         held += found.sum(axis=0)
         last = np.where(found.any(axis=0), start + found.argmax(axis=0), last)  # the one sample, where it is alone
@@ -120,14 +114,14 @@ def density_coverage(
     )
 
 
-def reaches(reference: ArrayLike, *, k: int = 5, block: int = BLOCK) -> Floats:
+def reaches(reference: ArrayLike, *, k: int = 5) -> Floats:
     """How far the balls `(N,)` of the reals reach: the distance of each to its k-th nearest other.
 
     Raises:
         ValueError: not a finite matrix, k < 1, or k or fewer examples.
     """
     _, x = _sets(reference, reference, k, both=False)
-    return radii(x, k, block=block)
+    return radii(x, k)
 
 
 def _coverage(covered: Booleans, alone: Floats, level: float) -> Estimate:
@@ -141,9 +135,9 @@ def _coverage(covered: Booleans, alone: Floats, level: float) -> Estimate:
     return Estimate(value, *wilson_rate(value, trials, level=level), "jackknife given reference")
 
 
-def _in_any(queries: Floats, points: Floats, k: int, block: int) -> Booleans:
+def _in_any(queries: Floats, points: Floats, k: int) -> Booleans:
     """Which queries `(m,)` lie in the ball of some point."""
-    parts = [found.any(axis=1) for _, found in inside(queries, points, radii(points, k, block=block), block=block)]
+    parts = [found.any(axis=1) for _, found in inside(queries, points, radii(points, k))]
     return np.concatenate(parts)
 
 

@@ -14,23 +14,23 @@ from numpy.typing import ArrayLike
 
 from jembench.metrics.arrays import Booleans, Floats, Integers, finite_matrix
 
-BLOCK = 1 << 22  # distances held at a time
+BLOCK = 1 << 22  # distances held at a time; no result depends on it
 TIE = 1e-11  # of |q|^2 + |p|^2: more than a squared distance's rounding
 
 
-def nearest(queries: ArrayLike, points: ArrayLike, k: int, *, block: int = BLOCK) -> tuple[Integers, Floats]:
+def nearest(queries: ArrayLike, points: ArrayLike, k: int) -> tuple[Integers, Floats]:
     """Indices and distances `(m, k)`, ascending, of the k points `(n, D)` nearest to each query `(m, D)`.
 
-    Of points at the same distance the one of lower index comes first. The result does not depend on `block`.
+    Of points at the same distance the one of lower index comes first.
 
     Raises:
-        ValueError: not finite matrices of one D, k out of 1..n, or block < 1.
+        ValueError: not finite matrices of one D, or k out of 1..n.
     """
     q, p = pair(queries, points, "queries", "points")
-    if not 1 <= k <= len(p) or block < 1:
-        raise ValueError(f"need k in 1..{len(p)}, the number of points, and block >= 1, got {k} and {block}")
+    if not 1 <= k <= len(p):
+        raise ValueError(f"need k in 1..{len(p)}, the number of points, got {k}")
     indices, distances = np.empty((len(q), k), dtype=np.int64), np.empty((len(q), k))
-    for start, squared, tie in _blocks(q, p, block):
+    for start, squared, tie in _blocks(q, p):
         edge = np.partition(squared, k - 1, axis=1)[:, k - 1]
         candidates = squared <= (edge + 2 * tie)[:, None]
         for row, chosen in enumerate(candidates):
@@ -41,14 +41,14 @@ def nearest(queries: ArrayLike, points: ArrayLike, k: int, *, block: int = BLOCK
     return indices, distances
 
 
-def radii(points: Floats, k: int, *, block: int = BLOCK) -> Floats:
+def radii(points: Floats, k: int) -> Floats:
     """Distance `(n,)` of each point to its k-th nearest other point, for k < n."""
-    return nearest(points, points, k + 1, block=block)[1][:, k]
+    return nearest(points, points, k + 1)[1][:, k]
 
 
-def inside(queries: Floats, points: Floats, radius: Floats, *, block: int = BLOCK) -> Iterator[tuple[int, Booleans]]:
+def inside(queries: Floats, points: Floats, radius: Floats) -> Iterator[tuple[int, Booleans]]:
     """Whether queries lie in the closed balls around points `(n, D)`: (first query, `(rows, n)`), block after block."""
-    for start, squared, tie in _blocks(queries, points, block):
+    for start, squared, tie in _blocks(queries, points):
         yield start, squared <= np.square(radius) + tie[:, None]
 
 
@@ -64,11 +64,11 @@ def pair(first: ArrayLike, second: ArrayLike, one: str, other: str) -> tuple[Flo
     return a, b
 
 
-def _blocks(q: Floats, p: Floats, block: int) -> Iterator[tuple[int, Floats, Floats]]:
+def _blocks(q: Floats, p: Floats) -> Iterator[tuple[int, Floats, Floats]]:
     """(first query, squared distances `(rows, n)`, their error's bound `(rows,)`)."""
     center = p.mean(axis=0)
     p = p - center
-    lengths, rows = np.square(p).sum(axis=1), max(1, block // len(p))
+    lengths, rows = np.square(p).sum(axis=1), max(1, BLOCK // len(p))
     for start in range(0, len(q), rows):
         part = q[start : start + rows] - center
         own = np.square(part).sum(axis=1)

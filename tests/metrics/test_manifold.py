@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from jembench.metrics import neighbours
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.manifold import density_coverage, precision_recall, reaches, recall
 
@@ -33,27 +34,29 @@ def sets(case: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("block", [1, 64, 1 << 22])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("k", [1, 3])
-def test_they_are_torch_fidelitys(case: str, k: int, block: int) -> None:
+def test_they_are_torch_fidelitys(case: str, k: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK", block)
     y, x = sets(case)
     theirs = prc_features_to_metric(torch.from_numpy(y), torch.from_numpy(x), prc_neighborhood=k, verbose=False)
-    ours = precision_recall(y, x, k=k, block=block)
+    ours = precision_recall(y, x, k=k)
     assert (ours.precision.value, ours.recall.value) == pytest.approx((theirs["precision"], theirs["recall"]), rel=1e-6)
 
 
 @pytest.mark.parametrize("block", [1, 64, 1 << 22])
 @pytest.mark.parametrize("case", CASES)
-def test_density_and_coverage_are_their_definitions(case: str, block: int) -> None:
+def test_density_and_coverage_are_their_definitions(case: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point by point."""
+    monkeypatch.setattr(neighbours, "BLOCK", block)
     y, x = sets(case)
     to = np.sqrt(np.square(x[:, None] - y[None]).sum(axis=2))
     own = np.sort(np.sqrt(np.square(x[:, None] - x[None]).sum(axis=2)), axis=1)[:, 5]
     held = to <= own[:, None] + 1e-9
-    found = density_coverage(y, x, rng=np.random.default_rng(0), block=block)
+    found = density_coverage(y, x, rng=np.random.default_rng(0))
     assert found.density.value == pytest.approx(held.sum() / (5 * len(y)))
     assert found.coverage.value == pytest.approx(held.any(axis=1).mean())
-    assert reaches(x, block=block) == pytest.approx(own, rel=1e-9)
-    assert density_coverage(y, x, rng=np.random.default_rng(0), reach=reaches(x, block=block), block=block) == found
-    assert recall(y, x, block=block) == precision_recall(y, x, block=block).recall
+    assert reaches(x) == pytest.approx(own, rel=1e-9)
+    assert density_coverage(y, x, rng=np.random.default_rng(0), reach=reaches(x)) == found
+    assert recall(y, x) == precision_recall(y, x).recall
 
 
 def test_laws() -> None:
