@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from jembench import data
 from jembench.engine import adversarials, bench
-from jembench.evaluators.battery import SOURCE, WORST, Part
+from jembench.evaluators.battery import SOURCE, WORST, BatteryPart
 from jembench.evaluators.chains import ran
 from jembench.ground import files
 from jembench.measurements.contract import by_need
@@ -149,7 +149,7 @@ def save(made: Made, records: Store, folder: Path) -> list[Path]:
     return paths
 
 
-def _parts(shown: Shown, name: str) -> list[tuple[Part, dict[str, NDArray[Any]]]]:
+def _parts(shown: Shown, name: str) -> list[tuple[BatteryPart, dict[str, NDArray[Any]]]]:
     """The parts of a battery by name, with all their columns."""
     parts = [part for part in shown.evaluator("robustness").battery.parts(shown.plan.track) if part.name == name]
     found = [(part, shown.found(part.need).get(part.need)) for part in parts]

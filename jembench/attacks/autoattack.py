@@ -147,12 +147,12 @@ def _square() -> Any:
     """pyautoattack's attack, where a margin of exactly 0 is a success: its own loop ends in an error there."""
     kind: Any = import_module("pyautoattack.square").SquareAttack
 
-    class Square(kind):  # type: ignore[misc]
+    class ZeroMarginSquare(kind):  # type: ignore[misc]
         def margin_and_loss(self, x: Tensor, y: Tensor) -> Any:
             margins, losses = super().margin_and_loss(x, y)
             return margins.where(margins > 0, margins.nan_to_num(0.0).clamp_max(-1e-12)), losses
 
-    return Square
+    return ZeroMarginSquare
 
 
 def _missed(victim: Victim, task: Task, images: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class SPSA:
             best.offer(project(start.to(task.x), task.x, task.threat.norm, task.threat.eps))
         rows = torch.arange(len(task.x), device=task.x.device) if victim.stochastic else best.unbroken()
         if len(rows):
-            search = _Search(self, best, rows)
+            search = _Ascent(self, best, rows)
             sizes = [self.size * task.threat.eps] * self.steps
             norm, eps = task.threat.norm, task.threat.eps
             end = climb(
@@ -84,7 +84,7 @@ class SPSA:
         return Crafted(best.images, best.broken())
 
 
-class _Search:
+class _Ascent:
     """One ascent: the rows that are left, and the lowest iterate of each by one query."""
 
     def __init__(self, attack: SPSA, best: Best, rows: Tensor) -> None:

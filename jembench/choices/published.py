@@ -18,9 +18,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from jembench.data import PAPERS, TRACKS
+from jembench.ground.entry import Entry
 from jembench.types import UserError
 
 PUBLISHED = "published.json"
@@ -32,11 +33,7 @@ Checked = Literal["code", "secondary", "recalled"]
 Quality = Annotated[Decimal, Field(ge=0)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Printed(_Entry):
+class _Printed(Entry):
     model: Text
     source: Text
     checked: Checked
@@ -64,7 +61,7 @@ class _Robust(_Printed):
     robust: Decimal
 
 
-class _HybridUnits(_Entry):
+class _HybridUnits(Entry):
     accuracy: Literal["percent", "fraction"]
     score: Literal["1"] = Field(alias="is")
     fid: Literal["1"]
@@ -74,12 +71,12 @@ U = TypeVar("U")
 R = TypeVar("R", bound=_Printed)
 
 
-class _Family(_Entry, Generic[U, R]):
+class _Family(Entry, Generic[U, R]):
     units: U
     rows: Annotated[list[R], Field(min_length=1)]
 
 
-class _Document(_Entry):
+class _Document(Entry):
     """The content of ``published.json``."""
 
     about: str

@@ -72,7 +72,7 @@ def gate(
     from jembench.engine.plan import plan
     from jembench.pages import gate as gates
     from jembench.store.records import Store
-    from jembench.store.results import Protocol, read_result
+    from jembench.store.results import ProtocolEntry, read_result
     from jembench.zoo import baselines, catalogue
 
     description = data.track(track, folder=data_dir)
@@ -83,7 +83,7 @@ def gate(
     title = "" if defence is None else defence.title
     place = baselines.attacked(title) if suite == baselines.ROBUSTNESS else baselines.GOLDEN
     reference = read_result(golden if golden is not None else baselines.golden(model, track=track, place=place))
-    gates.check_comparable(Protocol.model_validate(made.protocol), reference)
+    gates.check_comparable(ProtocolEntry.model_validate(made.protocol), reference)
     with progress(quiet) as show:
         (outcome,) = bench.run([made], Store.open(output), workers=workers, progress=show)
     verdict = gates.compare(outcome.document, reference)

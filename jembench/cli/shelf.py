@@ -11,7 +11,7 @@ from jembench.cli.options import DataOption, QuietOption
 from jembench.types import UserError
 
 if TYPE_CHECKING:
-    from jembench.data.inventory import Entry
+    from jembench.data.inventory import SourceState
     from jembench.data.sets import Track
 
 
@@ -82,7 +82,7 @@ def _described(track: str, data_dir: Path | None) -> Track:
     return description
 
 
-def _show(track: Track) -> list[Entry]:
+def _show(track: Track) -> list[SourceState]:
     """Print the state of a track's image sets, and return it."""
     from tabulate import tabulate
 

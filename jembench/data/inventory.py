@@ -15,7 +15,7 @@ State = Literal["complete", "unpinned", "subset", "missing", "damaged"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class SourceState:
     """A source of a track as it was found.
 
     Attributes:
@@ -37,23 +37,23 @@ def downloaded(name: str) -> Path | None:
     return cache.downloads() if all(every) else None
 
 
-def sources(track: Track) -> list[Entry]:
+def sources(track: Track) -> list[SourceState]:
     """The state of every source of a track whose images are the user's.
 
     Whatever is there is read and prepared, and what was prepared before is hashed.
     """
-    return [_entry(track, source) for source in track.sources if source.part is not None]
+    return [_state(track, source) for source in track.sources if source.part is not None]
 
 
-def _entry(track: Track, source: Source) -> Entry:
+def _state(track: Track, source: Source) -> SourceState:
     if not external.here(track, source):
-        return Entry(source, "missing")
+        return SourceState(source, "missing")
     try:
         found = external.found(track, source)
         external.load(track, source.name, found.origin)
     except UserError as error:
-        return Entry(source, "damaged", words=str(error))
+        return SourceState(source, "damaged", words=str(error))
     known = external.facts(Path(found.origin))
     if known is None or not known.whole:
-        return Entry(source, "subset", found.n)
-    return Entry(source, "complete" if source.sha256 else "unpinned", found.n)
+        return SourceState(source, "subset", found.n)
+    return SourceState(source, "complete" if source.sha256 else "unpinned", found.n)

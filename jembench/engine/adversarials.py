@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from jembench import data
 from jembench.attacks.threat import Goal, Threat, check_eps
 from jembench.ground import files, generators, guard
+from jembench.ground.entry import Entry
 from jembench.ground.files import require_file
 from jembench.ground.numerics import reproducible
 from jembench.metrics import classification
@@ -33,10 +34,8 @@ if TYPE_CHECKING:
 KEY = "jembench"
 
 
-class Ball(BaseModel):
+class Ball(Entry):
     """One threat model of a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     norm: Norm
     eps: float = Field(gt=0)
@@ -48,10 +47,8 @@ class Ball(BaseModel):
         return f"{self.norm}-{self.eps:g}"
 
 
-class Header(BaseModel):
+class Header(Entry):
     """The metadata of a file: what the images are adversarials of."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     model: str

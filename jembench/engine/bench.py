@@ -35,7 +35,7 @@ from jembench.store.results import (
     ChunkEntry,
     Cost,
     ModelEntry,
-    Protocol,
+    ProtocolEntry,
     ResultDocument,
     read_result,
     write_result,
@@ -287,7 +287,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         suite=plan.suite,
         seed=plan.seed,
         limit=plan.limit,
-        protocol=Protocol.model_validate(plan.protocol),
+        protocol=ProtocolEntry.model_validate(plan.protocol),
         protocol_hash=plan.protocol_hash,
         metrics=[
             replace(metric, evaluator=evaluator.name)

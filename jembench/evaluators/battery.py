@@ -21,7 +21,7 @@ from jembench.attacks.contract import Attack
 from jembench.attacks.ladder import Rung
 from jembench.attacks.losses import Loss
 from jembench.attacks.threat import Goal, Threat
-from jembench.measurements.attacked import Attacked
+from jembench.measurements.attacked import AttackOutcome
 from jembench.measurements.certificate import Certificate
 from jembench.measurements.contract import LATER, UNDESCRIBED, Need
 from jembench.measurements.distal import Distal
@@ -56,7 +56,7 @@ class Surrogate:
 
 
 @dataclass(frozen=True)
-class Part:
+class BatteryPart:
     """One measurement of the battery.
 
     Attributes:
@@ -128,22 +128,22 @@ class Battery:
     own: str = field(default="", metadata=UNDESCRIBED)
     step: float = field(default=0.0, metadata=LATER)
 
-    def parts(self, track: Track) -> tuple[Part, ...]:
+    def parts(self, track: Track) -> tuple[BatteryPart, ...]:
         """All measurements, in the order of their tables."""
         first = self.grids[0]
         null = self._attacked(attack_of("null"), Threat(first.norm, first.headline, self.goal), self.images)
-        found = [Part("", 0.0, NULL, null)]
+        found = [BatteryPart("", 0.0, NULL, null)]
         for grid in self.grids:
             found += self._norm(grid, track)
         gradients = Need(GradientCheck(first.norm, first.headline), SOURCE, self.subset)
-        found.append(Part("", 0.0, "gradients", gradients, check=True))
+        found.append(BatteryPart("", 0.0, "gradients", gradients, check=True))
         if self.density or not self.copies:
-            found.append(Part("", 0.0, "distal", Need(Distal(), SOURCE, self._limit(100))))
+            found.append(BatteryPart("", 0.0, "distal", Need(Distal(), SOURCE, self._limit(100))))
         return tuple(found)
 
-    def _norm(self, grid: Grid, track: Track) -> Iterator[Part]:
+    def _norm(self, grid: Grid, track: Track) -> Iterator[BatteryPart]:
         """The measurements of one threat model."""
-        curve: list[Part] = []
+        curve: list[BatteryPart] = []
         worst: Need | None = None
         for eps in grid.eps:
             threat = Threat(grid.norm, eps, self.goal)
@@ -154,31 +154,31 @@ class Battery:
             yield from (*main, *others)
             given = (*(part.need for part in (*main, *others)), *(() if worst is None else (worst,)))
             worst = Need(Worst(threat, self.draws), SOURCE, self.images, given)
-            yield Part(grid.norm, eps, WORST, worst)
+            yield BatteryPart(grid.norm, eps, WORST, worst)
             if eps == grid.headline and self.density and not self.copies and self.goal == "untargeted":
                 density = Need(InputGradient(), SOURCE)
                 reject = Need(Rejected(threat), SOURCE, self._limit(100), given=(worst,), whole=(density,))
-                yield Part(grid.norm, eps, "reject", reject)
+                yield BatteryPart(grid.norm, eps, "reject", reject)
         if grid.norm == "l2" and self.sigma > 0:
             certificate = Need(Certificate(self.sigma), SOURCE, self._limit(100))
-            yield Part(grid.norm, 0.0, "certificate", certificate)
+            yield BatteryPart(grid.norm, 0.0, "certificate", certificate)
         yield from self._checks(grid, track)
 
-    def _ladder(self, threat: Threat, before: Need | None) -> Iterator[Part]:
+    def _ladder(self, threat: Threat, before: Need | None) -> Iterator[BatteryPart]:
         """Our own PGD; against a defence every rung, from what the rungs before it found."""
         if not self.copies:
             made = self._pgd("full")
             if self.step:
                 made = replace(made, size=self.step / threat.eps, decay=False)
             need = self._attacked(made, threat, self.images, before, carried=before is not None)
-            yield Part(threat.norm, threat.eps, "pgd", need)
+            yield BatteryPart(threat.norm, threat.eps, "pgd", need)
             return
         rungs: list[Need] = []
         for gradient in self.rungs:
             limit = self.images if gradient != "full" or self.refinement <= 1 else self._limit(self.expensive)
             given = (*rungs, *(() if before is None else (before,)))
             rungs.append(self._attacked(self._pgd(gradient), threat, limit, *given))
-            yield Part(threat.norm, threat.eps, f"pgd-{gradient}", rungs[-1])
+            yield BatteryPart(threat.norm, threat.eps, f"pgd-{gradient}", rungs[-1])
 
     @property
     def rungs(self) -> tuple[Gradient, ...]:
@@ -187,7 +187,7 @@ class Battery:
             return ("none", "straight-through", "full")
         return ("full",) if self.refinement < 0 else ("none", "full")
 
-    def _others(self, threat: Threat, main: list[Part]) -> Iterator[Part]:
+    def _others(self, threat: Threat, main: list[BatteryPart]) -> Iterator[BatteryPart]:
         """Everything but PGD, at the headline eps."""
         for name in self.attacks:
             made = attack_of(name, **self._budget(name))
@@ -195,14 +195,14 @@ class Battery:
                 continue
             small = name in DECISION or (self.copies and not made.white)
             limit = self._limit(self.few) if small else self.images
-            yield Part(threat.norm, threat.eps, made.name, self._attacked(made, threat, limit))
+            yield BatteryPart(threat.norm, threat.eps, made.name, self._attacked(made, threat, limit))
         others = [item for item in self.surrogates if item.name != self.own]
         if others and threat.goal == "untargeted":
             names = tuple(f"{item.name}@{item.fingerprint[:12]}" for item in self.surrogates)
             sources = Rung(steps=20, restarts=1, confident=True)
-            given = tuple(Need(Attacked(sources, threat), SOURCE, self.images, model=item.name) for item in others)
+            given = tuple(Need(AttackOutcome(sources, threat), SOURCE, self.images, model=item.name) for item in others)
             made = attack_of("transfer", sources=names, copies=1 if self.copies else None)
-            yield Part(threat.norm, threat.eps, "transfer", self._attacked(made, threat, self.images, *given))
+            yield BatteryPart(threat.norm, threat.eps, "transfer", self._attacked(made, threat, self.images, *given))
 
     def _budget(self, name: str) -> dict[str, int]:
         """The queries of a black-box attack, in its own settings."""
@@ -211,7 +211,7 @@ class Battery:
             return {"steps": max(1, self.queries // (2 * samples)), "samples": samples}
         return {"queries": self.queries} if name in DECISION or name == "square" else {}
 
-    def _checks(self, grid: Grid, track: Track) -> Iterator[Part]:
+    def _checks(self, grid: Grid, track: Track) -> Iterator[BatteryPart]:
         """One small attack, with more steps, a wider ball, and no bound."""
         widest = 1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape))
         gradient: Gradient = "full" if self.refinement <= 0 else "straight-through"
@@ -225,7 +225,7 @@ class Battery:
         }
         for name, (made, eps) in balls.items():
             need = self._attacked(made, Threat(grid.norm, eps, self.goal), self.subset)
-            yield Part(grid.norm, grid.headline, name, need, check=True)
+            yield BatteryPart(grid.norm, grid.headline, name, need, check=True)
 
     def _pgd(self, gradient: Gradient) -> Rung:
         return Rung(
@@ -242,7 +242,7 @@ class Battery:
         self, made: Attack, threat: Threat, limit: int | None, *given: Need | None, carried: bool = False
     ) -> Need:
         known = tuple(need for need in given if need is not None)
-        return Need(Attacked(made, threat, self.draws, carried), SOURCE, limit, known)
+        return Need(AttackOutcome(made, threat, self.draws, carried), SOURCE, limit, known)
 
     def _limit(self, count: int | None) -> int | None:
         """The smaller of two limits."""

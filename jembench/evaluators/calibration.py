@@ -79,8 +79,8 @@ TWINS = ("temperature_confidence", "vector_confidence", "vector_prediction")
 class _Maps:
     """What the validation split teaches."""
 
-    temperature: temperature.Fit
-    vector: vector_scaling.Fit
+    temperature: temperature.TemperatureFit
+    vector: vector_scaling.VectorScalingFit
 
     @classmethod
     def fitted(cls, validation: Mapping[str, NDArray[Any]]) -> _Maps:

@@ -20,7 +20,7 @@ import numpy as np
 
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.threat import Threat
-from jembench.measurements.attacked import Attacked
+from jembench.measurements.attacked import AttackOutcome
 from jembench.measurements.contract import Need, RecordBatch
 from jembench.metrics import classification, order
 from jembench.metrics.metric import Kind, Metric
@@ -63,7 +63,7 @@ class Distance:
     def needs(self, track: Track) -> tuple[Need, ...]:
         """One search for each norm."""
         return tuple(
-            Need(Attacked(self.attack, Threat(grid.norm, eps), self.draws), "test", self.images)
+            Need(AttackOutcome(self.attack, Threat(grid.norm, eps), self.draws), "test", self.images)
             for grid, eps in zip(self.grids, self.widest, strict=True)
         )
 

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, gather
 from jembench.measurements.dequantised import Dequantised, Unnormalised
-from jembench.measurements.partition import Annealed
+from jembench.measurements.partition import ImportanceWeights
 from jembench.metrics import intervals, log_z
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Kind, Metric
@@ -77,8 +77,8 @@ class Likelihood:
         if _large(track):
             return Need(Dequantised(), "test"), Need(Unnormalised(), "test")
         check = track.name == "gauss"
-        forward = Need(Annealed("forward", check=check), SOURCE, limit=CHAINS)
-        reverse = Need(Annealed("reverse", check=check), SOURCE, limit=CHAINS, whole=(forward,))
+        forward = Need(ImportanceWeights("forward", check=check), SOURCE, limit=CHAINS)
+        reverse = Need(ImportanceWeights("reverse", check=check), SOURCE, limit=CHAINS, whole=(forward,))
         return Need(Dequantised(), "test"), Need(Unnormalised(), "test"), forward, reverse
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:

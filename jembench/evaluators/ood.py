@@ -31,7 +31,7 @@ from jembench.measurements.code_length import CodeLength
 from jembench.measurements.contract import Measurement, Need, RecordBatch, gather
 from jembench.measurements.input_gradient import InputGradient
 from jembench.measurements.logits import Logits
-from jembench.measurements.refinement import Refinement
+from jembench.measurements.refinement import RefinementEffect
 from jembench.metrics import aupr, auroc, detection, fpr, paired_auroc
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import DEPENDENT, Kind, Metric
@@ -69,7 +69,7 @@ class Ood:
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """All measurements of the test split and of every OOD set; log densities of the first training images."""
-        measurements: tuple[Measurement, ...] = (Logits(), InputGradient(), CodeLength(), Refinement())
+        measurements: tuple[Measurement, ...] = (Logits(), InputGradient(), CodeLength(), RefinementEffect())
         sources = ("test", *(source.name for source in track.ood if not source.absent))
         wanted = tuple(Need(measurement, source) for source in sources for measurement in measurements)
         return (Need(InputGradient(), "train", FITTED), *wanted)

@@ -27,7 +27,7 @@ import numpy as np
 
 from jembench.attacks.contract import Attack
 from jembench.attacks.threat import TITLES
-from jembench.evaluators.battery import DECISION, Part
+from jembench.evaluators.battery import DECISION, BatteryPart
 from jembench.metrics.certification import log_tail
 from jembench.metrics.paired import sign_test
 
@@ -48,7 +48,7 @@ HELD = 0.8  # of the claims of an attack, that must hold on fresh draws, by an e
 FIRST_QUERY = DECISION | {"square", "autoattack", "autoattack-rand"}
 
 Columns = Mapping[str, "NDArray[Any]"]
-Records = Mapping[Part, Columns]
+Records = Mapping[BatteryPart, Columns]
 
 
 def problems(records: Records, norm: str, *, stochastic: bool) -> list[str]:
@@ -99,13 +99,13 @@ def _budget(attacks: Records) -> Iterator[str]:
             yield f"unused budget: {_name(part)} uses at most {used:.2f} of eps and leaves {int(left.sum())} images"
 
 
-def _attack(part: Part) -> Attack:
+def _attack(part: BatteryPart) -> Attack:
     measured: Any = part.need.measurement
     made: Attack = measured.attack
     return made
 
 
-def part_eps(part: Part) -> float:
+def part_eps(part: BatteryPart) -> float:
     """The radius of a part's own ball, which for a check is not that of the row."""
     threat = getattr(part.need.measurement, "threat", None)
     return float(part.eps if threat is None else threat.eps)
@@ -204,5 +204,5 @@ def _union(votes: Iterable[NDArray[Any]]) -> NDArray[Any]:
     return left
 
 
-def _name(part: Part) -> str:
+def _name(part: BatteryPart) -> str:
     return f"{part.name} {TITLES.get(part.norm, part.norm)} {part_eps(part):.3g}"

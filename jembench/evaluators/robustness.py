@@ -25,7 +25,7 @@ import numpy as np
 
 from jembench.attacks import attack as attack_of
 from jembench.evaluators import reliability
-from jembench.evaluators.battery import CHECK, NULL, WORST, Battery, Part
+from jembench.evaluators.battery import CHECK, NULL, WORST, Battery, BatteryPart
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch
 from jembench.metrics import certification, classification, intervals, paired
@@ -124,7 +124,7 @@ class Robustness:
         found += self._gains(records)
         return found + [self._reliable(records, grid.norm) for grid in self.battery.grids]
 
-    def _attack(self, part: Part, columns: Columns) -> Iterator[Metric]:
+    def _attack(self, part: BatteryPart, columns: Columns) -> Iterator[Metric]:
         variant = f"{part.ball}/{part.name}"
         if "tau" in columns and np.isnan(columns["tau"]).any():
             yield ROBUST.missing(
@@ -150,14 +150,14 @@ class Robustness:
             estimate = intervals.mean(share, rng=seeding.rng("robustness", "one_shot"))
             yield ONE_SHOT.of(estimate, source="test", variant=variant, n={"test": len(share)})
 
-    def _certified(self, part: Part, columns: Columns) -> Iterator[Metric]:
+    def _certified(self, part: BatteryPart, columns: Columns) -> Iterator[Metric]:
         """Certified accuracy at every L2 radius."""
         grid = next(grid for grid in self.battery.grids if grid.norm == part.norm)
         correct = columns["predicted"] == columns["label"]
         for eps in grid.eps:
             yield _share(CERTIFIED, f"{part.norm}-{eps:g}", certification.certified(columns["radius"], correct, eps))
 
-    def _gains(self, records: dict[Part, Columns]) -> Iterator[Metric]:
+    def _gains(self, records: dict[BatteryPart, Columns]) -> Iterator[Metric]:
         """A defended model against itself without the defence: what the rung ``none`` broke before it was shown."""
         for part, bare in records.items():
             if part.name != "pgd-none":
@@ -169,7 +169,7 @@ class Robustness:
             won = int((defended & ~undefended).sum()), int((~defended & undefended).sum())
             yield metric if paired.sign_test(*won) < LEVEL else replace(metric, reason=NO_GAIN)
 
-    def _reliable(self, records: dict[Part, Columns], norm: str) -> Metric:
+    def _reliable(self, records: dict[BatteryPart, Columns], norm: str) -> Metric:
         found = reliability.problems(records, norm, stochastic=self.battery.copies > 0)
         metric = RELIABLE.of(Estimate(float(not found), None, None, "none"), source="test", variant=norm, n={})
         return replace(metric, reason="; ".join(found)) if found else metric
@@ -181,7 +181,7 @@ def _share(kind: Kind, variant: str, flags: NDArray[Any]) -> Metric:
     return kind.of(estimate, source="test", variant=variant, n={"test": len(flags)})
 
 
-def _records(parts: tuple[Part, ...], batches: Iterable[RecordBatch]) -> dict[Part, Columns]:
+def _records(parts: tuple[BatteryPart, ...], batches: Iterable[RecordBatch]) -> dict[BatteryPart, Columns]:
     """The columns of every part over all its chunks, images left out."""
     chunks: dict[Any, list[Columns]] = {}
     for batch in batches:

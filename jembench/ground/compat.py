@@ -64,7 +64,7 @@ def _register_autoattack() -> None:
         warnings.simplefilter("ignore")
         package, state = import_module("pyautoattack"), import_module("pyautoattack.state")
 
-    class AutoAttack(package.AutoAttack):  # type: ignore[misc,name-defined]
+    class AutoAttackAdapter(package.AutoAttack):  # type: ignore[misc,name-defined]
         """The interface of the original ``autoattack`` package on top of pyautoattack."""
 
         attacks_to_run: list[str]
@@ -111,7 +111,7 @@ def _register_autoattack() -> None:
             return found
 
     adapter = ModuleType("autoattack", "An adapter by jembench of pyautoattack to the interface of autoattack.")
-    adapter.AutoAttack = AutoAttack  # type: ignore[attr-defined]
+    adapter.AutoAttack = AutoAttackAdapter  # type: ignore[attr-defined]
     adapter.state = state  # type: ignore[attr-defined]
     sys.modules["autoattack"] = adapter
     sys.modules["autoattack.state"] = state

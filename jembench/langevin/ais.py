@@ -128,7 +128,7 @@ class Schedule:
         return Schedule(self.betas.flip(0), self.sizes.flip(0))
 
 
-class Chains(NamedTuple):
+class ChainStates(NamedTuple):
     """Where chains are: positions ``(B, C, H, W)``, f ``(B,)`` and its gradient there."""
 
     x: Tensor
@@ -136,19 +136,19 @@ class Chains(NamedTuple):
     gradient: Tensor
 
 
-def evaluate(log_density: LogDensity, x: Tensor) -> Chains:
+def evaluate(log_density: LogDensity, x: Tensor) -> ChainStates:
     """f and its gradient at ``x (B, C, H, W)``, detached. Where f has no gradient, 0 is one: the kernel stays exact."""
     with torch.inference_mode(False), torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         f = log_density(x)
         gradient = torch.autograd.grad(f.sum(), x, allow_unused=True)[0] if f.requires_grad else None
     x = x.detach()
-    return Chains(x, f.detach().double(), torch.zeros_like(x) if gradient is None else gradient.detach())
+    return ChainStates(x, f.detach().double(), torch.zeros_like(x) if gradient is None else gradient.detach())
 
 
 def transition(
-    log_density: LogDensity, chains: Chains, *, beta: float, size: float, cube: Cube, generator: Generator
-) -> tuple[Chains, Tensor]:
+    log_density: LogDensity, chains: ChainStates, *, beta: float, size: float, cube: Cube, generator: Generator
+) -> tuple[ChainStates, Tensor]:
     """One step that leaves exp(beta f) on the cube invariant; one forward and one gradient a chain.
 
     Args:
@@ -172,7 +172,7 @@ def transition(
     change = beta * (end.f - f) - (_kinetic(v) - _kinetic(momentum))  # H - H'
     accepted = chance.log() < change  # false where it is NaN
     rows = accepted.reshape(-1, *[1] * (x.dim() - 1))
-    kept = Chains(
+    kept = ChainStates(
         torch.where(rows, end.x, x), torch.where(accepted, end.f, f), torch.where(rows, end.gradient, gradient)
     )
     return kept, accepted
@@ -182,7 +182,7 @@ def _kinetic(v: Tensor) -> Tensor:
     return v.double().square().flatten(1).sum(1) / 2
 
 
-class Annealed(NamedTuple):
+class WeightedSamples(NamedTuple):
     """Log weights ``(B,)`` in nats, ends ``(B, C, H, W)``, and the share of accepted steps ``(B,)``."""
 
     log_weights: Tensor
@@ -190,7 +190,9 @@ class Annealed(NamedTuple):
     acceptance: Tensor
 
 
-def anneal(log_density: LogDensity, x: Tensor, *, schedule: Schedule, cube: Cube, generator: Generator) -> Annealed:
+def anneal(
+    log_density: LogDensity, x: Tensor, *, schedule: Schedule, cube: Cube, generator: Generator
+) -> WeightedSamples:
     """Carry samples of ``betas[0]`` along the schedule, in either direction, and weigh them.
 
     The kernel of the last temperature is run too: it moves the ends, not the weights.
@@ -209,7 +211,7 @@ def anneal(log_density: LogDensity, x: Tensor, *, schedule: Schedule, cube: Cube
         log_weights += (betas[t] - betas[t - 1]) * chains.f
         chains, accepted = transition(log_density, chains, beta=betas[t], size=sizes[t], cube=cube, generator=generator)
         moved += accepted
-    return Annealed(log_weights, chains.x, moved / (len(betas) - 1))
+    return WeightedSamples(log_weights, chains.x, moved / (len(betas) - 1))
 
 
 def equilibrate(

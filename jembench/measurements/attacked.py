@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Attacked:
+class AttackOutcome:
     """Columns of :meth:`jembench.attacks.verify.Verified.columns`, and what the attack says and costs.
 
     ``claimed (B,)``: whether the attack says that it succeeded, -1 if it says nothing. ``zero`` and ``broken (B,)``:

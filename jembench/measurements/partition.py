@@ -42,7 +42,7 @@ KNOTS = 65  # of a schedule as it is kept
 
 
 @dataclass(frozen=True)
-class Annealed:
+class ImportanceWeights:
     """Columns ``log_weight_forward (B,)`` or ``log_weight_reverse (B,)`` in nats, and what they rest on.
 
     Both directions have ``acceptance (B,)``, the share of accepted steps. Forward has the ends ``end (B, D)``, the

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Refinement:
+class RefinementEffect:
     """Columns ``log_density_…`` and ``gradient_norm_…`` ``before`` and ``after``, and ``distance``, all ``(B,)``.
 
     Attributes:

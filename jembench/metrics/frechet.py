@@ -72,7 +72,7 @@ class _Expansion(NamedTuple):
     rank: int
 
 
-class _Side(NamedTuple):
+class _SamplingTerms(NamedTuple):
     """What the sampling of one set contributes: J, v `(r, r)` and S / n `(D, D)`."""
 
     jackknife: float
@@ -252,7 +252,7 @@ def _expand(x: Floats, y: Moments | Floats) -> _Expansion:
     return _Expansion(value, bias, sum(side.jackknife for side in sides), degenerate, s.size)
 
 
-def _side(x: Floats, own: Moments, basis: Floats, s: Floats, delta: Floats) -> _Side:
+def _side(x: Floats, own: Moments, basis: Floats, s: Floats, delta: Floats) -> _SamplingTerms:
     """Contribution of the examples `(n, D)` with these moments; `basis` `(D, r)` carries x to y."""
     centred = x - own.mean
     y = centred @ basis
@@ -260,7 +260,7 @@ def _side(x: Floats, own: Moments, basis: Floats, s: Floats, delta: Floats) -> _
     influence = 2 * centred @ delta + np.square(centred).sum(axis=1) - squared @ (1 / s)
     spread = squared.T @ squared / own.n
     spread[np.diag_indices(s.size)] -= s**4
-    return _Side(float(influence.var(ddof=1)) / own.n, spread / own.n, own.covariance / own.n)
+    return _SamplingTerms(float(influence.var(ddof=1)) / own.n, spread / own.n, own.covariance / own.n)
 
 
 def _assemble(a: Moments, b: Moments, s: Floats) -> float:

@@ -32,14 +32,14 @@ TOLERANCE = 1e-12
 STEPS = 200  # bisection alone needs 44
 
 
-class Fit(NamedTuple):
+class TemperatureFit(NamedTuple):
     """A temperature in [0.01, 100] and how it was found: `maximum likelihood`, or `Platt targets` if separable."""
 
     temperature: float
     method: str
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Fit:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> TemperatureFit:
     """The temperature T that calibrates `logits / T` best, by this module's theory.
 
     Args:
@@ -54,10 +54,10 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Fit:
     z = z - z.max(axis=1, keepdims=True)
     label = z[np.arange(y.size), y]
     if label.any() or not z.any():
-        return Fit(_minimum(z, label), "maximum likelihood")
+        return TemperatureFit(_minimum(z, label), "maximum likelihood")
     doubt = 1 / (y.size + 2)
     wanted = (1 - doubt) * label + doubt * (z.sum(axis=1) - label) / (z.shape[1] - 1)
-    return Fit(_minimum(z, wanted), "Platt targets")
+    return TemperatureFit(_minimum(z, wanted), "Platt targets")
 
 
 def _minimum(z: Floats, wanted: Floats) -> float:

@@ -44,7 +44,7 @@ FLAT = 1e-12  # share of the largest curvature that every direction has at least
 ROUNDING = 1e-15  # a smaller slope is none
 
 
-class Fit(NamedTuple):
+class VectorScalingFit(NamedTuple):
     """Weights `(K,)`, biases `(K,)`, and how they were found: `maximum likelihood`, or `Platt targets` if separable."""
 
     weight: Floats
@@ -56,7 +56,7 @@ class Fit(NamedTuple):
         return self.weight * _centred(finite_matrix(logits, "logits")) + self.bias
 
 
-def fit_vector(logits: ArrayLike, labels: ArrayLike) -> Fit:
+def fit_vector(logits: ArrayLike, labels: ArrayLike) -> VectorScalingFit:
     """The weights and biases that calibrate the logits best, by this module's theory.
 
     Args:
@@ -84,7 +84,7 @@ def fit_vector(logits: ArrayLike, labels: ArrayLike) -> Fit:
         raise ValueError(f"vector scaling found no optimum in {STEPS} steps")
     weight = found[:classes] / scale
     bias = found[classes:] - weight * mean
-    return Fit(weight, bias - bias.mean(), method)
+    return VectorScalingFit(weight, bias - bias.mean(), method)
 
 
 def _centred(z: Floats) -> Floats:

@@ -17,7 +17,7 @@ CHAIN: frozenset[Capability] = frozenset({"sampler", "chain"})
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """A kind of model.
 
     Attributes:
@@ -66,18 +66,20 @@ class Network:
 
 
 KINDS = {
-    "softmax": Kind("jembench.models.softmax:from_recipe", 1, CLASSIFIER | DENSITY),
-    "jem": Kind("jembench.models.jem:from_recipe", 2, CLASSIFIER | DENSITY | CHAIN, chains=True),
-    "igebm": Kind("jembench.models.igebm:from_recipe", 1, CLASSIFIER | DENSITY | CHAIN, "energy", chains=True),
-    "glow": Kind("jembench.models.glow:from_recipe", 1, DENSITY | SAMPLER, "flow", normalized=True),
-    "glow-cond": Kind(
+    "softmax": ModelKind("jembench.models.softmax:from_recipe", 1, CLASSIFIER | DENSITY),
+    "jem": ModelKind("jembench.models.jem:from_recipe", 2, CLASSIFIER | DENSITY | CHAIN, chains=True),
+    "igebm": ModelKind("jembench.models.igebm:from_recipe", 1, CLASSIFIER | DENSITY | CHAIN, "energy", chains=True),
+    "glow": ModelKind("jembench.models.glow:from_recipe", 1, DENSITY | SAMPLER, "flow", normalized=True),
+    "glow-cond": ModelKind(
         "jembench.models.glow:conditional_from_recipe", 1, CLASSIFIER | DENSITY | SAMPLER, "flow", normalized=True
     ),
-    "oracle": Kind("jembench.models.oracle:for_track", 1, CLASSIFIER | DENSITY | SAMPLER, "exact", normalized=True),
-    "uniform": Kind("jembench.models.reference:uniform", 1, SAMPLER, "exact"),
-    "class-gaussians": Kind("jembench.models.reference:class_gaussians", 1, SAMPLER, "exact"),
-    "pixels": Kind("jembench.models.oracle:pixels", 1, frozenset(), "exact"),
-    "inception-v3": Kind("jembench.models.inception:load", 1, frozenset(), "exact"),
+    "oracle": ModelKind(
+        "jembench.models.oracle:for_track", 1, CLASSIFIER | DENSITY | SAMPLER, "exact", normalized=True
+    ),
+    "uniform": ModelKind("jembench.models.reference:uniform", 1, SAMPLER, "exact"),
+    "class-gaussians": ModelKind("jembench.models.reference:class_gaussians", 1, SAMPLER, "exact"),
+    "pixels": ModelKind("jembench.models.oracle:pixels", 1, frozenset(), "exact"),
+    "inception-v3": ModelKind("jembench.models.inception:load", 1, frozenset(), "exact"),
 }
 
 NETWORKS = {

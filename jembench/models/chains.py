@@ -42,7 +42,7 @@ class Split(Energy, Protocol):
         ...
 
 
-class Chains(nn.Module):
+class ChainSampler(nn.Module):
     """The sampler of a model.
 
     Args:
@@ -163,13 +163,13 @@ def chosen(chain_labels: Tensor, n: int, *, labels: Tensor | None, generator: Ge
     return slots
 
 
-def from_recipe(recipe: Recipe, track: Track) -> Chains:
+def from_recipe(recipe: Recipe, track: Track) -> ChainSampler:
     """The sampler of a recipe's ``[sampling]`` part."""
     part = recipe.sampling
     assert part is not None  # a recipe with chains but without it is refused
     origin = (ClassGaussians if part.start == "gaussian" else Uniform)(shape=track.shape, classes=track.classes)
     labelled = part.start == "gaussian" or recipe.objective.log_px_y > 0
-    return Chains(origin, settings=settings(recipe), buffer=part.buffer, labelled=labelled)
+    return ChainSampler(origin, settings=settings(recipe), buffer=part.buffer, labelled=labelled)
 
 
 def settings(recipe: Recipe) -> sgld.SGLD:

@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 
 from jembench.langevin import sgld
 from jembench.models import chains as chains_of
-from jembench.models.chains import Chains
+from jembench.models.chains import ChainSampler
 from jembench.models.softmax import Softmax
 from jembench.models.softmax import network as network_of
 
@@ -61,7 +61,7 @@ class IGEBM(Softmax):
         network: ResidualEBM,
         *,
         classes: int,
-        sampler: Chains,
+        sampler: ChainSampler,
         mean: float | tuple[float, ...] = 0.0,
         std: float | tuple[float, ...] = 1.0,
     ) -> None:
@@ -91,7 +91,7 @@ class IGEBM(Softmax):
         start: Start = "fresh",
         steps: int | None = None,
     ) -> Tensor:
-        """Images ``(n, C, H, W)`` at the ends of chains on log p(x|y): :meth:`jembench.models.chains.Chains.sample`.
+        """Ends ``(n, C, H, W)`` of chains on log p(x|y): :meth:`jembench.models.chains.ChainSampler.sample`.
 
         Without labels the classes are uniform, or those of the persistent chains.
         """
@@ -117,7 +117,7 @@ class IGEBM(Softmax):
         return self.sampler.climb(self, x, labels, settings=settings or self.chain, generator=generator)
 
     def persistent(self) -> tuple[Tensor, Tensor]:
-        """See :meth:`jembench.models.chains.Chains.persistent`."""
+        """See :meth:`jembench.models.chains.ChainSampler.persistent`."""
         return self.sampler.persistent()
 
 

@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from jembench.langevin import sgld
 from jembench.models import chains as chains_of
-from jembench.models.chains import Chains
+from jembench.models.chains import ChainSampler
 from jembench.models.softmax import Softmax, full
 from jembench.models.softmax import network as network_of
 
@@ -44,7 +44,7 @@ class JEM(Softmax):
         self,
         network: nn.Module,
         *,
-        sampler: Chains,
+        sampler: ChainSampler,
         mean: float | tuple[float, ...] = 0.0,
         std: float | tuple[float, ...] = 1.0,
     ) -> None:
@@ -72,7 +72,7 @@ class JEM(Softmax):
         start: Start = "fresh",
         steps: int | None = None,
     ) -> Tensor:
-        """Images ``(n, C, H, W)`` at the ends of SGLD chains, see :meth:`jembench.models.chains.Chains.sample`."""
+        """Ends ``(n, C, H, W)`` of SGLD chains: :meth:`jembench.models.chains.ChainSampler.sample`."""
         return self.sampler.sample(self, n, generator=generator, labels=labels, start=start, steps=steps)
 
     @property
@@ -87,7 +87,7 @@ class JEM(Softmax):
         return self.sampler.climb(self, x, labels, settings=settings or self.chain, generator=generator)
 
     def persistent(self) -> tuple[Tensor, Tensor]:
-        """See :meth:`jembench.models.chains.Chains.persistent`."""
+        """See :meth:`jembench.models.chains.ChainSampler.persistent`."""
         return self.sampler.persistent()
 
 

@@ -11,8 +11,9 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from jembench.ground.entry import Entry
 from jembench.ground.identity import identity
 from jembench.models import KINDS, NETWORKS
 from jembench.types import Precision, UserError, unknown
@@ -25,11 +26,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Criterion = Literal["last", "accuracy", "nll", "ece-accuracy", "likelihood"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelPart(_Part):
+class ModelPart(Entry):
     """What the weights are loaded into. The options of a network are in :data:`jembench.models.NETWORKS`.
 
     Attributes:
@@ -78,7 +75,7 @@ class ModelPart(_Part):
         return self
 
 
-class DataPart(_Part):
+class DataPart(Entry):
     """The training streams. Every image also gets Gaussian noise (see :mod:`jembench.training.streams`).
 
     Attributes:
@@ -104,7 +101,7 @@ class DataPart(_Part):
     noise_density: Weight | None = None
 
 
-class ObjectivePart(_Part):
+class ObjectivePart(Entry):
     """The weights of the objective's terms (see :mod:`jembench.training.objective`)."""
 
     log_py_x: Weight = 1.0
@@ -116,7 +113,7 @@ class ObjectivePart(_Part):
     soft_ece: Weight = 0.0
 
 
-class OptimiserPart(_Part):
+class OptimiserPart(Entry):
     """The optimiser (see :mod:`jembench.training.optimisers`).
 
     Attributes:
@@ -147,7 +144,7 @@ class OptimiserPart(_Part):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class AdversaryPart(_Part):
+class AdversaryPart(Entry):
     """PGD on the labelled stream (see :mod:`jembench.attacks.pgd`), eps in units of the [0, 1] pixel range."""
 
     norm: Literal["linf", "l2"] = "linf"
@@ -156,7 +153,7 @@ class AdversaryPart(_Part):
     size: PositiveFloat
 
 
-class SamplingPart(_Part):
+class SamplingPart(Entry):
     """The SGLD chain (see :mod:`jembench.langevin.sgld`) and the replay buffer (see :mod:`jembench.langevin.replay`).
 
     Attributes:
@@ -186,7 +183,7 @@ class SamplingPart(_Part):
     start: Literal["uniform", "gaussian"] = "uniform"
 
 
-class TrainingPart(_Part):
+class TrainingPart(Entry):
     """The run.
 
     Attributes:
@@ -206,7 +203,7 @@ class TrainingPart(_Part):
     store: Literal["fp32", "fp16"] = "fp32"
 
 
-class SupervisorPart(_Part):
+class SupervisorPart(Entry):
     """When a run counts as diverged, and what is kept to go back to (see :mod:`jembench.training.supervisor`).
 
     Attributes:
@@ -228,7 +225,7 @@ class SupervisorPart(_Part):
     max_saturation: Fraction = 0.98
 
 
-class SelectionPart(_Part):
+class SelectionPart(Entry):
     """Validation during the run, and which checkpoint is kept (see :mod:`jembench.training.validation`).
 
     Attributes:
@@ -243,7 +240,7 @@ class SelectionPart(_Part):
     max_ece: PositiveFloat = 0.03
 
 
-class Recipe(_Part):
+class Recipe(Entry):
     """One ``recipe.toml``.
 
     Attributes:

@@ -44,9 +44,9 @@ class ResidualEBM(nn.Module):
         self.stem = _convolution(shape[0], width, 3)
         self.blocks = nn.ModuleList(
             (
-                _Block(width, width, classes=classes, pool=2),
-                _Block(width, 2 * width, classes=classes, pool=2),
-                _Block(2 * width, 2 * width, classes=classes, pool=1),
+                _ResidualBlock(width, width, classes=classes, pool=2),
+                _ResidualBlock(width, 2 * width, classes=classes, pool=2),
+                _ResidualBlock(2 * width, 2 * width, classes=classes, pool=1),
             )
         )
         self.head = spectral_norm(nn.Linear(2 * width, 1))
@@ -72,7 +72,7 @@ class ResidualEBM(nn.Module):
         return energy.squeeze(1)
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     def __init__(self, before: int, after: int, *, classes: int, pool: int) -> None:
         super().__init__()
         self.conv1 = _convolution(before, after, 3, bias=False)  # the class has the bias

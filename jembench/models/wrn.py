@@ -42,7 +42,7 @@ class WideResNet(nn.Module):
         width: k, the factor of the channels.
         norm: before every activation: ``none``, ``batch`` (running statistics follow 9 parts of the last batch to 1 of
             the past, as published), ``instance`` (with gain and bias), ``layer`` (over all channels and positions of
-            one image: a group norm of one group), or ``act`` (:class:`ActNorm`).
+            one image: a group norm of one group), or ``act`` (:class:`ChannelAffine`).
 
     Raises:
         ValueError: for another depth or norm.
@@ -81,7 +81,7 @@ class WideResNet(nn.Module):
         return self.trunk(self.stem(x))
 
 
-class ActNorm(nn.Module):
+class ChannelAffine(nn.Module):
     """A gain and a bias per channel, scale * (x + loc) (Kingma & Dhariwal, NeurIPS 2018, section 3.1).
 
     It starts as the identity, without the initialisation by the first batch: a forward pass that changes the weights
@@ -118,7 +118,7 @@ class _Features(nn.Module):
         return _lrelu(self.bn1(h)).mean(dim=(2, 3))
 
 
-class _Block(nn.Module):
+class _WideBlock(nn.Module):
     def __init__(self, before: int, after: int, *, stride: int, norm: Norm) -> None:
         super().__init__()
         self.bn1 = _norm(norm, before)
@@ -136,8 +136,8 @@ class _Block(nn.Module):
 
 
 def _stage(before: int, after: int, *, blocks: int, stride: int, norm: Norm) -> nn.Sequential:
-    first = _Block(before, after, stride=stride, norm=norm)
-    return nn.Sequential(first, *(_Block(after, after, stride=1, norm=norm) for _ in range(blocks - 1)))
+    first = _WideBlock(before, after, stride=stride, norm=norm)
+    return nn.Sequential(first, *(_WideBlock(after, after, stride=1, norm=norm) for _ in range(blocks - 1)))
 
 
 def _lrelu(x: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def _norm(norm: Norm, channels: int) -> nn.Module:
         case "layer":
             return nn.GroupNorm(1, channels)
         case "act":
-            return ActNorm(channels)
+            return ChannelAffine(channels)
     raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, not {norm!r}")
 
 

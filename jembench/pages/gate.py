@@ -12,21 +12,21 @@ from dataclasses import dataclass
 
 from jembench.metrics.metric import Metric
 from jembench.pages.tables.table import subset
-from jembench.store.results import Protocol, ResultDocument
+from jembench.store.results import ProtocolEntry, ResultDocument
 from jembench.types import UserError
 
 ROUNDING = 1e-12  # 0.97 - 0.965 is more than 0.005 in floating point, and passes
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateReport:
     """What the gate says: the failures, and the text to print."""
 
     worse: list[str]
     text: str
 
 
-def check_comparable(protocol: Protocol, golden: ResultDocument) -> None:
+def check_comparable(protocol: ProtocolEntry, golden: ResultDocument) -> None:
     """Refuse to compare numbers of different protocols.
 
     Args:
@@ -55,7 +55,7 @@ def check_comparable(protocol: Protocol, golden: ResultDocument) -> None:
                 raise UserError(f"not comparable: the golden result has no {part[:-1]} {item}")
 
 
-def compare(fresh: ResultDocument, golden: ResultDocument) -> Verdict:
+def compare(fresh: ResultDocument, golden: ResultDocument) -> GateReport:
     """Compare every metric that has a better direction; the golden result states the tolerances."""
     check_comparable(fresh.protocol, golden)
     worse, compared = [], 0
@@ -74,8 +74,8 @@ def compare(fresh: ResultDocument, golden: ResultDocument) -> Verdict:
     head = f"{fresh.model.name} on {fresh.track}, suite {fresh.suite}: "
     tail = "".join(f"\n{note}" for note in subset(fresh.metrics, fresh))
     if worse:
-        return Verdict(worse, head + f"{len(worse)} of {compared} metrics are worse\n" + "\n".join(worse) + tail)
-    return Verdict([], head + f"no metric of {compared} is worse than the golden result" + tail)
+        return GateReport(worse, head + f"{len(worse)} of {compared} metrics are worse\n" + "\n".join(worse) + tail)
+    return GateReport([], head + f"no metric of {compared} is worse than the golden result" + tail)
 
 
 def _failure(metric: Metric, reference: float, tolerance: float) -> str | None:

@@ -50,9 +50,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from jembench.ground import files
+from jembench.ground.entry import Entry
 from jembench.metrics.metric import Metric
 from jembench.pages.tables.report import BAND
 from jembench.store.results import ResultDocument
@@ -82,11 +83,7 @@ STUDENT = (
 Numbers = tuple[float | None, float | None, float | None]  # value, low, high
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Run(_Entry):
+class SeedRun(Entry):
     """One training: its seed, the hash of its weights, and value, low and high of every metric by id."""
 
     seed: int
@@ -94,7 +91,7 @@ class Run(_Entry):
     metrics: dict[str, Numbers]
 
     @model_validator(mode="after")
-    def _ordered(self) -> Run:
+    def _ordered(self) -> SeedRun:
         for name, (value, low, high) in self.metrics.items():
             if value is None and (low is not None or high is not None):
                 raise ValueError(f"{name} has an interval and no value")
@@ -103,12 +100,12 @@ class Run(_Entry):
         return self
 
 
-class Seeds(_Entry):
+class Seeds(Entry):
     """The content of ``seeds.json``: at least two runs, of different seeds and weights, with the same metrics."""
 
     schema_version: Literal[1] = 1
     protocol_hash: str
-    runs: Annotated[list[Run], Field(min_length=2)]
+    runs: Annotated[list[SeedRun], Field(min_length=2)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Seeds:
@@ -120,7 +117,7 @@ class Seeds(_Entry):
                 raise ValueError(f"the runs of seeds {self.runs[0].seed} and {run.seed} differ in metric {min(other)}")
         return self
 
-    def shipped(self, document: ResultDocument) -> Run:
+    def shipped(self, document: ResultDocument) -> SeedRun:
         """The run of a golden result's weights.
 
         Raises:
@@ -159,7 +156,7 @@ def collect(runs: Sequence[tuple[int, ResultDocument]]) -> Seeds:
             raise UserError(f"the results of training seeds {seed} and {first} are not comparable: {found}")
         if document.model.weights_sha256 is None:
             raise UserError(f"the result of training seed {seed} is of a model without a weights file")
-        entries.append(Run(seed=seed, weights_sha256=document.model.weights_sha256, metrics=_numbers(document)))
+        entries.append(SeedRun(seed=seed, weights_sha256=document.model.weights_sha256, metrics=_numbers(document)))
     try:
         return Seeds(protocol_hash=reference.protocol_hash, runs=entries)
     except ValidationError as error:

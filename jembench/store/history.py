@@ -10,20 +10,17 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from jembench.ground import files
+from jembench.ground.entry import Entry
 from jembench.store.results import Environment
 from jembench.types import UserError
 
 HISTORY = "training.json"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Rollback(_Entry):
+class Rollback(Entry):
     """A divergence and what was done about it.
 
     Attributes:
@@ -41,14 +38,14 @@ class Rollback(_Entry):
     change: str
 
 
-class Epoch(_Entry):
+class Epoch(Entry):
     """A validation: metrics of :mod:`jembench.training.validation`, and means of the signals since the one before."""
 
     iteration: int
     values: dict[str, float | None]
 
 
-class Chosen(_Entry):
+class Chosen(Entry):
     """The checkpoint that was kept: by which criterion, of which iteration, and its value there."""
 
     criterion: str
@@ -56,7 +53,7 @@ class Chosen(_Entry):
     value: float | None
 
 
-class TrainingCost(_Entry):
+class TrainingCost(Entry):
     """What the run took.
 
     Attributes:
@@ -72,7 +69,7 @@ class TrainingCost(_Entry):
     processes: int
 
 
-class History(_Entry):
+class History(Entry):
     """The content of ``training.json``.
 
     Attributes:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from jembench.ground import files
+from jembench.ground.entry import Entry
 from jembench.ground.identity import identity, sha256
 from jembench.metrics.metric import Metric
 from jembench.types import UserError
@@ -29,11 +28,7 @@ RESULT = "result.json"
 EXAMPLES = "examples.parquet"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelEntry(_Entry):
+class ModelEntry(Entry):
     """The model: its name in tables, the hash of all its numbers depend on, the hash of its weights file."""
 
     name: str
@@ -41,7 +36,7 @@ class ModelEntry(_Entry):
     weights_sha256: str | None
 
 
-class ChunkEntry(_Entry):
+class ChunkEntry(Entry):
     """One chunk of records: what it is of, and the SHA-256 of its bytes."""
 
     key: str
@@ -52,7 +47,7 @@ class ChunkEntry(_Entry):
     sha256: str
 
 
-class SourceFacts(_Entry):
+class SourceFacts(Entry):
     """The bytes and the number of examples of a source, as used; the noise on them, if there is some."""
 
     sha256: str
@@ -66,7 +61,7 @@ class SourceFacts(_Entry):
         return found if self.noise else {name: value for name, value in found.items() if name != "noise"}
 
 
-class Protocol(_Entry):
+class ProtocolEntry(Entry):
     """The choices behind the numbers: measurements and evaluators are name, version and settings."""
 
     name: str
@@ -76,7 +71,7 @@ class Protocol(_Entry):
     evaluators: list[dict[str, Any]]
 
 
-class Cost(_Entry):
+class Cost(Entry):
     """What the records took, when they were computed: evaluations of single examples, seconds, peak memory."""
 
     forwards: int
@@ -85,7 +80,7 @@ class Cost(_Entry):
     peak_memory_mb: float
 
 
-class Environment(_Entry):
+class Environment(Entry):
     """Where records were computed. ``commit`` is jembench's own, fixed when it was built, else null."""
 
     jembench: str
@@ -98,7 +93,7 @@ class Environment(_Entry):
     device: str
 
 
-class ChunkCost(_Entry):
+class ChunkCost(Entry):
     """What is kept beside a chunk's records."""
 
     seconds: float
@@ -106,14 +101,14 @@ class ChunkCost(_Entry):
     environment: Environment
 
 
-class Provenance(_Entry):
+class Provenance(Entry):
     """When the result was made, and every environment that its records were computed in: one, as a rule."""
 
     created: str
     environments: list[Environment]
 
 
-class ResultDocument(_Entry):
+class ResultDocument(Entry):
     """The content of ``result.json``."""
 
     schema_version: Literal[1] = 1
@@ -123,7 +118,7 @@ class ResultDocument(_Entry):
     suite: str
     seed: int
     limit: int | None
-    protocol: Protocol
+    protocol: ProtocolEntry
     protocol_hash: str
     metrics: list[Metric]
     chunks: list[ChunkEntry]

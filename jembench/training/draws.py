@@ -17,7 +17,7 @@ from jembench.langevin import sgld
 from jembench.langevin.captured import Captured
 from jembench.langevin.replay import ReplayBuffer
 from jembench.models import chains
-from jembench.models.chains import Chains
+from jembench.models.chains import ChainSampler
 from jembench.models.recipes import Recipe
 
 
@@ -57,7 +57,7 @@ def continued(
     """
     part = recipe.sampling
     assert part is not None
-    sampler: Chains = model.sampler
+    sampler: ChainSampler = model.sampler
     start, labels, slots = buffer.draw(sampler.origin, restart=part.restart, generator=generator, relabel=part.relabel)
     settings, noise = chains.settings(recipe), buffer.share.noise_like
     wanted = labels if recipe.objective.log_px_y > 0 else None

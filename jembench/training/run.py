@@ -26,7 +26,7 @@ from jembench.ground.identity import file_sha256
 from jembench.ground.shares import Share
 from jembench.langevin.captured import Captured
 from jembench.langevin.replay import ReplayBuffer
-from jembench.models.chains import Chains, density
+from jembench.models.chains import ChainSampler, density
 from jembench.models.igebm import IGEBM
 from jembench.models.recipes import DataPart, Recipe
 from jembench.store import provenance
@@ -188,7 +188,7 @@ class Run:
             )
             x, _ = first.of_density(generators.generator(self.seed, "initialise"), with_labels=False)
             self.model.initialise(x)
-        if isinstance(sampler := getattr(self.model, "sampler", None), Chains):
+        if isinstance(sampler := getattr(self.model, "sampler", None), ChainSampler):
             known = self.streams.labelled
             sampler.origin.fit(lambda y: self.streams.pixels(known[self.streams.labels[known] == y]))
 
@@ -198,7 +198,7 @@ class Run:
             return None
         assert self.recipe.sampling is not None
         generator = generators.generator(self.seed, "buffer", len(self.events))
-        sampler: Chains = self.model.sampler
+        sampler: ChainSampler = self.model.sampler
         fresh = ReplayBuffer.fresh(self.recipe.sampling.buffer, sampler.origin, share=self.share, generator=generator)
         return ReplayBuffer(fresh.images.to(self.device), fresh.labels.to(self.device), self.share)
 
@@ -425,7 +425,7 @@ class Run:
     def _weights(self) -> dict[str, Tensor]:
         """The weights on the CPU as they would be kept now, with the buffer as the model's persistent chains."""
         if self.buffer is not None:
-            sampler: Chains = self.model.sampler
+            sampler: ChainSampler = self.model.sampler
             sampler.chains.copy_(self.team.gather(self.buffer.images).flatten(0, 1))
             sampler.labels.copy_(self.team.gather(self.buffer.labels).flatten())
         half = self.recipe.training.store == "fp16"

@@ -17,7 +17,7 @@ from jembench.ground import generators
 from jembench.langevin.ais import Cube
 from jembench.measurements.contract import Need, RecordBatch
 from jembench.measurements.dequantised import Dequantised, Unnormalised
-from jembench.measurements.partition import Annealed
+from jembench.measurements.partition import ImportanceWeights
 from jembench.metrics.metric import Metric
 from jembench.types import Batch
 
@@ -53,7 +53,7 @@ def chains(forward: object, reverse: object, *, exact: bool = False) -> list[Rec
     parts = {"forward": np.asarray(forward, np.float64), "reverse": np.asarray(reverse, np.float64)}
     return [
         RecordBatch(
-            Annealed(direction),
+            ImportanceWeights(direction),
             "chains",
             {
                 f"log_weight_{direction}": weights,
@@ -261,7 +261,7 @@ def test_a_normalised_density_is_annealed_where_truth_is_known_only() -> None:
     assert found["log_z"].reason == "the density is normalised: log Z = 0 is taken on trust"
     for track, check in (("gauss", True), ("digits", False)):
         annealed = [need.measurement for need in Likelihood().needs(data.track(track)) if need.source == "chains"]
-        assert [each.check for each in annealed if isinstance(each, Annealed)] == [check] * 2
+        assert [each.check for each in annealed if isinstance(each, ImportanceWeights)] == [check] * 2
 
 
 def test_a_linear_energy_is_right_through_all_measurements() -> None:

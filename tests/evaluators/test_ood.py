@@ -13,7 +13,7 @@ from jembench.measurements.code_length import CodeLength
 from jembench.measurements.contract import RecordBatch
 from jembench.measurements.input_gradient import InputGradient
 from jembench.measurements.logits import Logits
-from jembench.measurements.refinement import Refinement
+from jembench.measurements.refinement import RefinementEffect
 from jembench.metrics.metric import Metric
 from jembench.metrics.scores import BASELINE, SCORES
 from jembench.store.results import read_result
@@ -43,7 +43,7 @@ def refined(source: str, moved: list[float]) -> RecordBatch:
     """Records of chains that moved so far, and gained as much."""
     zero, way = np.zeros(len(moved), dtype=np.float32), np.array(moved, dtype=np.float32)
     names = ("log_density_before", "log_density_after", "gradient_norm_before", "gradient_norm_after", "distance")
-    return RecordBatch(Refinement(), source, dict(zip(names, (zero, way, zero, way, way), strict=True)))
+    return RecordBatch(RefinementEffect(), source, dict(zip(names, (zero, way, zero, way, way), strict=True)))
 
 
 def by_id(found: list[Metric]) -> dict[str, Metric]:

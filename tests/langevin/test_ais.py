@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from jembench.ground import generators
 from jembench.langevin.ais import (
-    Chains,
+    ChainStates,
     Cube,
     Schedule,
     anneal,
@@ -354,6 +354,6 @@ def test_a_path_that_is_too_long_ends() -> None:
 def test_chains_carry_what_was_evaluated() -> None:
     x = CUBE.uniform(like(3, 2), generators.generator("e"))
     chains = evaluate(gaussian(0.5, 0.5), x)
-    assert isinstance(chains, Chains)
+    assert isinstance(chains, ChainStates)
     torch.testing.assert_close(chains.gradient, -(x - 0.5) / 0.25)
     assert not chains.f.requires_grad

@@ -12,7 +12,7 @@ import jembench
 from jembench import data
 from jembench.ground import generators, seeding
 from jembench.langevin.ais import Cube
-from jembench.measurements.partition import KNOTS, Annealed
+from jembench.measurements.partition import KNOTS, ImportanceWeights
 from jembench.metrics import log_z
 from jembench.metrics.log_z import Bracket
 from jembench.types import Batch
@@ -62,9 +62,9 @@ def measure(model: object, n: int, *, stream: str = "s", track: str = "", **opti
     """Forward and reverse records, as an engine would join them."""
     shape, levels = (data.track(track).shape, data.track(track).levels) if track else ((1, 2, 3), LEVELS)
     rows = batch(n, shape=shape, levels=levels)
-    up = Annealed("forward", **options).columns(model, rows, generators.generator(stream, "up"))
+    up = ImportanceWeights("forward", **options).columns(model, rows, generators.generator(stream, "up"))
     given = batch(n, shape=shape, levels=levels, forward=up)
-    return up, Annealed("reverse", **options).columns(model, given, generators.generator(stream, "down"))
+    return up, ImportanceWeights("reverse", **options).columns(model, given, generators.generator(stream, "down"))
 
 
 def bounds(up: Columns, down: Columns, dimension: int, cube: Cube = CUBE) -> Bracket:
@@ -169,7 +169,7 @@ def test_reverse_starts_in_proportion_to_the_forward_weights() -> None:
             seen.append(x.detach().clone())
             return super().log_density(x)
 
-    Annealed("reverse", settle=0).columns(Watch(0.5), batch(9, forward=up), generators.generator("w"))
+    ImportanceWeights("reverse", settle=0).columns(Watch(0.5), batch(9, forward=up), generators.generator("w"))
     np.testing.assert_allclose(seen[0].flatten(1), np.tile(up["end"][0], (9, 1)))
 
 
@@ -181,7 +181,7 @@ def test_a_density_that_is_no_number_is_recorded() -> None:
     up, down = measure(Broken(1.0), 4)
     assert np.isnan(up["log_weight_forward"]).all()
     assert np.isnan(down["log_weight_reverse"]).all()
-    assert not Annealed.finite
+    assert not ImportanceWeights.finite
 
 
 def test_noise_comes_from_the_given_stream_alone() -> None:

@@ -7,7 +7,7 @@ import torch
 from jembench.ground import generators
 from jembench.langevin import sgld
 from jembench.measurements.input_gradient import InputGradient
-from jembench.measurements.refinement import Refinement
+from jembench.measurements.refinement import RefinementEffect
 from jembench.types import Batch, UserError
 
 
@@ -30,7 +30,7 @@ def batch(n=5):
 
 def test_without_noise_the_columns_are_the_closed_form():
     c, n, given = 2.0, 3, batch()
-    found = Refinement(steps=n, size=0.1, noise=0.0).columns(Quadratic(c), given, generators.generator("r"))
+    found = RefinementEffect(steps=n, size=0.1, noise=0.0).columns(Quadratic(c), given, generators.generator("r"))
     away = (given.images - 0.5).flatten(1).double().norm(dim=1).numpy()
     left = (1 - 0.1 * c) ** n
     assert found["log_density_before"] == pytest.approx(-c / 2 * away**2, rel=1e-5)
@@ -44,7 +44,7 @@ def test_without_noise_the_columns_are_the_closed_form():
 def test_it_is_the_chain_of_the_paper_and_its_ends_are_input_gradients():
     """20 nats of a chain that another loop made would be a second sampler."""
     model, given = Quadratic(1.5), batch()
-    found = Refinement().columns(model, given, generators.generator("r"))
+    found = RefinementEffect().columns(model, given, generators.generator("r"))
     settings = sgld.SGLD(steps=10, size=0.25, noise=0.005)
     moved = sgld.chain(model.log_density, given.images, settings=settings, generator=generators.generator("r"))
     for name, images in (("before", given.images), ("after", moved)):
@@ -56,10 +56,10 @@ def test_it_is_the_chain_of_the_paper_and_its_ends_are_input_gradients():
 def test_the_noise_is_the_generators_and_nothing_else_is():
     model, given = Quadratic(1.0), batch()
     torch.manual_seed(1)
-    one = Refinement().columns(model, given, generators.generator("r"))
+    one = RefinementEffect().columns(model, given, generators.generator("r"))
     torch.manual_seed(2)
-    two = Refinement().columns(model, given, generators.generator("r"))
-    other = Refinement().columns(model, given, generators.generator("s"))
+    two = RefinementEffect().columns(model, given, generators.generator("r"))
+    other = RefinementEffect().columns(model, given, generators.generator("s"))
     assert all(np.array_equal(one[name], two[name]) for name in one)
     assert not np.array_equal(one["distance"], other["distance"])
     assert given.images.equal(batch().images)  # the batch is as it was
@@ -67,7 +67,7 @@ def test_the_noise_is_the_generators_and_nothing_else_is():
 
 def test_a_chain_that_diverges_is_recorded():
     """Curvature beyond 2 / a: each step goes further out, to infinity."""
-    found = Refinement(steps=60).columns(Quadratic(400.0), batch(), generators.generator("r"))
+    found = RefinementEffect(steps=60).columns(Quadratic(400.0), batch(), generators.generator("r"))
     assert not np.isfinite(found["log_density_after"]).any()
     assert np.isfinite(found["log_density_before"]).all()
 
@@ -78,4 +78,4 @@ def test_a_density_without_gradient_is_refused():
             return super().log_density(x.detach())
 
     with pytest.raises(UserError, match="has no gradient at the images"):
-        Refinement().columns(Flat(1.0), batch(), generators.generator("r"))
+        RefinementEffect().columns(Flat(1.0), batch(), generators.generator("r"))

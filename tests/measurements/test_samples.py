@@ -18,7 +18,7 @@ from jembench.langevin.sgld import SGLD
 from jembench.langevin.starts import Uniform
 from jembench.measurements.contract import describe
 from jembench.measurements.samples import Samples, tempered
-from jembench.models.chains import Chains
+from jembench.models.chains import ChainSampler
 from jembench.models.igebm import IGEBM
 from jembench.models.jem import JEM
 from jembench.types import Batch
@@ -44,9 +44,9 @@ class Bowls(nn.Module):
         return self.energies(x).gather(1, y[:, None]).squeeze(1)
 
 
-def chains(buffer: int = 7, settings: SGLD = CHAIN, *, labelled: bool = False) -> Chains:
+def chains(buffer: int = 7, settings: SGLD = CHAIN, *, labelled: bool = False) -> ChainSampler:
     origin = Uniform(shape=SHAPE, classes=CLASSES)
-    sampler = Chains(origin, settings=settings, buffer=buffer, labelled=labelled)
+    sampler = ChainSampler(origin, settings=settings, buffer=buffer, labelled=labelled)
     sampler.chains.copy_(torch.rand((buffer, *SHAPE), generator=generators.generator("buffer")))
     sampler.labels.copy_(torch.arange(buffer) % CLASSES)
     return sampler

@@ -14,7 +14,7 @@ from jembench.langevin import sgld
 from jembench.langevin.sgld import SGLD
 from jembench.langevin.starts import ClassGaussians, Start, Uniform
 from jembench.models import chains as chains_of
-from jembench.models.chains import Chains, chosen
+from jembench.models.chains import ChainSampler, chosen
 from jembench.models.jem import JEM
 from jembench.models.recipes import Recipe
 from jembench.models.small import SmallNet
@@ -31,7 +31,7 @@ def jem(name="small", *, chain=SGLD(steps=3), buffer=6, origin=None, mean=0.4, s
         network = NETWORKS[name]()
     for p in network.parameters():
         p.data.mul_(2.5)
-    sampler = Chains(origin or Uniform(shape=SHAPE, classes=5), settings=chain, buffer=buffer)
+    sampler = ChainSampler(origin or Uniform(shape=SHAPE, classes=5), settings=chain, buffer=buffer)
     return JEM(network, sampler=sampler, mean=mean, std=std).eval()
 
 
@@ -96,7 +96,7 @@ def test_one_move_per_gradient_needs_no_split():
             return x.flatten(1)[:, :3].sin()
 
     quick = SGLD(steps=4, size=0.1, noise=0.02)
-    model = JEM(Plain(), sampler=Chains(Uniform(shape=SHAPE, classes=3), settings=quick, buffer=2))
+    model = JEM(Plain(), sampler=ChainSampler(Uniform(shape=SHAPE, classes=3), settings=quick, buffer=2))
     for labels, target in ((None, model.log_density), (LABELS % 3, lambda x: model.log_conditional(x, LABELS % 3))):
         found = model.sampler.climb(model, images(), labels, settings=quick, generator=generators.generator("c"))
         expected = sgld.chain(target, images(), settings=quick, generator=generators.generator("c"))
@@ -168,7 +168,7 @@ def test_a_conditional_sampler_climbs_its_classes_also_without_labels(start):
             seen.append((codes(x.detach()), labels))
             return 0 * x.flatten(1).sum(1)
 
-    sampler = Chains(Coded(shape=SHAPE, classes=5), settings=SGLD(steps=1, noise=0.0), buffer=20)
+    sampler = ChainSampler(Coded(shape=SHAPE, classes=5), settings=SGLD(steps=1, noise=0.0), buffer=20)
     sampler.labels.copy_(torch.arange(20) % 5)
     sampler.chains.copy_(sampler.origin(sampler.labels, generators.generator()))
     options = {"generator": generators.generator("spy"), "start": start, "steps": None}

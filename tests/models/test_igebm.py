@@ -13,7 +13,7 @@ from jembench import data
 from jembench.ground import generators, seeding
 from jembench.langevin.sgld import SGLD
 from jembench.langevin.starts import Uniform
-from jembench.models.chains import Chains
+from jembench.models.chains import ChainSampler
 from jembench.models.igebm import IGEBM, RIDGE, fitted_bias, from_recipe
 from jembench.models.recipes import Recipe
 from jembench.models.residual import ResidualEBM
@@ -38,7 +38,7 @@ class Gaussians(nn.Module):
 def igebm(network=None, *, step=0.1, steps=250, buffer=12, classes=3, mean=0.0, std=1.0):
     """Chains of true Langevin dynamics, a = ``step`` times the smallest variance."""
     settings = SGLD(steps=steps, size=step * 0.05**2, noise=0.05 * math.sqrt(2 * step))
-    sampler = Chains(Uniform(shape=SHAPE, classes=classes), settings=settings, buffer=buffer)
+    sampler = ChainSampler(Uniform(shape=SHAPE, classes=classes), settings=settings, buffer=buffer)
     sampler.labels.copy_(torch.arange(buffer) % classes)
     return IGEBM(network or Gaussians(), classes=classes, sampler=sampler, mean=mean, std=std)
 
@@ -283,7 +283,7 @@ def test_impossible_requests_are_refused():
 
 def test_what_was_fitted_and_the_chains_travel_with_the_weights():
     def made():
-        sampler = Chains(Uniform(shape=(1, 8, 8), classes=3), settings=SGLD(steps=3), buffer=6)
+        sampler = ChainSampler(Uniform(shape=(1, 8, 8), classes=3), settings=SGLD(steps=3), buffer=6)
         with generators.forked("made"):
             return IGEBM(ResidualEBM(shape=(1, 8, 8), classes=3, width=4), classes=3, sampler=sampler).eval()
 

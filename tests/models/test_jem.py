@@ -11,7 +11,7 @@ from jembench import data
 from jembench.ground import generators
 from jembench.langevin.sgld import SGLD
 from jembench.langevin.starts import Uniform
-from jembench.models.chains import Chains
+from jembench.models.chains import ChainSampler
 from jembench.models.jem import JEM, from_recipe
 from jembench.models.recipes import Recipe
 from jembench.models.small import SmallNet
@@ -42,7 +42,7 @@ class Mixture(nn.Module):
 def jem(means=((0.4, 0.4), (0.6, 0.6)), sigma=0.1, *, step=0.1, steps=250, buffer=10):
     """A JEM of the mixture that samples by true Langevin dynamics, a = ``step`` sigma^2."""
     settings = SGLD(steps=steps, size=step * sigma**2, noise=sigma * math.sqrt(2 * step))
-    sampler = Chains(Uniform(shape=SHAPE, classes=2), settings=settings, buffer=buffer)
+    sampler = ChainSampler(Uniform(shape=SHAPE, classes=2), settings=settings, buffer=buffer)
     sampler.labels.copy_(torch.arange(buffer) % 2)
     return JEM(Mixture(means, sigma), sampler=sampler)
 

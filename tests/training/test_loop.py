@@ -25,7 +25,7 @@ from jembench.ground import generators
 from jembench.ground.identity import file_sha256
 from jembench.langevin.sgld import SGLD
 from jembench.langevin.starts import Uniform
-from jembench.models.chains import Chains
+from jembench.models.chains import ChainSampler
 from jembench.models.jem import JEM
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.models.small import SmallNet
@@ -489,7 +489,7 @@ def test_the_gradient_of_log_px_is_contrastive(
 ) -> None:
     """-w (mean x+ - mean x-) + 2 l (mean log p(x+) x+ + mean log p(x-) x-), with x- held fixed."""
     network = LinearGaussian()
-    chains = Chains(Uniform(shape=(1, 8, 8), classes=10), settings=SGLD(steps=3), buffer=64)
+    chains = ChainSampler(Uniform(shape=(1, 8, 8), classes=10), settings=SGLD(steps=3), buffer=64)
     monkeypatch.setattr(catalogue, "build", lambda *_: JEM(network, sampler=chains))
     run = alone(recipe(objective={"log_py_x": 0.0, "log_px": log_px, "energy_l2": energy_l2}))
     t, seen = network.t.detach().clone(), drawn(run, monkeypatch)

@@ -58,7 +58,7 @@ def distances(documents: Sequence[ResultDocument]) -> bytes | None:
     return plots.drawn(figure, colours=256)
 
 
-class Curve(NamedTuple):
+class DistanceCurve(NamedTuple):
     """Distances at n samples, ascending in n.
 
     Attributes:
@@ -74,7 +74,7 @@ class Curve(NamedTuple):
     kept: str | None
 
 
-def curves(document: ResultDocument) -> dict[str, Curve]:
+def curves(document: ResultDocument) -> dict[str, DistanceCurve]:
     """Source of images -> its distances, those that a result has."""
     who, distance = extractor(document)
     found = {}
@@ -89,7 +89,7 @@ def curves(document: ResultDocument) -> dict[str, Curve]:
                 points[n] = metric.value
                 kept = words.removeprefix(source).lstrip(", ") or None
         if points and limit is not None:
-            found[source] = Curve(sorted(points), [points[n] for n in sorted(points)], limit, kept)
+            found[source] = DistanceCurve(sorted(points), [points[n] for n in sorted(points)], limit, kept)
     return found
 
 

@@ -27,7 +27,7 @@ ESTIMATORS = {
 WIDTH, HEIGHT = 3.5, 2.9  # inches, of a panel
 
 
-class Curve(NamedTuple):
+class SeverityCurve(NamedTuple):
     """Values against severity, 0 being clean."""
 
     severity: list[int]
@@ -47,7 +47,7 @@ def shifts(documents: Sequence[ResultDocument], clean: Mapping[str, float]) -> b
         None if no model has any line.
     """
     models = list(dict.fromkeys(document.model.name for document in documents))
-    accuracy, raw, scaled, detected = ({name: Curve([], []) for name in models} for _ in range(4))
+    accuracy, raw, scaled, detected = ({name: SeverityCurve([], []) for name in models} for _ in range(4))
     for document in documents:
         name = document.model.name
         start = {0: clean[name]} if name in clean else {}
@@ -57,7 +57,7 @@ def shifts(documents: Sequence[ResultDocument], clean: Mapping[str, float]) -> b
             start = {} if value is None else {0: value}
             _extend(found, name, start | by_severity(document, f"{variant}/ece15"))
         _extend(detected, name, seen(document))
-    panels: list[tuple[str, str, tuple[tuple[dict[str, Curve], str], ...]]] = [
+    panels: list[tuple[str, str, tuple[tuple[dict[str, SeverityCurve], str], ...]]] = [
         ("accuracy under shift", "accuracy", ((accuracy, "-"),)),
         ("calibration under shift", "ECE, 15 bins", ((raw, "-"), (scaled, "--"))),
         ("clean against shifted, log p(x)", "AUROC", ((detected, "-"),)),
@@ -158,13 +158,13 @@ def points(document: ResultDocument, estimator: str) -> list[Point]:
     return found
 
 
-def _extend(curves: dict[str, Curve], name: str, values: Mapping[int, float]) -> None:
+def _extend(curves: dict[str, SeverityCurve], name: str, values: Mapping[int, float]) -> None:
     """Take over a model's values unless it has some."""
     if len(values) > 1 and not curves[name].severity:
-        curves[name] = Curve(sorted(values), [values[severity] for severity in sorted(values)])
+        curves[name] = SeverityCurve(sorted(values), [values[severity] for severity in sorted(values)])
 
 
-def _lines(axis: Axes, curves: Mapping[str, Curve], models: Sequence[str], style: str) -> None:
+def _lines(axis: Axes, curves: Mapping[str, SeverityCurve], models: Sequence[str], style: str) -> None:
     for name, curve in curves.items():
         if curve.severity:
             look = plots.look(models.index(name))

@@ -14,7 +14,7 @@ from jembench.ground import generators
 from jembench.measurements.code_length import CodeLength
 from jembench.measurements.input_gradient import InputGradient
 from jembench.measurements.logits import Logits
-from jembench.measurements.refinement import Refinement
+from jembench.measurements.refinement import RefinementEffect
 from jembench.metrics import scores
 from jembench.metrics.scores.complexity import complexity
 from jembench.metrics.scores.entropy import entropy
@@ -29,7 +29,7 @@ from jembench.models.softmax import Softmax
 from jembench.types import Batch
 
 LOGITS = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 6)), elements=st.floats(-1e3, 1e3))
-GENTLE = Refinement(size=1e-4, noise=1e-4)  # the oracle is too curved for the step of the paper
+GENTLE = RefinementEffect(size=1e-4, noise=1e-4)  # the oracle is too curved for the step of the paper
 MEASUREMENTS = {made.name: made for made in (Logits(), InputGradient(), CodeLength(), GENTLE)}
 
 
