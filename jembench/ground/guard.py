@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
+from threading import get_ident
 from typing import Any
 
 from jembench.types import UserError
@@ -32,15 +33,18 @@ def guarded(what: str) -> Iterator[None]:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """A network that says nothing is an error after ``TIMEOUT``, not a wait: downloaders of libraries set no bound.
+    """Within the block, a server that says nothing for ``TIMEOUT`` is an error: downloaders of libraries wait for ever.
 
-    The default of ``socket`` reaches those that use urllib; requests (gdown, robustbench) overrides it by its own None.
+    The default of ``socket`` reaches those that use urllib. Those that use requests (gdown, for torchvision and
+    robustbench) override it by a None of their own, which is replaced for this thread's requests and no others.
     """
     adapter: Any = import_module("requests.adapters").HTTPAdapter
-    send, before = adapter.send, socket.getdefaulttimeout()
+    send, thread, before = adapter.send, get_ident(), socket.getdefaulttimeout()
 
     def bounded(self: Any, request: Any, **how: Any) -> Any:
-        return send(self, request, **{**how, "timeout": how.get("timeout") or TIMEOUT})
+        if get_ident() == thread:
+            how["timeout"] = how.get("timeout") or TIMEOUT
+        return send(self, request, **how)
 
     adapter.send = bounded
     socket.setdefaulttimeout(TIMEOUT)

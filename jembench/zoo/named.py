@@ -153,9 +153,10 @@ def _download(place: str, file: Path) -> None:
         if file.is_file():  # another process was faster
             return
         try:
-            with guard.guarded(advice), guard.impatient():
+            with guard.guarded(advice):
                 file.parent.mkdir(parents=True, exist_ok=True)
-                fetch(place, temporary)
+                with guard.impatient():
+                    fetch(place, temporary)
                 temporary.rename(file)
         finally:
             for rest in file.parent.glob(f"{temporary.name}*"):  # its downloader has temporary files of its own
