@@ -5,19 +5,20 @@ Both are made with the model in evaluation mode and its weights held fixed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from jembench.attacks.pgd import PGD, pgd
 from jembench.langevin import sgld
-from jembench.langevin.captured import Captured
 from jembench.langevin.replay import ReplayBuffer
 from jembench.models import chains
-from jembench.models.chains import ChainSampler
+from jembench.models.chains import ChainSampler, Energy
 from jembench.models.recipes import Recipe
 
 
@@ -43,8 +44,52 @@ def adversarial(model: Any, x: Tensor, y: Tensor, recipe: Recipe, generator: Gen
         )
 
 
+class GraphedEnergy:
+    """The densities of a model as CUDA graphs, for chains that all have one shape.
+
+    A step launches hundreds of kernels, and of small images a GPU is done with one before the processor has launched
+    the next; a graph launches all at once. Torch captures a density and its gradient when they are first asked for, and
+    replays them on the weights where they lay then: whatever trains these must change them in place.
+
+    Args:
+        model: whose densities they are. If it cannot be captured, it is run as it is and a warning says so.
+    """
+
+    def __init__(self, model: Energy) -> None:
+        self._model = model
+        self._graphs: dict[str, Callable[..., Tensor]] = {}
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x) up to a constant, ``(B,)``."""
+        return self._replayed("log_density", x)
+
+    def log_conditional(self, x: Tensor, labels: Tensor) -> Tensor:
+        """log p(x|y) up to a constant per class, ``(B,)``."""
+        return self._replayed("log_conditional", x, labels)
+
+    def _replayed(self, name: str, x: Tensor, *labels: Tensor) -> Tensor:
+        if name not in self._graphs:
+            self._graphs[name] = _graphed(getattr(self._model, name), x, *labels)
+        return self._graphs[name](x, *labels)
+
+
+def _graphed(density: Callable[..., Tensor], x: Tensor, *labels: Tensor) -> Callable[..., Tensor]:
+    """``density`` with graphs of its forward and backward pass; itself, if it does what a graph cannot hold."""
+    sample = (x.detach().clone().requires_grad_(), *(y.clone() for y in labels))  # a graph keeps them as its buffers
+    kind = x.device.type
+    # A cast that is cached belongs to the pass that made it: a replay must cast the weights of its own time.
+    half = torch.autocast(kind, torch.bfloat16, enabled=torch.is_autocast_enabled(kind), cache_enabled=False)
+    try:
+        with torch.cuda.device_of(x), half:  # type: ignore[no-untyped-call]
+            return cast("Callable[..., Tensor]", torch.cuda.make_graphed_callables(density, sample))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        warnings.warn(f"an SGLD step cannot be captured, chains are run without: {reason}", stacklevel=2)
+        return density
+
+
 def continued(
-    model: Any, buffer: ReplayBuffer, recipe: Recipe, generator: Generator, *, captured: Captured | None = None
+    model: Any, buffer: ReplayBuffer, recipe: Recipe, generator: Generator, *, energy: Energy | None = None
 ) -> tuple[Tensor, Tensor]:
     """The ends ``(L, C, H, W)`` of chains from the replay buffer, stored back into it, and their classes ``(L,)``.
 
@@ -53,7 +98,7 @@ def continued(
         buffer: the persistent ones.
         recipe: with a ``[sampling]`` part.
         generator: of all draws.
-        captured: runs the chains, on the density of ``model``; proximal ones are run without.
+        energy: what the chains climb, with the densities of ``model``; by default itself.
     """
     part = recipe.sampling
     assert part is not None
@@ -62,10 +107,7 @@ def continued(
     settings, noise = chains.settings(recipe), buffer.share.noise_like
     wanted = labels if recipe.objective.log_px_y > 0 else None
     with _fixed(model):
-        if captured is not None and settings.inner == 1:
-            x = captured.chain(start, wanted, settings=settings, generator=generator, noise=noise)
-        else:
-            x = sampler.climb(model, start, wanted, settings=settings, generator=generator, noise=noise)
+        x = sampler.climb(energy or model, start, wanted, settings=settings, generator=generator, noise=noise)
     buffer.store(slots, x, labels)
     return x, labels
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,14 @@ from jembench.data.sets import Track
 from jembench.ground import generators
 from jembench.ground.identity import file_sha256
 from jembench.ground.shares import Share
-from jembench.langevin.captured import Captured
 from jembench.langevin.replay import ReplayBuffer
-from jembench.models.chains import ChainSampler, density
+from jembench.models.chains import ChainSampler
 from jembench.models.igebm import IGEBM
 from jembench.models.recipes import DataPart, Recipe
 from jembench.store import provenance
 from jembench.store.history import Chosen, Epoch, History, Rollback, TrainingCost
 from jembench.training import snapshots, supervisor
-from jembench.training.draws import adversarial, continued, look
+from jembench.training.draws import GraphedEnergy, adversarial, continued, look
 from jembench.training.objective import TERMS, Draws, Objective
 from jembench.training.optimisers import Average, learning_rate, optimiser, sharpened
 from jembench.training.streams import Streams
@@ -165,8 +163,9 @@ class Run:
         self.optimiser = optimiser(self.parameters, recipe.optimiser)
         self.average = Average(self.model, decay=recipe.optimiser.ema) if recipe.optimiser.ema > 0 else None
         self.buffer = self._fresh_buffer()
-        # On a CPU there is no time between kernels to win.
-        self.captured = Captured(partial(density, self.model), self.model) if device.type == "cuda" else None
+        # On a CPU there is no time between kernels to win, and proximal steps have gradients of other functions.
+        split = recipe.sampling is not None and recipe.sampling.inner > 1
+        self.energy = GraphedEnergy(self.model) if device.type == "cuda" and not split else None
         self.settings, self.parallel = self._objective()
 
     def _data(self) -> DataPart:
@@ -279,7 +278,7 @@ class Run:
         if self.buffer is None:
             return Draws(x, y, positive, positive_y), nothing
         started = time.perf_counter()
-        negative, negative_y = continued(self.model, self.buffer, settings, generator, captured=self.captured)
+        negative, negative_y = continued(self.model, self.buffer, settings, generator, energy=self.energy)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.meter.sampling_seconds += time.perf_counter() - started

@@ -44,20 +44,20 @@ from jembench.attacks.pgd import PGD, pgd
 from jembench.attacks.victim import Victim
 from jembench.ground import generators
 from jembench.langevin import sgld
-from jembench.langevin.captured import Captured
 from jembench.langevin.sgld import SGLD
-from jembench.models.chains import density
+from jembench.models.chains import Energy
 from jembench.models.jem import JEM
 from jembench.models.recipes import Recipe
 from jembench.models.wrn import WideResNet
 from jembench.store.provenance import environment
+from jembench.training.draws import GraphedEnergy
 from jembench.training.objective import Draws
 from jembench.training.run import Run
 from jembench.training.team import Team
 
 SHAPE, CLASSES = (3, 32, 32), 10
 PORT = "port"  # the reference of every work
-CAPTURED = "jembench bf16, captured"  # what training does on a GPU
+GRAPHED = "jembench bf16, graphed"  # what training does on a GPU
 EPS, SIZE = 8 / 255, 2 / 255
 SHARE_BAR, SPEED_BAR = 0.35, 4.0
 
@@ -276,12 +276,10 @@ def sampling(sizes: Sizes, device: torch.device, top: dict[str, float]) -> tuple
     u = 2 * x - 1
     each = gflop(net, weights=False) * sizes.batch * sizes.steps
 
-    def chain(kind: str, noise: sgld.Noise = sgld.noise_like, captured: Captured | None = None) -> Tensor:
+    def chain(kind: str, noise: sgld.Noise = sgld.noise_like, energy: Energy = model) -> Tensor:
         settings = SGLD(steps=sizes.steps, precision="bf16" if kind == "bf16" else "fp32")
-        options: dict[str, Any] = {"settings": settings, "generator": generators.generator("noise"), "noise": noise}
-        if captured is not None:
-            return captured.chain(x, None, **options)
-        return sgld.chain(model.log_density, x, **options)
+        generator = generators.generator("noise")
+        return sgld.chain(energy.log_density, x, settings=settings, generator=generator, noise=noise)
 
     def attack(kind: str, draw: sgld.Noise = sgld.noise_like) -> Tensor:
         victim = Victim(model, generator=generators.generator("victim"), precision="bf16" if kind == "bf16" else "fp32")
@@ -293,15 +291,12 @@ def sampling(sizes: Sizes, device: torch.device, top: dict[str, float]) -> tuple
             draw=draw,
         )
 
-    def captured() -> Captured:
-        return Captured(partial(density, model), model)
-
     chains = [Variant(PORT, "fp32", lambda: port_chain(net, u, sizes.steps))]
     chains += [Variant(f"jembench {kind}", kind, partial(chain, kind)) for kind in precisions(device)]
     if device.type == "cuda":
-        chains.append(Variant(CAPTURED, "bf16", partial(chain, "bf16", captured=captured())))
-        tried = Variant(f"{CAPTURED}, cuDNN by trial", "bf16", partial(chain, "bf16", captured=captured()), trial=True)
-        chains.append(tried)
+        chains.append(Variant(GRAPHED, "bf16", partial(chain, "bf16", energy=GraphedEnergy(model))))
+        tried = partial(chain, "bf16", energy=GraphedEnergy(model))
+        chains.append(Variant(f"{GRAPHED}, cuDNN by trial", "bf16", tried, trial=True))
     rows = measure("SGLD chain", chains, each, sizes.batch, top, sizes.rounds, device)
     attacks = [Variant(PORT, "fp32", lambda: port_pgd(net, u, y, sizes.steps, u))]
     attacks += [Variant(f"jembench {kind}", kind, partial(attack, kind)) for kind in precisions(device)]
@@ -311,12 +306,14 @@ def sampling(sizes: Sizes, device: torch.device, top: dict[str, float]) -> tuple
         wanted = (port_chain(net, u, sizes.steps, torch.zeros_like) + 1) / 2
         crafted = (port_pgd(net, u, y, sizes.steps, u) + 1) / 2
         half = chain("bf16", silent)
-        return rows, {
+        apart = {
             "chain, fp32": _apart(chain("fp32", silent), wanted, x),
             "chain, bf16": _apart(half, wanted, x),
-            "chain, captured bf16 from eager bf16": _apart(chain("bf16", silent, captured()), half, x),
             "PGD, fp32": _apart(attack("fp32", silent), crafted, x),
         }
+        if device.type == "cuda":
+            apart["chain, graphed bf16 from eager bf16"] = _apart(chain("bf16", silent, GraphedEnergy(model)), half, x)
+        return rows, apart
 
 
 def silent(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -375,7 +372,7 @@ def our_step(run: Run, draws: Draws) -> None:
 
 def bars(rows: list[Row], sizes: Sizes) -> dict[str, dict[str, float | bool]] | None:
     """The two bars, where they mean something: on a GPU and the paper's network."""
-    chains = [row for row in rows if row.variant == CAPTURED]
+    chains = [row for row in rows if row.variant == GRAPHED]
     if not chains or (sizes.depth, sizes.width) != (28, 10):
         return None
     found = {
