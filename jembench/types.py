@@ -29,8 +29,14 @@ class UserError(Exception):
     """Bad input: one line that says what was wrong, where, and what to do. The CLI exits with code 2."""
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a registry, with the nearest one that is.
+class UnknownNameError(UserError, KeyError):
+    """A name that nothing has; of a mapping, a key that it lacks."""
+
+    __str__ = Exception.__str__  # that of a KeyError puts the line in quotes
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not among the known ones, with the nearest that is.
 
     >>> print(unknown("suite", "odd", ["ood", "accuracy"]))
     unknown suite 'odd'; did you mean 'ood'? (known: accuracy, ood)
@@ -38,7 +44,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     names = sorted(known)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return UserError(f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+    return UnknownNameError(f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})")
 
 
 @runtime_checkable

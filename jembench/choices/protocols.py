@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from jembench.choices.suites import suite as evaluators_of
+from jembench.choices.suites import SUITES
 from jembench.data.sets import BATCH
 from jembench.types import UserError, unknown
 
@@ -38,7 +38,6 @@ LEVELS = 255  # eps and steps of published attacks are in grey levels of photogr
 WIDTHS = (17, 16, 21, 40)  # of the columns of :func:`explain`
 FACES = {"test": 19_962, "all": 202_599}  # images of CelebA
 INTERP = "interp"
-TRAIN_ALONE = frozenset({"cifar100", "svhn"})  # of these the FID of JEM++ and SADA-JEM reads the train split only
 UNCROPPED = (
     "protocol {!r} shows uncropped photographs, which a folder of .npz files does not hold: leave --data-dir out, and "
     "run `jembench data fetch celeba`"
@@ -167,7 +166,7 @@ class Protocol:
         Raises:
             UserError: for an unknown suite, or one of which it has none.
         """
-        names = evaluators_of(suite)
+        names = SUITES[suite]
         found = tuple(name for name in names if not self.evaluators or name in self.evaluators)
         if not found:
             raise UserError(

@@ -1,6 +1,6 @@
 """Published numbers: what others have printed, in rows of their own.
 
-``leaderboards/published.json`` holds them as they were printed, each family of rows in the units that it states. Here
+``leaderboards/published.json`` holds them as they were printed, each section of rows in the units that it states. Here
 percents become fractions, digit for digit: 92.90 % is 0.9290, no digit more and none less, since a published number
 says how far it goes by its digits alone. IS and FID have no unit and stay what they are.
 
@@ -71,7 +71,7 @@ U = TypeVar("U")
 R = TypeVar("R", bound=_Printed)
 
 
-class _Family(Entry, Generic[U, R]):
+class _Section(Entry, Generic[U, R]):
     units: U
     rows: Annotated[list[R], Field(min_length=1)]
 
@@ -80,10 +80,10 @@ class _Document(Entry):
     """The content of ``published.json``."""
 
     about: str
-    hybrid: _Family[_HybridUnits, _Hybrid]
-    ood_auroc: _Family[str, _Detection]
-    calibration_ece: _Family[str, _Calibration]
-    robust_accuracy: _Family[str, _Robust]
+    hybrid: _Section[_HybridUnits, _Hybrid]
+    ood_auroc: _Section[str, _Detection]
+    calibration_ece: _Section[str, _Calibration]
+    robust_accuracy: _Section[str, _Robust]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Family:
+class Section:
     """Published rows of one kind on one track.
 
     Attributes:
@@ -133,7 +133,7 @@ def place() -> Path:
     return packaged if packaged.is_file() else package.parent / "leaderboards" / PUBLISHED
 
 
-def read(path: Path) -> list[Family]:
+def read(path: Path) -> list[Section]:
     """All published rows, in our units.
 
     Raises:
@@ -168,52 +168,52 @@ def fraction(value: Decimal | None, unit: str) -> Decimal | None:
     return value.scaleb(-DIGITS[unit])
 
 
-def _hybrid(document: _Document) -> Family:
-    family = document.hybrid
-    unit = family.units.accuracy
-    rows = [_row(row, "", [fraction(row.accuracy, unit), row.score, row.fid]) for row in family.rows]
-    return Family(PAPERS, "hybrid", ("model", "accuracy", "IS", "FID"), tuple(rows))
+def _hybrid(document: _Document) -> Section:
+    section = document.hybrid
+    unit = section.units.accuracy
+    rows = [_row(row, "", [fraction(row.accuracy, unit), row.score, row.fid]) for row in section.rows]
+    return Section(PAPERS, "hybrid", ("model", "accuracy", "IS", "FID"), tuple(rows))
 
 
-def _detection(document: _Document) -> Family:
+def _detection(document: _Document) -> Section:
     """The AUROCs; the units name the OOD sets."""
-    family = document.ood_auroc
-    head, _, order = family.units.partition("; order of sets: ")
+    section = document.ood_auroc
+    head, _, order = section.units.partition("; order of sets: ")
     unit, _, remark = head.partition("; ")
     sets = [name.strip() for name in order.split(",") if name.strip()]
     rows = []
-    for row in family.rows:
+    for row in section.rows:
         if len(row.auroc) != len(sets):
             raise ValueError(f"ood_auroc: {row.model} has {len(row.auroc)} values for {len(sets)} sets")
         rows.append(_row(row, row.score, [fraction(value, unit) for value in row.auroc]))
-    return Family(PAPERS, "OOD detection, AUROC", ("model", "score", *sets), tuple(rows), remark)
+    return Section(PAPERS, "OOD detection, AUROC", ("model", "score", *sets), tuple(rows), remark)
 
 
-def _calibration(document: _Document) -> list[Family]:
-    """A family for every track that rows name as their data."""
-    family = document.calibration_ece
-    unit, _, remark = family.units.partition("; ")
+def _calibration(document: _Document) -> list[Section]:
+    """A section for every track that rows name as their data."""
+    section = document.calibration_ece
+    unit, _, remark = section.units.partition("; ")
     found: dict[str, list[Row]] = {}
-    for row in family.rows:
+    for row in section.rows:
         if row.data not in TRACKS:
             raise ValueError(f"calibration_ece: {row.model} is of {row.data!r}, which is no track")
         found.setdefault(row.data, []).append(_row(row, "", [fraction(row.ece, unit)]))
-    return [Family(track, "calibration", ("model", "ECE"), tuple(rows), remark) for track, rows in found.items()]
+    return [Section(track, "calibration", ("model", "ECE"), tuple(rows), remark) for track, rows in found.items()]
 
 
-def _robust(document: _Document) -> Family:
-    family = document.robust_accuracy
-    unit, _, remark = family.units.partition("; ")
+def _robust(document: _Document) -> Section:
+    section = document.robust_accuracy
+    unit, _, remark = section.units.partition("; ")
     rows: list[Row] = []
     threat = ""
-    for row in family.rows:
+    for row in section.rows:
         threat = threat if row.threat == SAME else row.threat
         if not threat:
             raise ValueError(f"robust_accuracy: {row.model} has the threat of the row above it, and there is none")
         ball, _, words = threat.partition(", ")
         values = [fraction(value, unit) for value in (row.clean, row.robust)]
         rows.append(_row(row, ball.replace("Linf", "L∞"), values, words))
-    return Family(PAPERS, "robust accuracy", ("model", "threat", "clean", "robust"), tuple(rows), remark)
+    return Section(PAPERS, "robust accuracy", ("model", "threat", "clean", "robust"), tuple(rows), remark)
 
 
 def _row(row: _Printed, label: str, values: Sequence[Decimal | None], remark: str = "") -> Row:

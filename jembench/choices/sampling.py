@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jembench.choices.protocols import TRAIN_ALONE, V1
+from jembench.choices.protocols import V1
 from jembench.evaluators.chains import Chains
 from jembench.evaluators.generation import Generation, Looker
 from jembench.types import UserError
@@ -78,8 +78,7 @@ def _published(spec: ModelSpec, track: Track, sampling: Sampling, protocol: Prot
     chosen = protocol.keep_fd < 1 or protocol.keep_is < 1
     if chosen and "sampler" in spec.capabilities and "classifier" not in spec.capabilities:
         raise UserError(f"model {spec.name!r} has no confidence, by which protocol {protocol.name!r} chooses samples")
-    whole = ("train", "validation", "ood-base") + (() if track.name in TRAIN_ALONE else ("test",))
-    splits = whole if protocol.reference == "train+test" else ("train",)
+    splits = track.published_fid if protocol.reference == "train+test" else ("train",)
     return Generation(
         looker(track, sampling),
         keep_top=protocol.keep_fd,

@@ -38,9 +38,9 @@ def list_(
         if not rows:
             raise UserError(f"track {track} has no recipes beside those of its models: `jembench list models`")
     elif what == "tracks":
-        rows = [(name, data.track(name).about) for name in data.TRACKS]
+        rows = [(name, data.TRACKS.about(name)) for name in data.TRACKS]
     elif what == "suites":
-        rows = [(name, about) for name, (_, about) in suites.SUITES.items()]
+        rows = [(name, suites.SUITES.about(name)) for name in suites.SUITES]
     elif what == "protocols":
         rows = [(name, known.about) for name, known in protocols.PROTOCOLS.items()]
     elif what == "detectors":

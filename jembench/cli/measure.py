@@ -194,9 +194,9 @@ def run(
 
 def _serving(suites: list[str], evaluator: str) -> list[str]:
     """The suites with an evaluator, which its options go to; all of them if none has it, to be told so."""
-    from jembench.choices.suites import suite
+    from jembench.choices.suites import SUITES
 
-    return [name for name in suites if evaluator in suite(name)] or suites
+    return [name for name in suites if evaluator in SUITES[name]] or suites
 
 
 def _distinct(specs: list[ModelSpec]) -> list[ModelSpec]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jembench.ground import families
+from jembench.ground.families import Family
 from jembench.ground.identity import array_sha256
-from jembench.types import UserError, unknown
+from jembench.types import UserError
 
 if TYPE_CHECKING:
     from jembench.data.sets import ImageSet, Source, Track
@@ -16,13 +17,25 @@ if TYPE_CHECKING:
 DEFAULT = "digits"  # the track of whoever names none
 PAPERS = "cifar10"  # the track of published recipes, checkpoints and numbers that name none
 
-TRACKS = {
-    "digits": "jembench.data.digits:TRACK",
-    "cifar10": "jembench.data.photographs:CIFAR10",
-    "cifar100": "jembench.data.photographs:CIFAR100",
-    "svhn": "jembench.data.photographs:SVHN",
-    "gauss": "jembench.data.gauss:TRACK",
-}
+TRACKS: Family[Track] = Family(
+    "track",
+    {
+        "digits": ("jembench.data.digits:TRACK", "1,797 handwritten digits, 8x8, from scikit-learn"),
+        "cifar10": (
+            "jembench.data.photographs:CIFAR10",
+            "60,000 photographs of 10 classes, 32x32; its images are not part of jembench",
+        ),
+        "cifar100": (
+            "jembench.data.photographs:CIFAR100",
+            "60,000 photographs of 100 classes, 32x32; its images are not part of jembench",
+        ),
+        "svhn": (
+            "jembench.data.photographs:SVHN",
+            "99,289 house numbers, 32x32; its images are not part of jembench",
+        ),
+        "gauss": ("jembench.data.gauss:TRACK", "a Gaussian mixture with known truth, 8x8"),
+    },
+)
 
 
 def track(name: str, *, folder: Path | None = None) -> Track:
@@ -35,10 +48,7 @@ def track(name: str, *, folder: Path | None = None) -> Track:
     Raises:
         UserError: for an unknown name, no such folder, or a folder for a track that has its images.
     """
-    if name not in TRACKS:
-        raise unknown("track", name, TRACKS)
-    module, _, attribute = TRACKS[name].partition(":")
-    description: Track = getattr(import_module(module), attribute)
+    description = TRACKS[name]
     if folder is None:
         return description
     if not description.external:
@@ -104,7 +114,7 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
 
         built: ImageSet = external.built(known, source_name)
     else:
-        built = import_module(TRACKS[track_name].partition(":")[0]).build(source_name)
+        built = families.load(known.builder)(source_name)
     digest = array_sha256(built.images, built.labels)
     if digest != source.sha256 or len(built) != source.n:
         raise UserError(

@@ -33,11 +33,11 @@ STILL_DIGITS = {"rotated": (0, 4), "flipped": (0, 1, 4, 8)}
 TRACK = Track(
     name="digits",
     version=1,
-    about="1,797 handwritten digits, 8x8, from scikit-learn",
     shape=(1, 8, 8),
     levels=17,
     classes=10,
     chunk=180,
+    builder="jembench.data.digits:build",
     sources=(
         Source("train", "train", 1077, "2306ee81a7ba81ba4e6a18d1a27e64c19b13dcedad59ba8bab080a9880824ff6"),
         Source("validation", "validation", 180, "0daf4251205f0f8eab1d20f7e2e989504b5e53f40729afb796c320b135c236b9"),

@@ -53,11 +53,11 @@ TRUTH: dict[str, float] = {
 TRACK = Track(
     name="gauss",
     version=1,
-    about="a Gaussian mixture with known truth, 8x8",
     shape=(1, 8, 8),
     levels=65536,
     classes=10,
     chunk=180,
+    builder="jembench.data.gauss:build",
     sources=(
         Source("train", "train", 1077, "5b357a2592d781eb175b3c16cfb4b9e100f6ccb938e0f8cbc505ec10119b7387"),
         Source("validation", "validation", 180, "a5064af6668a7ff17ae1bceeb74d942c3faaab38e78b4916452594fac0e7d7d9"),
@@ -85,6 +85,7 @@ TRACK = Track(
         Grid("l2", (0.03, 0.06, 0.1), 0.06),
     ),
     extractor="pixels",
+    exact=True,
     # noise lessens the separation of the classes; brightness moves along w_0, which no class uses
     shifts=(
         Severities("noise", (0.02, 0.04, 0.06, 0.08, 0.1)),

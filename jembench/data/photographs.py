@@ -19,7 +19,6 @@ from jembench.data.sets import ASKED, CHAINS, Part, Source, Track
 CIFAR10 = Track(
     name="cifar10",
     version=1,
-    about="60,000 photographs of 10 classes, 32x32; its images are not part of jembench",
     shape=(3, 32, 32),
     levels=256,
     classes=10,
@@ -87,7 +86,6 @@ CIFAR10 = Track(
 CIFAR100 = Track(
     name="cifar100",
     version=1,
-    about="60,000 photographs of 100 classes, 32x32; its images are not part of jembench",
     shape=(3, 32, 32),
     levels=256,
     classes=100,
@@ -124,12 +122,12 @@ CIFAR100 = Track(
     shifts=external.SHIFTS,
     held_out=external.HELD_OUT,
     costly=external.COSTLY,
+    published_fid=("train", "validation", "ood-base"),
 )
 
 SVHN = Track(
     name="svhn",
     version=1,
-    about="99,289 house numbers, 32x32; its images are not part of jembench",
     shape=(3, 32, 32),
     levels=256,
     classes=10,
@@ -158,4 +156,5 @@ SVHN = Track(
     shifts=external.SHIFTS,
     held_out=external.HELD_OUT,
     costly=external.COSTLY,
+    published_fid=("train", "validation", "ood-base"),
 )

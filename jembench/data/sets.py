@@ -111,15 +111,17 @@ class Track:
     Attributes:
         name: identifier.
         version: raised by every change that moves numbers.
-        about: one line of explanation.
         shape: (C, H, W) of an image.
         levels: number of grey levels; a pixel is k / (levels - 1).
         classes: number of classes K.
         chunk: examples per chunk and per batch of an evaluation.
         sources: all image sets.
+        builder: ``module:function`` that makes the images of a source by its name; empty where they are the user's.
         threats: what its adversaries may do.
         shifts: what happens to the test images in the tables.
         extractor: name of the feature extractor of sample quality (:mod:`jembench.zoo.extractors`).
+        exact: whether the density of the images is known, so that a model can be that density itself.
+        published_fid: sources of the real images that the FID of JEM++ and SADA-JEM is of.
         held_out: what happens to the validation images for estimators to be fitted on: of no kind in ``shifts``.
         costly: of a source, the first so many images are used by measurements that take many passes for an image or
             look at it many times (views and refinements); all by default.
@@ -128,16 +130,18 @@ class Track:
 
     name: str
     version: int
-    about: str
     shape: tuple[int, int, int]
     levels: int
     classes: int
     chunk: int
     sources: tuple[Source, ...]
+    builder: str = ""
     threats: tuple[Grid, ...] = ()
     shifts: tuple[Severities, ...] = ()
     held_out: tuple[Severities, ...] = ()
     extractor: str = "inception-v3"
+    exact: bool = False
+    published_fid: tuple[str, ...] = ("train", "validation", "ood-base", "test")
     costly: int | None = None
     folder: str = ""
 

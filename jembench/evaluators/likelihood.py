@@ -76,7 +76,7 @@ class Likelihood:
         """Dequantised log densities of the test split, and annealed chains in both directions."""
         if _large(track):
             return Need(Dequantised(), "test"), Need(Unnormalised(), "test")
-        check = track.name == "gauss"
+        check = track.exact
         forward = Need(ImportanceWeights("forward", check=check), SOURCE, limit=CHAINS)
         reverse = Need(ImportanceWeights("reverse", check=check), SOURCE, limit=CHAINS, whole=(forward,))
         return Need(Dequantised(), "test"), Need(Unnormalised(), "test"), forward, reverse

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from jembench.choices import published
 from jembench.choices.protocols import PROTOCOLS, V1
+from jembench.data import TRACKS
 from jembench.data.sets import Track
 from jembench.metrics.metric import Metric
 from jembench.pages.seeds import SEEDS, Seeds, combined, read_seeds
@@ -70,7 +71,7 @@ def leaderboard(
     bold = "Bold: best of its column, and its 95 % interval overlaps with no other's."
     blocks = [
         f"# Leaderboard: {track.name}",
-        f"{track.about.capitalize()}. Written by `jembench leaderboard --track {track.name}` from "
+        f"{TRACKS.about(track.name).capitalize()}. Written by `jembench leaderboard --track {track.name}` from "
         f"{' and '.join(origins)}; do not edit. "
         + (bold if golden or attacked else "Nothing of ours is measured on this track yet."),
     ]

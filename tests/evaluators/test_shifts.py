@@ -149,8 +149,8 @@ def test_the_oracles_refinement_diverges(oracle: Result) -> None:
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> str:
     """A suite of this evaluator."""
-    monkeypatch.setitem(suites.SUITES, "shifts", (("shifts",), ""))
-    return "shifts"
+    monkeypatch.setattr(suites, "DISTANCE", ("shifts",))
+    return "distance"
 
 
 class Classifier:

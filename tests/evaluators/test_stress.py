@@ -59,8 +59,8 @@ class Classifier:
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> str:
     """A suite of this evaluator."""
-    monkeypatch.setitem(suites.SUITES, "stress", (("stress",), ""))
-    return "stress"
+    monkeypatch.setattr(suites, "DISTANCE", ("stress",))
+    return "distance"
 
 
 def test_a_pushed_gaussian_has_the_areas_of_its_closed_form(alone: str, tmp_path: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jembench.choices.published import Family, Row, place, read
+from jembench.choices.published import Row, Section, place, read
 from jembench.pages.tables.table import Cell, Table
 
 #: How a number was checked -> its mark, and what the mark means.
@@ -21,26 +21,26 @@ def tables(track: str) -> list[Table]:
     Raises:
         UserError: see :func:`read`.
     """
-    return [_table(family) for family in read(place()) if family.track == track]
+    return [_table(section) for section in read(place()) if section.track == track]
 
 
-def _table(family: Family) -> Table:
+def _table(section: Section) -> Table:
     """Rows of words, with remarks, marks and sources below."""
-    remarks = list(dict.fromkeys(row.remark for row in family.rows if row.remark))
-    labelled = any(row.label for row in family.rows)
+    remarks = list(dict.fromkeys(row.remark for row in section.rows if row.remark))
+    labelled = any(row.label for row in section.rows)
     rows: list[list[Cell]] = []
-    for row in family.rows:
+    for row in section.rows:
         label = f"{row.label} ({remarks.index(row.remark) + 1})" if row.remark else row.label
         values = ["—" if value is None else f"{value:f}" for value in row.values]
         rows.append([f"{row.model} {MARKS[row.checked][0]}".rstrip(), *([label] if labelled else []), *values])
-    notes = [family.remark] if family.remark else []
+    notes = [section.remark] if section.remark else []
     notes += [f"({number}) {remark}" for number, remark in enumerate(remarks, start=1)]
-    notes += [words for checked, (_, words) in MARKS.items() if any(row.checked == checked for row in family.rows)]
-    if any(value is None for row in family.rows for value in row.values):
+    notes += [words for checked, (_, words) in MARKS.items() if any(row.checked == checked for row in section.rows)]
+    if any(value is None for row in section.rows for value in row.values):
         notes.append("—: not reported, or not known")
-    for source, models in _sources(family.rows).items():
+    for source, models in _sources(section.rows).items():
         notes.append(f"{source}: {'; '.join(models)}")
-    return Table(f"{family.title} · published", list(family.header), rows, notes)
+    return Table(f"{section.title} · published", list(section.header), rows, notes)
 
 
 def _sources(rows: Sequence[Row]) -> dict[str, list[str]]:
