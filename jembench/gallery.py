@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from jembench import data
 from jembench.engine import adversarials, bench
 from jembench.evaluators.battery import SOURCE, WORST, BatteryPart
-from jembench.evaluators.chains import ran
+from jembench.evaluators.chains import TRAJECTORIES
 from jembench.ground import files
 from jembench.measurements.contract import by_need
 from jembench.pages.pictures import calibration, generation, ood, plots, samples, shifts
@@ -204,24 +204,24 @@ def _samples(shown: Shown, name: str) -> bytes | None:
     evaluator = shown.evaluator("generation")
     if name not in evaluator.rows:
         return None
-    return samples.samples(evaluator, shown.found(evaluator.drawn()[name]), name, shown.plan.track)
+    return samples.samples(evaluator, shown.found(evaluator.draws()[name]), name, shown.plan.track)
 
 
 def _neighbours(shown: Shown) -> bytes | None:
     evaluator, track = shown.evaluator("generation"), shown.plan.track
     if "fresh" not in evaluator.rows:
         return None
-    looked = evaluator.looked()
-    found = shown.found(evaluator.drawn()["fresh"], looked["fresh"], looked["train"])
+    looked = evaluator.looks()
+    found = shown.found(evaluator.draws()["fresh"], looked["fresh"], looked["train"])
     return samples.neighbours(evaluator, found, data.images(track, "train"), track)
 
 
 def _chains(shown: Shown) -> bytes | None:
-    return samples.chains(shown.found(ran()), shown.plan.track)
+    return samples.chains(shown.found(TRAJECTORIES), shown.plan.track)
 
 
 def _energy(shown: Shown) -> bytes | None:
-    return samples.energy(shown.evaluator("chains"), shown.found(ran()), shown.document)
+    return samples.energy(shown.evaluator("chains"), shown.found(TRAJECTORIES), shown.document)
 
 
 #: Name of a picture of a result, the evaluator that it is of, and what draws it; None where there is nothing to draw.

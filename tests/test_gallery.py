@@ -90,7 +90,7 @@ def shown(made: Any, model: str, suite: str) -> Shown:
 def test_samples_are_those_of_the_records(made: Any, paths: list[Path]) -> None:
     """The conditional grid holds the first image of every class that the chains were asked for, to the last level."""
     jem = shown(made, "jem", "generation")
-    need = jem.evaluator("generation").drawn()["conditional"]
+    need = jem.evaluator("generation").draws()["conditional"]
     record = jem.found(need)[need]
     assert len(record["image"]) == LIMIT
     picture = np.asarray(Image.open(jem.outcome.folder / "samples-conditional.png"))[:, -64:]  # one column

@@ -47,8 +47,8 @@ class Surrogate:
     """Another baseline of the track, whose adversarials are tried.
 
     Attributes:
-        name: of the baseline.
-        fingerprint: of its weights: with others the figures are others.
+        name: name of the baseline.
+        fingerprint: hash of the baseline's weights, on which the adversarials depend.
     """
 
     name: str
@@ -60,11 +60,11 @@ class BatteryPart:
     """One measurement of the battery.
 
     Attributes:
-        norm: of its threat model; empty for what has none.
-        eps: radius.
-        name: of the attack, ``worst``, or what it is.
-        need: the records.
-        check: whether it only serves to check the others.
+        norm: norm of the part's threat model; empty for a part without a ball.
+        eps: radius of the ball, in units of the [0, 1] pixel range; for a check the radius of the row it belongs to.
+        name: name of the attack, ``worst``, or the kind of a part that is no attack.
+        need: the records that the part reads.
+        check: whether the part only serves to check the attacks, and is no figure of its own.
     """
 
     norm: Norm | str
@@ -84,27 +84,28 @@ class Battery:
     """The settings of a robustness result.
 
     Attributes:
-        grids: threat models, with their radii.
-        goal: of the adversary.
-        steps: of PGD.
-        restarts: of PGD.
-        losses: of the restarts, in turn.
-        precision: while crafting; verification is in fp32.
+        grids: threat models, with their radii in units of the [0, 1] pixel range.
+        goal: which wrong class the adversary aims at: any (``untargeted``), or one that the goal names.
+        steps: number of steps of a PGD restart.
+        restarts: number of restarts of PGD.
+        losses: losses that PGD climbs, one a restart, in turn.
+        precision: floating-point precision of the model while adversarials are crafted; verification is in fp32.
         draws: fresh draws of a stochastic model behind every verdict.
         copies: noisy copies behind a gradient of a stochastic model (EOT); 0 for a deterministic model.
-        refinement: SGLD steps of the defence.
-        images: of the first so many test images only; None for all.
-        expensive: the rung ``full`` through more than one step: first so many images.
-        few: decision attacks, and black-box attacks on a stochastic model: first so many.
-        subset: the checks: first so many.
-        queries: of the black-box attacks.
+        refinement: number of SGLD steps of the defence, 0 for noise alone; -1 for a stochastic model without a defence.
+        images: number of test images attacked, the first of the split; None for all.
+        expensive: number of images under the rung ``full`` through more than one SGLD step; None for ``images``.
+        few: number of images under decision attacks, and under black-box attacks on a stochastic model.
+        subset: number of images under the checks of the gradient and of the attacks.
+        queries: number of queries per image that a black-box attack may ask.
         attacks: names of further attacks at the headline eps: AutoAttack, Square, decision attacks, or others.
-        surrogates: the baselines whose adversarials are tried.
-        own: name of the one that is attacked, or stands behind the defence; no other model's adversarials are its own.
-        density: whether the model has a log density, to abstain by.
-        sigma: noise of the smoothed classifier that is certified in L2; 0 for none.
-        step: constant length of the steps of PGD, in pixels, from random starts in every ball; 0 for our own, which
-            shrink and go on from what a smaller ball gave.
+        surrogates: the baselines whose adversarials are tried on the model (transfer).
+        own: name of the baseline that is attacked, or stands behind the defence: as a surrogate it is left out.
+        density: whether the model has a log density, by which it may abstain.
+        sigma: standard deviation, in units of the [0, 1] pixel range, of the noise of the smoothed classifier that is
+            certified in L2; 0 for no certificate.
+        step: constant length of a PGD step, in units of the [0, 1] pixel range, from random starts in every ball; 0 for
+            our own PGD, whose steps shrink and which goes on from the adversarials of the next smaller ball.
     """
 
     grids: tuple[Grid, ...]
@@ -132,14 +133,14 @@ class Battery:
         """All measurements, in the order of their tables."""
         first = self.grids[0]
         null = self._attacked(attack_of("null"), Threat(first.norm, first.headline, self.goal), self.images)
-        found = [BatteryPart("", 0.0, NULL, null)]
+        parts = [BatteryPart("", 0.0, NULL, null)]
         for grid in self.grids:
-            found += self._norm(grid, track)
+            parts += self._norm(grid, track)
         gradients = Need(GradientCheck(first.norm, first.headline), SOURCE, self.subset)
-        found.append(BatteryPart("", 0.0, "gradients", gradients, check=True))
+        parts.append(BatteryPart("", 0.0, "gradients", gradients, check=True))
         if self.density or not self.copies:
-            found.append(BatteryPart("", 0.0, "distal", Need(Distal(), SOURCE, self._limit(100))))
-        return tuple(found)
+            parts.append(BatteryPart("", 0.0, "distal", Need(Distal(), SOURCE, self._limit(100))))
+        return tuple(parts)
 
     def _norm(self, grid: Grid, track: Track) -> Iterator[BatteryPart]:
         """The measurements of one threat model."""
@@ -148,12 +149,12 @@ class Battery:
         for eps in grid.eps:
             threat = Threat(grid.norm, eps, self.goal)
             before = curve[-1].need if curve and not self.step else None
-            main = list(self._ladder(threat, before))
-            others = list(self._others(threat, main)) if eps == grid.headline else []
-            curve.append(main[-1])
-            yield from (*main, *others)
-            given = (*(part.need for part in (*main, *others)), *(() if worst is None else (worst,)))
-            worst = Need(Worst(threat, self.draws), SOURCE, self.images, given)
+            ladder = list(self._ladder(threat, before))
+            ensemble = list(self._ensemble(threat)) if eps == grid.headline else []
+            curve.append(ladder[-1])
+            yield from (*ladder, *ensemble)
+            candidates = (*(part.need for part in (*ladder, *ensemble)), *(() if worst is None else (worst,)))
+            worst = Need(Worst(threat, self.draws), SOURCE, self.images, candidates)
             yield BatteryPart(grid.norm, eps, WORST, worst)
             if eps == grid.headline and self.density and not self.copies and self.goal == "untargeted":
                 density = Need(InputGradient(), SOURCE)
@@ -167,17 +168,16 @@ class Battery:
     def _ladder(self, threat: Threat, before: Need | None) -> Iterator[BatteryPart]:
         """Our own PGD; against a defence every rung, from what the rungs before it found."""
         if not self.copies:
-            made = self._pgd("full")
+            attack = self._pgd("full")
             if self.step:
-                made = replace(made, size=self.step / threat.eps, decay=False)
-            need = self._attacked(made, threat, self.images, before, carried=before is not None)
+                attack = replace(attack, size=self.step / threat.eps, decay=False)
+            need = self._attacked(attack, threat, self.images, before, carried=before is not None)
             yield BatteryPart(threat.norm, threat.eps, "pgd", need)
             return
         rungs: list[Need] = []
         for gradient in self.rungs:
             limit = self.images if gradient != "full" or self.refinement <= 1 else self._limit(self.expensive)
-            given = (*rungs, *(() if before is None else (before,)))
-            rungs.append(self._attacked(self._pgd(gradient), threat, limit, *given))
+            rungs.append(self._attacked(self._pgd(gradient), threat, limit, *rungs, before))
             yield BatteryPart(threat.norm, threat.eps, f"pgd-{gradient}", rungs[-1])
 
     @property
@@ -187,22 +187,24 @@ class Battery:
             return ("none", "straight-through", "full")
         return ("full",) if self.refinement < 0 else ("none", "full")
 
-    def _others(self, threat: Threat, main: list[BatteryPart]) -> Iterator[BatteryPart]:
-        """Everything but PGD, at the headline eps."""
+    def _ensemble(self, threat: Threat) -> Iterator[BatteryPart]:
+        """The attacks other than PGD, which run at the headline eps."""
         for name in self.attacks:
-            made = attack_of(name, **self._budget(name))
-            if threat.norm not in made.norms or (threat.goal != "untargeted" and not made.targeted):
+            attack = attack_of(name, **self._budget(name))
+            if threat.norm not in attack.norms or (threat.goal != "untargeted" and not attack.targeted):
                 continue
-            small = name in DECISION or (self.copies and not made.white)
+            small = name in DECISION or (self.copies and not attack.white)
             limit = self._limit(self.few) if small else self.images
-            yield BatteryPart(threat.norm, threat.eps, made.name, self._attacked(made, threat, limit))
-        others = [item for item in self.surrogates if item.name != self.own]
-        if others and threat.goal == "untargeted":
-            names = tuple(f"{item.name}@{item.fingerprint[:12]}" for item in self.surrogates)
-            sources = Rung(steps=20, restarts=1, confident=True)
-            given = tuple(Need(AttackOutcome(sources, threat), SOURCE, self.images, model=item.name) for item in others)
-            made = attack_of("transfer", sources=names, copies=1 if self.copies else None)
-            yield BatteryPart(threat.norm, threat.eps, "transfer", self._attacked(made, threat, self.images, *given))
+            yield BatteryPart(threat.norm, threat.eps, attack.name, self._attacked(attack, threat, limit))
+        surrogates = [surrogate for surrogate in self.surrogates if surrogate.name != self.own]
+        if surrogates and threat.goal == "untargeted":
+            names = tuple(f"{surrogate.name}@{surrogate.fingerprint[:12]}" for surrogate in self.surrogates)
+            crafting = AttackOutcome(Rung(steps=20, restarts=1, confident=True), threat)
+            candidates = (Need(crafting, SOURCE, self.images, model=surrogate.name) for surrogate in surrogates)
+            attack = attack_of("transfer", sources=names, copies=1 if self.copies else None)
+            yield BatteryPart(
+                threat.norm, threat.eps, "transfer", self._attacked(attack, threat, self.images, *candidates)
+            )
 
     def _budget(self, name: str) -> dict[str, int]:
         """The queries of a black-box attack, in its own settings."""
@@ -223,8 +225,8 @@ class Battery:
             "wide": (few, min(2 * grid.headline, widest)),
             "unbounded": (replace(many, steps=40, restarts=3), widest),
         }
-        for name, (made, eps) in balls.items():
-            need = self._attacked(made, Threat(grid.norm, eps, self.goal), self.subset)
+        for name, (attack, eps) in balls.items():
+            need = self._attacked(attack, Threat(grid.norm, eps, self.goal), self.subset)
             yield BatteryPart(grid.norm, grid.headline, name, need, check=True)
 
     def _pgd(self, gradient: Gradient) -> Rung:
@@ -239,15 +241,14 @@ class Battery:
         )
 
     def _attacked(
-        self, made: Attack, threat: Threat, limit: int | None, *given: Need | None, carried: bool = False
+        self, attack: Attack, threat: Threat, limit: int | None, *records: Need | None, carried: bool = False
     ) -> Need:
-        known = tuple(need for need in given if need is not None)
-        return Need(AttackOutcome(made, threat, self.draws, carried), SOURCE, limit, known)
+        """An attack that builds on other records, those that exist."""
+        return Need(AttackOutcome(attack, threat, self.draws, carried), SOURCE, limit, tuple(filter(None, records)))
 
     def _limit(self, count: int | None) -> int | None:
-        """The smaller of two limits."""
-        chosen = [item for item in (count, self.images) if item is not None]
-        return min(chosen, default=None)
+        """The smaller of a number of images and of ``images``; None where both are."""
+        return min((limit for limit in (count, self.images) if limit is not None), default=None)
 
 
 DECISION = frozenset({"boundary", "hopskipjump", "pointwise"})

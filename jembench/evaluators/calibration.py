@@ -118,33 +118,33 @@ class Calibration:
 
     def joined(self, batches: Iterable[RecordBatch]) -> dict[str, dict[str, NDArray[Any]]]:
         """The scalars of every source, and those of its twins, whose maps need the whole validation split."""
-        kept = list(batches)
-        validation = gather(kept, "logits", "label").get("validation")
+        chunks = list(batches)
+        validation = gather(chunks, "logits", "label").get("validation")
         maps = None if validation is None else _Maps.fitted(validation)
-        scored = (
+        scalars = (
             RecordBatch(batch.measurement, batch.source, {**self.scalars(batch), **_twins(maps, batch)})
-            for batch in kept
+            for batch in chunks
         )
-        return gather(scored, *self.columns)
+        return gather(scalars, *self.columns)
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """``test/raw/…``, ``test/temperature/…``, ``test/vector/…``, and what is known of the two maps."""
-        found = gather(batches, "logits", "label")
-        if "test" not in found or "validation" not in found:
+        records = gather(batches, "logits", "label")
+        if "test" not in records or "validation" not in records:
             return _missing("the model gives no logits")
-        validation, labels = found["validation"], found["test"]["label"]
+        validation, labels = records["validation"], records["test"]["label"]
         maps = _Maps.fitted(validation)
-        scaled = maps.apply(found["test"]["logits"])
+        logits = maps.apply(records["test"]["logits"])
         n = {"test": len(labels)}
         result = []
         for variant in VARIANTS:
-            estimates = _estimates(scaled[variant], labels)
+            estimates = _estimates(logits[variant], labels)
             result += [kind.of(estimates[kind.name], source="test", variant=variant, n=n) for kind in KINDS]
-        accuracy = classification.accuracy(classification.prediction(scaled["vector"]) == labels)
-        fitted = float(classification.nll(maps.vector.apply(validation["logits"]), validation["label"]).mean())
+        accuracy = classification.accuracy(classification.prediction(logits["vector"]) == labels)
+        nll = float(classification.nll(maps.vector.apply(validation["logits"]), validation["label"]).mean())
         n_fit = {"validation": len(validation["label"])}
         temperature_of = Estimate(maps.temperature.temperature, None, None, maps.temperature.method)
-        vector_of = Estimate(fitted, None, None, maps.vector.method)
+        vector_of = Estimate(nll, None, None, maps.vector.method)
         return [
             *result,
             ACCURACY.of(accuracy, source="test", variant="vector", n=n),
@@ -157,11 +157,11 @@ def _twins(maps: _Maps | None, batch: RecordBatch) -> dict[str, NDArray[Any]]:
     """The columns of the twins; none without a validation split."""
     if maps is None:
         return {}
-    scaled = maps.apply(batch.columns["logits"])
+    logits = maps.apply(batch.columns["logits"])
     return {
-        "temperature_confidence": classification.confidence(scaled["temperature"]),
-        "vector_confidence": classification.confidence(scaled["vector"]),
-        "vector_prediction": classification.prediction(scaled["vector"]),
+        "temperature_confidence": classification.confidence(logits["temperature"]),
+        "vector_confidence": classification.confidence(logits["vector"]),
+        "vector_prediction": classification.prediction(logits["vector"]),
     }
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 LIMIT = 360  # chains
+TRAJECTORIES = Need(Trajectory(), CHAINS, limit=LIMIT)  # whose records are the chains
 
 KINDS = (
     Kind("distance", "lower"),
@@ -59,7 +60,7 @@ class Chains:
     """Long chains.
 
     Attributes:
-        extractor: who looks.
+        extractor: the feature extractor that compares the chains with the training images.
     """
 
     extractor: Looker
@@ -70,52 +71,53 @@ class Chains:
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """The chains, and the extractor's view of their marks and of the training split."""
-        return (ran(), *self._looked().values(), Need(Embedded(), "train", model=self.extractor.name))
+        return (TRAJECTORIES, *self._embeddings().values(), Need(Embedded(), "train", model=self.extractor.name))
 
-    def _looked(self) -> dict[int, Need]:
+    def _embeddings(self) -> dict[int, Need]:
+        who = self.extractor.name
         return {
-            mark: Need(Embedded(f"image_{mark}"), CHAINS, LIMIT, (ran(),), model=self.extractor.name, essential=True)
+            mark: Need(Embedded(f"image_{mark}"), CHAINS, LIMIT, (TRAJECTORIES,), model=who, essential=True)
             for mark in MARKS
         }
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """None."""
+        """No scalars: a chain is not an image of the source."""
         return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """Every mark, then what is of the whole chain."""
-        found = by_need(batches)
-        record = found.get(ran())
+        """The metrics of every mark, then those of the whole chains."""
+        records = by_need(batches)
+        record = records.get(TRAJECTORIES)
         who = self.extractor.name
-        called = [self.extractor.called(kind) for kind in KINDS]
+        kinds = [self.extractor.called(kind) for kind in KINDS]
         if record is None:
             reason = "the model has no chains"
-            marks = [kind.missing(reason, source=f"{mark}K", variant=who) for mark in MARKS for kind in called]
+            marks = [kind.missing(reason, source=f"{mark}K", variant=who) for mark in MARKS for kind in kinds]
             return [*marks, *(kind.missing(reason, source="chain") for kind in (RUNAWAY, SHARE, CHANGES))]
-        real = found[Need(Embedded(), "train", model=who)]["features"].astype(np.float64)
+        real = records[Need(Embedded(), "train", model=who)]["features"].astype(np.float64)
         result = []
         reach = cache(lambda: reaches(real))  # as many distances as there are pairs of training images: once
-        for mark, need in self._looked().items():
-            result += self._at(mark, found[need], record, real, reach)
+        for mark, need in self._embeddings().items():
+            result += self._at(mark, records[need], record, real, reach)
         return [*result, *self._whole(record, result)]
 
     def _at(
         self,
         mark: int,
-        looked: Mapping[str, NDArray[Any]],
+        embedding: Mapping[str, NDArray[Any]],
         record: Mapping[str, NDArray[Any]],
         real: NDArray[np.float64],
         reach: Callable[[], NDArray[np.float64]],
     ) -> list[Metric]:
         where: dict[str, Any] = {"source": f"{mark}K", "variant": self.extractor.name}
-        x = looked["features"].astype(np.float64)
+        x = embedding["features"].astype(np.float64)
         if bad := int((~np.isfinite(x).all(axis=1)).sum()):
             reason = f"{bad} of {len(x)} chains are not finite after {mark} K steps"
             return [self.extractor.called(kind).missing(reason, **where) for kind in KINDS]
         rng = seeding.rng("chains", mark)
         steps = int(record["steps"][0])
         density = record["log_density"][:, times(steps).index(mark * steps)].astype(np.float64)
-        probabilities = classification.softmax(looked["class_logits"].astype(np.float64))
+        probabilities = classification.softmax(embedding["class_logits"].astype(np.float64))
         makers: dict[str, Any] = {
             "distance": lambda: frechet.frechet_estimate(x, real),
             "recall": lambda: recall(x, real),
@@ -123,18 +125,18 @@ class Chains:
             "inception_score": lambda: inception_score_estimate(probabilities),
             "log_density": lambda: intervals.mean(density, rng=rng),
         }
-        made = []
+        metrics = []
         for kind in KINDS:
-            called = self.extractor.called(kind)
+            own = self.extractor.called(kind)
             n = {"chains": len(x)} | ({"train": len(real)} if kind.name in ("distance", "recall", "coverage") else {})
             try:
                 estimate: Estimate = makers[kind.name]()
             except ValueError as error:
-                made.append(called.missing(str(error), **where))
+                metrics.append(own.missing(str(error), **where))
                 continue
-            metric = called.of(estimate, n=n, **where)
-            made.append(replace(metric, tolerance=tolerated(estimate)) if _gated(kind, mark) else metric)
-        return made
+            metric = own.of(estimate, n=n, **where)
+            metrics.append(replace(metric, tolerance=tolerated(estimate)) if _gated(kind, mark) else metric)
+        return metrics
 
     def _whole(self, record: Mapping[str, NDArray[Any]], marks: list[Metric]) -> list[Metric]:
         """Runaway, effective share and changes of class."""
@@ -147,26 +149,21 @@ class Chains:
         else:
             runaway = RUNAWAY.of(Estimate(last / first, None, None, "none"), source="chain", n=n)
         steps = int(record["steps"][0])
-        looked = times(steps)
-        columns = [looked.index(j * steps) for j in range(1, MARKS[-1] + 1)]
+        instants = times(steps)
+        columns = [instants.index(j * steps) for j in range(1, MARKS[-1] + 1)]
         trace = record["log_density"][:, columns].astype(np.float64)
         try:
             share = effective_size(trace) / trace.size
             effective = SHARE.of(Estimate(share, None, None, "none"), source="chain", n=n)
         except ValueError as error:
             effective = SHARE.missing(str(error), source="chain")
-        seen = record["seen"][:, columns]
-        if (seen < 0).any():
+        classes = record["seen"][:, columns]
+        if (classes < 0).any():
             return [runaway, effective, CHANGES.missing("the model gives no logits", source="chain")]
-        changed = classification.accuracy(seen[:, 0] != seen[:, -1])
-        return [runaway, effective, CHANGES.of(changed, source="chain", n=n)]
-
-
-def ran() -> Need:
-    """The chains."""
-    return Need(Trajectory(), CHAINS, limit=LIMIT)
+        mixing = classification.accuracy(classes[:, 0] != classes[:, -1])
+        return [runaway, effective, CHANGES.of(mixing, source="chain", n=n)]
 
 
 def _gated(kind: Kind, mark: int) -> bool:
-    """Whether a gate looks at it: not at long chains, whose ends differ from one machine type to another."""
+    """Whether a gate compares the metric: not of long chains, whose ends differ from one machine type to another."""
     return kind.name == "distance" and mark <= 1

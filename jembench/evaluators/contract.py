@@ -18,8 +18,8 @@ class Evaluator(Protocol):
     """A frozen dataclass that turns records into numbers: its fields are its settings.
 
     Attributes:
-        name: of the evaluator.
-        version: raised by every change that moves its numbers.
+        name: name of the evaluator, a key of its results.
+        version: version of its numbers: raised by every change that moves them.
     """
 
     name: ClassVar[str]
@@ -27,11 +27,11 @@ class Evaluator(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of its scalars."""
+        """Names of all per-example scalars that the evaluator may publish."""
         ...
 
     def needs(self, track: Track) -> tuple[Need, ...]:
-        """The records it reads, for a track."""
+        """The records that the evaluator reads, for a track."""
         ...
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
@@ -56,5 +56,5 @@ def scalars(evaluator: Evaluator, batches: Iterable[RecordBatch]) -> dict[str, d
     """The per-example scalars of an evaluator that are published: source -> column -> array."""
     if isinstance(evaluator, Joining):
         return evaluator.joined(batches)
-    scored = (RecordBatch(batch.measurement, batch.source, evaluator.scalars(batch)) for batch in batches)
-    return gather(scored, *evaluator.columns)
+    chunks = (RecordBatch(batch.measurement, batch.source, evaluator.scalars(batch)) for batch in batches)
+    return gather(chunks, *evaluator.columns)

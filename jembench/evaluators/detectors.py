@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.evaluators.ood import Scored, detected, groups, means
-from jembench.measurements.contract import Need, RecordBatch, gather
+from jembench.evaluators.contract import scalars
+from jembench.evaluators.ood import Scores, detected, groups, means
+from jembench.measurements.contract import Need, RecordBatch
 from jembench.measurements.detector import METHODS, Detector
 from jembench.measurements.features import Features
 from jembench.metrics.metric import Metric
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Detectors:
-    """OOD detection by detectors, by their names.
+    """OOD detection by post-hoc detectors.
+
+    Attributes:
+        names: names of the detectors, keys of :data:`jembench.measurements.detector.METHODS`; by default all of them.
 
     Raises:
         UserError: for no name, an unknown one, one twice, or if pytorch-ood is not installed.
@@ -47,20 +51,21 @@ class Detectors:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those of the detectors."""
+        """Names of the detectors: a column holds the scores of one."""
         return self.names
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Every detector on the test split and on every OOD set."""
         training = Need(Features(), "train")
-        found = []
+        needs = []
         for source in ("test", *(source.name for source in track.ood)):
             features = Need(Features(), source)
             for name in self.names:
-                made = Detector(name)
-                given, whole = (features,) * made.featured, (training,) * made.fitted
-                found.append(Need(made, source, given=given, whole=whole))
-        return tuple(found)
+                detector = Detector(name)
+                needs.append(
+                    Need(detector, source, None, (features,) * detector.featured, (training,) * detector.fitted)
+                )
+        return tuple(needs)
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
         """The scores, under the name of the detector."""
@@ -68,24 +73,23 @@ class Detectors:
         return {batch.measurement.detector: batch.columns["detector_score"]}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """Every set and detector, then the means."""
-        scored = (RecordBatch(batch.measurement, batch.source, self.scalars(batch)) for batch in batches)
-        found = gather(scored, *self.names)
+        """The metrics of every OOD set and detector, then their means over sets."""
+        scores = scalars(self, batches)
         result = []
         for source in track.ood:
             for name in self.names:
-                result += detected(found, source.name, name, _problem(found, ("test", source.name), name))
+                result += detected(scores, source.name, name, _problem(scores, ("test", source.name), name))
         for mean, sources in groups(track).items():
             for name in self.names:
-                problem = _problem(found, ("test", *(source.name for source in sources)), name)
-                result += means(found, mean, sources, name, problem)
+                problem = _problem(scores, ("test", *(source.name for source in sources)), name)
+                result += means(scores, mean, sources, name, problem)
         return result
 
 
-def _problem(found: Scored, sources: Iterable[str], name: str) -> str | None:
+def _problem(scores: Scores, sources: Iterable[str], name: str) -> str | None:
     """Why a detector cannot be judged on these sources, if it cannot."""
     for source in sources:
-        values = found.get(source, {}).get(name)
+        values = scores.get(source, {}).get(name)
         if values is None:
             return "the model shows no penultimate features"
         if bad := int(np.isnan(values).sum()):

@@ -39,11 +39,11 @@ class Distance:
     """Minimal distances.
 
     Attributes:
-        grids: threat models, with the distances at which the accuracy is told.
-        widest: the largest distance that is searched, one for each grid.
-        attack: the search.
+        grids: threat models, with the distances at which the accuracy is reported, in units of the [0, 1] pixel range.
+        widest: the largest distance that is searched in the norm of each grid, in the order of ``grids``.
+        attack: the search for the nearest adversarial.
         draws: fresh draws of a stochastic model behind every verdict.
-        images: of the first so many test images only.
+        images: number of test images searched around, the first of the split; None for all.
     """
 
     grids: tuple[Grid, ...]
@@ -57,18 +57,18 @@ class Distance:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The distance in every norm, infinite where none was found."""
+        """Names of the distances of the nearest adversarials, one for each norm."""
         return tuple(f"{grid.norm}/distance" for grid in self.grids)
 
     def needs(self, track: Track) -> tuple[Need, ...]:
-        """One search for each norm."""
+        """The records of one search for each norm."""
         return tuple(
             Need(AttackOutcome(self.attack, Threat(grid.norm, eps), self.draws), "test", self.images)
             for grid, eps in zip(self.grids, self.widest, strict=True)
         )
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """The distance of every example."""
+        """The distance of the nearest adversarial of every example, infinite where none was found."""
         threat: Any = batch.measurement.threat  # type: ignore[attr-defined]
         return {f"{threat.norm}/distance": _distances(batch)}
 
@@ -77,26 +77,26 @@ class Distance:
         parts: dict[str, list[NDArray[Any]]] = {}
         for batch in batches:
             parts.setdefault(batch.measurement.threat.norm, []).append(_distances(batch))  # type: ignore[attr-defined]
-        found: list[Metric] = []
+        metrics: list[Metric] = []
         for grid in self.grids:
             if grid.norm not in parts:
-                found.append(MEDIAN.missing("the model gives no logits", source="test", variant=grid.norm))
+                metrics.append(MEDIAN.missing("the model gives no logits", source="test", variant=grid.norm))
                 continue
             distances = np.concatenate(parts[grid.norm])
             n = {"test": len(distances)}
             if np.isinf(distances).mean() >= 0.5:
                 reason = "half of the images or more have no adversarial that was found"
-                found.append(MEDIAN.missing(reason, source="test", variant=grid.norm))
+                metrics.append(MEDIAN.missing(reason, source="test", variant=grid.norm))
             else:
-                found.append(MEDIAN.of(order.median(distances), source="test", variant=grid.norm, n=n))
+                metrics.append(MEDIAN.of(order.median(distances), source="test", variant=grid.norm, n=n))
             for eps in grid.eps:
                 estimate = classification.accuracy(distances > eps)
-                found.append(BEYOND.of(estimate, source="test", variant=f"{grid.norm}-{eps:g}", n=n))
-        return found
+                metrics.append(BEYOND.of(estimate, source="test", variant=f"{grid.norm}-{eps:g}", n=n))
+        return metrics
 
 
 def _distances(batch: RecordBatch) -> NDArray[np.float64]:
     """The verified distance, 0 of a clean image that is misclassified, infinite where nothing was found."""
     columns = batch.columns
-    found: NDArray[np.float64] = np.where(columns["vote"] == 0, columns["distance"], np.inf)
-    return found
+    distances: NDArray[np.float64] = np.where(columns["vote"] == 0, columns["distance"], np.inf)
+    return distances

@@ -85,10 +85,10 @@ class Looker:
     """A feature extractor: its name, the hash of its weights, and what its distances are called in files.
 
     Attributes:
-        name: of :data:`jembench.zoo.extractors.EXTRACTORS`.
-        fingerprint: of it.
-        distance: ``fd``, or ``fid`` of the Inception network.
-        kernel: ``kd`` or ``kid``.
+        name: name of the extractor, a key of :data:`jembench.zoo.extractors.EXTRACTORS`.
+        fingerprint: hash of the extractor's weights, on which all distances depend.
+        distance: name of its Frechet distance: ``fd``, of the Inception network ``fid``.
+        kernel: name of its kernel distance: ``kd``, of the Inception network ``kid``.
     """
 
     name: str
@@ -104,11 +104,17 @@ class Looker:
 
 @dataclass(frozen=True)
 class Look:
-    """What an extractor made of images: features ``(N, F)``, probabilities ``(N, C)``, the asked classes ``(N,)``."""
+    """What an extractor makes of N images.
+
+    Attributes:
+        features: features ``(N, F)`` of the images.
+        probabilities: p(y|x) ``(N, C)`` over the classes of the extractor.
+        labels: class ``(N,)`` that each image was sampled for; -1 if none was asked for.
+    """
 
     features: NDArray[np.float64]
     probabilities: NDArray[np.float64]
-    asked: NDArray[np.int64]
+    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -116,15 +122,15 @@ class Generation:
     """Sample quality.
 
     Attributes:
-        extractor: who looks.
-        steps: of the fresh and conditional chains; the training's by default.
-        temperature: of these chains; the training's by default.
+        extractor: the feature extractor by which samples and real images are compared.
+        steps: number of SGLD steps of fresh and conditional chains; None for that of the training.
+        temperature: temperature of fresh and conditional chains; None for that of the training.
         keep_top: share of the samples that is kept, those of which the model is most confident; 1 is no filter.
-        rows: the samples that are looked at.
-        reference: the real images of the distances, by source.
-        keep_is: share that is kept for the inception score; as ``keep_top`` by default.
-        by_class: whether a share is kept of each class that the model sees, not of all.
-        rounded: whether samples are rounded to grey levels before they are looked at.
+        rows: the kinds of samples that are measured, among ``fresh``, ``buffer`` and ``conditional``.
+        reference: sources of the real images that the samples are compared with.
+        keep_is: share of the samples that is kept for the inception score; None for ``keep_top``.
+        by_class: whether the share is kept of each class that the model sees, not of all samples together.
+        rounded: whether samples are rounded to the track's grey levels before the extractor sees them.
     """
 
     extractor: Looker
@@ -142,104 +148,104 @@ class Generation:
     columns: ClassVar[tuple[str, ...]] = ("fresh_class", "buffer_class", "conditional_class", "conditional_asked")
 
     def samples(self) -> dict[str, Samples]:
-        """What is sampled from the model, by name."""
+        """What is sampled from the model, by the name of the row."""
         chain: dict[str, Any] = {"steps": self.steps, "temperature": self.temperature}
-        made = {
+        samples = {
             "fresh": Samples(**chain),
             "buffer": Samples(start="buffer", classified=self.by_class),
             "conditional": Samples(conditional=True, **chain),
         }
-        return {name: made[name] for name in self.rows}
+        return {name: samples[name] for name in self.rows}
 
-    def drawn(self) -> dict[str, Need]:
-        """The samples of every row, of the model and of the reference samplers."""
+    def draws(self) -> dict[str, Need]:
+        """The records of samples by row, of the model and of the reference samplers."""
         own = {name: Need(samples, CHAINS) for name, samples in self.samples().items()}
         return {**own, **{name: Need(Samples(), CHAINS, model=name) for name in REFERENCES}}
 
-    def looked(self) -> dict[str, Need]:
-        """What the extractor sees in every row, the real images too."""
+    def looks(self) -> dict[str, Need]:
+        """The records of what the extractor sees, by row; the real images are rows by their source."""
         who = self.extractor.name
         real = {source: Need(Embedded(), source, model=who) for source in dict.fromkeys((*self.reference, "test"))}
-        made = {
+        views = {
             name: Need(Embedded("image", self.rounded), CHAINS, given=(need,), model=who, essential=True)
-            for name, need in self.drawn().items()
+            for name, need in self.draws().items()
         }
-        return {**real, **made}
+        return {**real, **views}
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Samples, and the extractor's view of them and of the real images."""
-        return (*self.drawn().values(), *self.looked().values())
+        return (*self.draws().values(), *self.looks().values())
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """The class that the extractor sees in each sample, and the one asked for."""
+        """The class that the extractor sees in each sample (-1 of one that is not finite), and the one asked for."""
         for name in self.samples():
-            if batch.need == self.looked()[name]:
+            if batch.need == self.looks()[name]:
                 f = batch.columns["class_logits"]
                 return {f"{name}_class": np.where(np.isfinite(f).all(axis=1), f.argmax(1), -1).astype(np.int64)}
-            if batch.need == self.drawn()[name] and name == "conditional":
+            if batch.need == self.draws()[name] and name == "conditional":
                 return {"conditional_asked": batch.columns["asked"].astype(np.int64)}
         return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """Every row, the model's first."""
-        found = by_need(batches)
-        train, test = self._real(found), self._of(found, "test")
+        records = by_need(batches)
+        train, test = self._real(records), self._of(records, "test")
         result = []
         for name in (*self.samples(), *REFERENCES, "test"):
-            seen = self._of(found, name)
-            scored = seen if self.keep_is is None else self._of(found, name, share=self.keep_is)
-            if isinstance(seen, str) or isinstance(scored, str):
-                result += self._missing(name, str(seen))
+            look = self._of(records, name)
+            inception = look if self.keep_is is None else self._of(records, name, share=self.keep_is)
+            if isinstance(look, str) or isinstance(inception, str):
+                result += self._missing(name, str(look))
             elif isinstance(train, str) or isinstance(test, str):
                 result += self._missing(name, train if isinstance(train, str) else str(test))
             else:
-                row = _Row(self, name, seen, scored, train, test, track.classes)
+                row = _Row(self, name, look, inception, train, test, track.classes)
                 result += row.metrics()
                 if name in self.samples():
-                    result += row.chain(found[self.drawn()[name]])
+                    result += row.chain(records[self.draws()[name]])
         return result
 
     def _missing(self, name: str, reason: str) -> list[Metric]:
         kinds = (*KINDS, CONDITIONAL) if name in self.samples() else KINDS
         return [self.extractor.called(kind).missing(reason, source=name, variant=self.extractor.name) for kind in kinds]
 
-    def _real(self, found: Mapping[Need, Mapping[str, NDArray[Any]]]) -> Look | str:
-        """The features of the reference; or why it has none."""
-        parts = [self._of(found, source) for source in self.reference]
+    def _real(self, records: Mapping[Need, Mapping[str, NDArray[Any]]]) -> Look | str:
+        """What the extractor makes of the reference images; or why it has no numbers."""
+        parts = [self._of(records, source) for source in self.reference]
         if bad := [part for part in parts if isinstance(part, str)]:
             return bad[0]
         looks = [part for part in parts if isinstance(part, Look)]
         return Look(*(np.concatenate([getattr(each, part.name) for each in looks]) for part in fields(Look)))
 
     def _of(
-        self, found: Mapping[Need, Mapping[str, NDArray[Any]]], name: str, *, share: float | None = None
+        self, records: Mapping[Need, Mapping[str, NDArray[Any]]], name: str, *, share: float | None = None
     ) -> Look | str:
-        """The features of a row, those of all samples that are kept; or why it has no numbers.
+        """What the extractor makes of the samples of a row that are kept; or why the row has no numbers.
 
         Args:
-            found: the records.
-            name: of the row.
-            share: that is kept, ``keep_top`` by default.
+            records: columns of every need.
+            name: name of the row.
+            share: share of the samples that is kept, the most confident ones; None for ``keep_top``.
         """
-        looked = found.get(self.looked()[name])
-        if looked is None:
+        view = records.get(self.looks()[name])
+        if view is None:
             return NOTHING.get(name, "the model does not sample")
-        count = len(looked["features"])
-        drawn = found[self.drawn()[name]] if name in self.drawn() else {}
-        rows, asked = drawn.get("there", np.ones(count, dtype=bool)), drawn.get("asked", np.full(count, -1))
+        count = len(view["features"])
+        draw = records[self.draws()[name]] if name in self.draws() else {}
+        rows, labels = draw.get("there", np.ones(count, dtype=bool)), draw.get("asked", np.full(count, -1))
         if not rows.any():
             return NOTHING["buffer"]
-        if drawn and (bad := _not_finite(drawn["image"][rows])):
+        if draw and (bad := _not_finite(draw["image"][rows])):
             return f"{bad} of {int(rows.sum())} samples are not finite: the chains diverge"
-        if bad := _not_finite(np.hstack([looked["features"][rows], looked["class_logits"][rows]])):
+        if bad := _not_finite(np.hstack([view["features"][rows], view["class_logits"][rows]])):
             return f"the features of {bad} of {int(rows.sum())} images of {name!r} are not finite"
-        kept = self.keep_top if share is None else share
-        if name in self.samples() and kept < 1:
-            rows = top(drawn["confidence"], rows, kept, classes=drawn["seen"] if self.by_class else None)
+        share = self.keep_top if share is None else share
+        if name in self.samples() and share < 1:
+            rows = top(draw["confidence"], rows, share, classes=draw["seen"] if self.by_class else None)
         return Look(
-            looked["features"][rows].astype(np.float64),
-            classification.softmax(looked["class_logits"][rows].astype(np.float64)),
-            asked[rows].astype(np.int64),
+            view["features"][rows].astype(np.float64),
+            classification.softmax(view["class_logits"][rows].astype(np.float64)),
+            labels[rows].astype(np.int64),
         )
 
 
@@ -254,56 +260,65 @@ def top(
     *,
     classes: NDArray[np.integer] | None = None,
 ) -> NDArray[np.bool_]:
-    """The share of the rows that are there with the highest confidence, of each class if there are ``classes (N,)``.
+    """Mask ``(N,)`` of the rows with the highest confidence, a share of those that are there.
 
-    Of equal ones the earlier. The number is rounded, at least one; of a class it is rounded down, as in SADA-JEM's
-    ``cond_is_fid``.
+    Of rows with equal confidence the earlier ones are taken. With ``classes (N,)`` it is the share of each class. The
+    number is rounded, at least one; of a class it is rounded down, as in SADA-JEM's ``cond_is_fid``.
     """
-    kept = np.zeros(len(there), dtype=bool)
+    mask = np.zeros(len(there), dtype=bool)
     for group in [there] if classes is None else [there & (classes == y) for y in np.unique(classes[there])]:
         rows = np.flatnonzero(group)
         order = rows[np.argsort(-np.nan_to_num(confidence[rows], nan=-1.0), kind="stable")]
         number = max(1, round(share * len(order))) if classes is None else int(share * len(order))
-        kept[order[:number]] = True
-    return kept
+        mask[order[:number]] = True
+    return mask
 
 
 def tolerated(estimate: Estimate) -> float:
     """How much worse a distance may be than a golden one: its scale is that of the features, and it may be near 0."""
-    known = estimate.low is not None and estimate.high is not None
-    half = (estimate.high - estimate.low) / 2 if known else 0.0  # type: ignore[operator]
+    half = 0.0 if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 2
     return max(RELATIVE * abs(estimate.value), half)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """The metrics of one set of samples."""
+    """The metrics of one set of samples.
+
+    Attributes:
+        of: the settings.
+        name: name of the row.
+        look: what the extractor makes of the samples.
+        inception: what it makes of the samples behind the inception score, which may have a filter of its own.
+        train: what it makes of the reference images.
+        test: what it makes of the test images.
+        classes: number of classes of the track.
+    """
 
     of: Generation
     name: str
-    seen: Look
-    scored: Look
+    look: Look
+    inception: Look
     train: Look
     test: Look
     classes: int
 
     def metrics(self) -> list[Metric]:
-        """All of them; a figure that cannot be computed says why."""
+        """All metrics of the row; a figure that cannot be computed says why."""
         looker = self.of.extractor
-        made = []
+        metrics = []
         estimates = self._estimates()
         for kind in KINDS:
-            found = estimates[kind.name]
-            called = looker.called(kind)
-            if isinstance(found, str):
-                made.append(called.missing(found, source=self.name, variant=looker.name))
+            figure = estimates[kind.name]
+            own = looker.called(kind)
+            if isinstance(figure, str):
+                metrics.append(own.missing(figure, source=self.name, variant=looker.name))
                 continue
-            estimate, n, *p = found
-            metric = called.of(estimate, source=self.name, variant=looker.name, n=n, p=p[0] if p else None)
+            estimate, n, *p = figure
+            metric = own.of(estimate, source=self.name, variant=looker.name, n=n, p=p[0] if p else None)
             if kind.name.startswith(("distance", "kernel")):
                 metric = replace(metric, tolerance=tolerated(estimate))
-            made.append(metric)
-        return [*made, *self._conditional(), *self._curve()]
+            metrics.append(metric)
+        return [*metrics, *self._conditional(), *self._curve()]
 
     def chain(self, record: Mapping[str, NDArray[Any]]) -> list[Metric]:
         """Length and temperature of the chains, where some were run: not of a buffer as it lies, nor of a flow."""
@@ -311,13 +326,13 @@ class _Row:
         if np.isnan(heat):
             return []
         where: dict[str, Any] = {"source": self.name, "variant": self.of.extractor.name}
-        n = {self._words: len(self.seen.features)}
+        n = {self._words: len(self.look.features)}
         facts = ((STEPS, float(record["steps"][0])), (TEMPERATURE, heat))
         return [kind.of(Estimate(value, None, None, "exact"), n=n, **where) for kind, value in facts]
 
     def _estimates(self) -> dict[str, Any]:
         """Estimate and n of every kind, with a p-value where there is one; or why there is none."""
-        x, y = self.seen.features, self.train.features
+        x, y = self.look.features, self.train.features
         few, real = x[:PAIRWISE], y[:PAIRWISE]
         n = {self._words: len(x), self._real: len(y)}
         pairs = {self._words: len(few), self._real: len(real)}
@@ -329,13 +344,14 @@ class _Row:
                 return str(error)
 
         rng = seeding.rng("generation", self.name)
-        labels = self.seen.probabilities.argmax(1)
+        labels = self.look.probabilities.argmax(1)
         equal = min(len(x), len(self.test.features))
         first: Any = attempt(lambda: precision_recall(few, real), pairs)
         second: Any = attempt(lambda: density_coverage(few, real, rng=rng), pairs)
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "inception_score": attempt(
-                lambda: inception_score_estimate(self.scored.probabilities), {self._scored: len(self.scored.features)}
+                lambda: inception_score_estimate(self.inception.probabilities),
+                {self._inception_words: len(self.inception.features)},
             ),
             "distance": attempt(lambda: frechet.frechet_estimate(x, y), n),
             "distance_at_test_n": attempt(
@@ -345,13 +361,13 @@ class _Row:
             "distance_infinity": attempt(lambda: frechet.frechet_infinity(x, y, rng=rng), n),
             "kernel": attempt(lambda: kernel_distance_estimate(few, real), pairs),
             "class_imbalance": FOREIGN
-            if self.seen.probabilities.shape[1] != self.classes
+            if self.look.probabilities.shape[1] != self.classes
             else attempt(lambda: class_imbalance(labels, self.classes, rng=rng), {self._words: len(x)}),
         }
         for pair, names in ((first, ("precision", "recall")), (second, ("density", "coverage"))):
             for place, name in enumerate(names):
-                found[name] = pair if isinstance(pair, str) else (pair[0][place], pair[1])
-        return found | self._memorised(few, real)
+                figures[name] = pair if isinstance(pair, str) else (pair[0][place], pair[1])
+        return figures | self._memorised(few, real)
 
     def _memorised(self, few: NDArray[np.float64], real: NDArray[np.float64]) -> dict[str, Any]:
         reason = "the test images are what others are compared with" if self.name == "test" else ""
@@ -359,27 +375,27 @@ class _Row:
             reason = "the reference holds the test images, to which the training images would be compared"
         if reason:
             return {"nearer": reason, "copies": reason}
-        held = self.test.features[:PAIRWISE]
-        own, theirs = (nearest(part, real, 1)[1][:, 0] for part in (few, held))
-        found = memorisation(own, theirs)
-        n = {self._words: len(few), "test": len(held), self._real: len(real)}
-        copies = Estimate(float(found.copies), None, None, "exact")
-        return {"nearer": (found.nearer, n), "copies": (copies, n, found.copies_p_value)}
+        test = self.test.features[:PAIRWISE]
+        own, theirs = (nearest(part, real, 1)[1][:, 0] for part in (few, test))
+        memory = memorisation(own, theirs)
+        n = {self._words: len(few), "test": len(test), self._real: len(real)}
+        copies = Estimate(float(memory.copies), None, None, "exact")
+        return {"nearer": (memory.nearer, n), "copies": (copies, n, memory.copies_p_value)}
 
     @property
     def _words(self) -> str:
         """What the samples are called where n is said; a filter is never hidden."""
-        return self._chosen(self.of.keep_top)
+        return self._filter_words(self.of.keep_top)
 
     @property
-    def _scored(self) -> str:
-        """The same of those behind the inception score."""
-        return self._chosen(self.of.keep_top if self.of.keep_is is None else self.of.keep_is)
+    def _inception_words(self) -> str:
+        """What the samples behind the inception score are called where their n is said."""
+        return self._filter_words(self.of.keep_top if self.of.keep_is is None else self.of.keep_is)
 
-    def _chosen(self, share: float) -> str:
-        kept = share if self.name in self.of.samples() else 1.0
-        of_what = " of each class" if self.of.by_class else ""
-        return self.name if kept == 1 else f"{self.name}, top {100 * kept:g} %{of_what}"
+    def _filter_words(self, share: float) -> str:
+        if share == 1 or self.name not in self.of.samples():
+            return self.name
+        return f"{self.name}, top {100 * share:g} %{' of each class' if self.of.by_class else ''}"
 
     @property
     def _real(self) -> str:
@@ -390,16 +406,16 @@ class _Row:
         if self.name not in self.of.samples():
             return []
         where: dict[str, Any] = {"source": self.name, "variant": self.of.extractor.name}
-        if (self.seen.asked < 0).any():
+        if (self.look.labels < 0).any():
             return [CONDITIONAL.missing("no class was asked for", **where)]
-        if self.seen.probabilities.shape[1] != self.classes:
+        if self.look.probabilities.shape[1] != self.classes:
             return [CONDITIONAL.missing(FOREIGN, **where)]
-        right = self.seen.probabilities.argmax(1) == self.seen.asked
+        right = self.look.probabilities.argmax(1) == self.look.labels
         return [CONDITIONAL.of(classification.accuracy(right), n={self._words: len(right)}, **where)]
 
     def _curve(self) -> list[Metric]:
         """The distance against n, of random subsets."""
-        x, y = self.seen.features, self.train.features
+        x, y = self.look.features, self.train.features
         sizes = [size for size in SIZES if size <= len(x)]
         if not sizes:
             return []

@@ -56,7 +56,7 @@ NO_DENSITY = "the model gives no log density"
 WIDEST = 0.1  # bits/dim of a bracket
 LARGEST = 512  # dimensions of an image up to which log Z is annealed: the bracket gets wider, and hours are needed
 
-Found = dict[str, NDArray[Any]]
+Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ class Likelihood:
         """Log densities and log weights in nats, those that exist."""
         if "normalized" in batch.columns:
             return {"log_px_dequantised": batch.columns["log_density"]} if batch.columns["normalized"].all() else {}
-        found = {name: batch.columns[name] for name in self.columns if name in batch.columns}
-        return {name: column for name, column in found.items() if not np.isnan(column).all()}
+        columns = {name: batch.columns[name] for name in self.columns if name in batch.columns}
+        return {name: column for name, column in columns.items() if not np.isnan(column).all()}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """``test/bits_per_dim``, and of ``chains`` the bounds of log Z, the bracket, and effective sizes."""
         columns = ("log_density", "normalized", "log_unnormalised", "log_weight_forward", "log_weight_reverse", "exact")
-        found = gather(batches, *columns)
-        test, chains = found.get("test", {}), found.get(SOURCE, {})
+        records = gather(batches, *columns)
+        test, chains = records.get("test", {}), records.get(SOURCE, {})
         partition = _partition(test, chains, track)
         return [_bits(test, partition, chains, track), *_log_z(partition, chains)]
 
@@ -101,7 +101,7 @@ def _large(track: Track) -> bool:
     return math.prod(track.shape) > LARGEST
 
 
-def _bits(test: Found, partition: Bracket | str, chains: Found, track: Track) -> Metric:
+def _bits(test: Columns, partition: Bracket | str, chains: Columns, track: Track) -> Metric:
     """Bits per dimension, or why there are none."""
     if not test:
         return BITS.missing(NO_DENSITY, source="test")
@@ -140,7 +140,7 @@ def _doubt(partition: Bracket, unit: float) -> str | None:
     return None
 
 
-def _partition(test: Found, chains: Found, track: Track) -> Bracket | str:
+def _partition(test: Columns, chains: Columns, track: Track) -> Bracket | str:
     """The bracket of log Z, or why there is none."""
     if not test:
         return NO_DENSITY
@@ -162,7 +162,7 @@ def _partition(test: Found, chains: Found, track: Track) -> Bracket | str:
     return log_z.bracket(forward, reverse, log_z0=base, rng=seeding.rng("likelihood", "log_z"))
 
 
-def _log_z(partition: Bracket | str, chains: Found) -> list[Metric]:
+def _log_z(partition: Bracket | str, chains: Columns) -> list[Metric]:
     """The bounds and the bracket, in nats, and what the weights are worth."""
     if isinstance(partition, str):
         return [
@@ -182,5 +182,5 @@ def _log_z(partition: Bracket | str, chains: Found) -> list[Metric]:
     ]
 
 
-def _method(chains: Found) -> str:
+def _method(chains: Columns) -> str:
     return "AIS bracket" if chains["exact"].all() else "AIS bracket, resampled starts"

@@ -2,10 +2,10 @@
 
 For every OOD set and every score (:mod:`jembench.metrics.scores`, larger = more in-distribution), with the test split
 as positives: ``auroc`` (DeLong's interval), ``fpr95`` (false-positive rate where 95 % of the test images are accepted),
-    ``aupr_in`` and ``aupr_out`` (average precision with the test split, or the OOD set, as positives).
-    ``mean/<score>/auroc`` is the mean over the sets (of the other three too, without an interval); its interval knows
-    that they share the test split and that some share their base images. ``near`` and ``far`` are means over the sets
-    that a track calls near, and over the others.
+``aupr_in`` and ``aupr_out`` (average precision with the test split, or the OOD set, as positives).
+``mean/<score>/auroc`` is the mean over the sets (of the other three too, without an interval); its interval knows that
+they share the test split and that some share their base images. ``near`` is the mean over the sets that a track calls
+near, ``far`` that over its other sets, without those that a user adds.
 
 ``auroc_gain`` is the difference of a score's AUROC to that of max p(y|x), which every classifier has, on the same
 images (:mod:`jembench.metrics.paired_auroc`), with its p-value.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from jembench.data.sets import Source, Track
 
-Scored = dict[str, "dict[str, NDArray[Any]]"]
+Scores = dict[str, "dict[str, NDArray[Any]]"]
 
 AUROC = Kind("auroc", "higher", 0.005)
 KINDS = (AUROC, Kind("fpr95", "lower", 0.02), Kind("aupr_in", "higher", 0.01), Kind("aupr_out", "higher", 0.01))
@@ -68,11 +68,11 @@ class Ood:
     columns: ClassVar[tuple[str, ...]] = tuple(score.name for score in SCORES)
 
     def needs(self, track: Track) -> tuple[Need, ...]:
-        """All measurements of the test split and of every OOD set; log densities of the first training images."""
+        """All measurements of the test split and of every OOD set at hand; log densities of first training images."""
         measurements: tuple[Measurement, ...] = (Logits(), InputGradient(), CodeLength(), RefinementEffect())
         sources = ("test", *(source.name for source in track.ood if not source.absent))
-        wanted = tuple(Need(measurement, source) for source in sources for measurement in measurements)
-        return (Need(InputGradient(), "train", FITTED), *wanted)
+        needs = tuple(Need(measurement, source) for source in sources for measurement in measurements)
+        return (Need(InputGradient(), "train", FITTED), *needs)
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
         """One column for every score that the batch's measurement carries alone."""
@@ -82,77 +82,84 @@ class Ood:
             if score.fit is None and {read.measurement for read in score.reads} == {batch.measurement.name}
         }
 
-    def joined(self, batches: Iterable[RecordBatch]) -> Scored:
-        """Every score of every source whose records it needs are there."""
-        found = _by_measurement(list(batches))
-        result: Scored = {source: {} for columns in found.values() for source in columns}
+    def joined(self, batches: Iterable[RecordBatch]) -> Scores:
+        """Every score of every source that has the records which the score reads."""
+        records = _by_measurement(list(batches))
+        result: Scores = {source: {} for columns in records.values() for source in columns}
         for score in SCORES:
-            fitted: tuple[float, ...] = ()
+            fit: tuple[float, ...] = ()
             if score.fit is not None:
-                training = _columns(found, "train", score)
+                training = _columns(records, "train", score)
                 if training is None:
                     continue
-                fitted = (score.fit(*training),)
+                fit = (score.fit(*training),)
             for source, scores in result.items():
-                columns = _columns(found, source, score)
+                columns = _columns(records, source, score)
                 if columns is not None:
-                    scores[score.name] = score.compute(*columns, *fitted)
+                    scores[score.name] = score.compute(*columns, *fit)
         return result
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """Every set and score, then the means."""
-        found = self.joined(batches)
+        scores = self.joined(batches)
         result = []
         for source in track.ood:
             for score in SCORES:
-                problem = source.absent or _problem(found, ("test", source.name), score)
-                rows = detected(found, source.name, score.name, problem)
+                problem = source.absent or _problem(scores, ("test", source.name), score)
+                rows = detected(scores, source.name, score.name, problem)
                 if score != BASELINE:
-                    rows.append(_gain(found, source.name, (source,), score))
+                    rows.append(_gain(scores, source.name, (source,), score))
                 result += _claimed(rows, (source,))
         for name, sources in groups(track).items():
             for score in SCORES:
                 names = ("test", *(source.name for source in sources))
-                rows = means(found, name, sources, score.name, _absent(sources) or _problem(found, names, score))
+                rows = means(scores, name, sources, score.name, _absent(sources) or _problem(scores, names, score))
                 if score != BASELINE:
-                    rows.append(_gain(found, name, sources, score))
+                    rows.append(_gain(scores, name, sources, score))
                 result += _claimed(rows, sources)
         return result
 
 
 def groups(track: Track) -> dict[str, tuple[Source, ...]]:
-    """The OOD sets that a mean is over, by its name: those near, those far, if there are any, and all."""
+    """The OOD sets that a mean is over, by the name of the mean; one without sets is left out."""
     near = tuple(source for source in track.ood if source.near)
     far = tuple(source for source in track.ood if not source.near and not source.origin)
     return {name: sources for name, sources in (("near", near), ("far", far), ("mean", track.ood)) if sources}
 
 
-def detected(found: Scored, source: str, variant: str, problem: str | None) -> list[Metric]:
-    """The four metrics of one set and one score, empty if there is a problem.
+def detected(scores: Scores, source: str, variant: str, problem: str | None) -> list[Metric]:
+    """The four metrics of one OOD set and one score, without values if there is a problem.
 
     Args:
-        found: scores by source and name.
-        source: the OOD set.
+        scores: per-example scores ``(N,)``, larger = more in-distribution, by source and name of the score.
+        source: name of the OOD set.
         variant: name of the score.
-        problem: why it cannot be judged.
+        problem: why the score cannot be judged on this set; None or empty if it can.
     """
     if problem:
         return [kind.missing(problem, source=source, variant=variant) for kind in KINDS]
-    positive, negative = found["test"][variant], found[source][variant]
+    positive, negative = scores["test"][variant], scores[source][variant]
     estimates = detection.detection_estimates(positive, negative)
     n = {"test": len(positive), source: len(negative)}
     return [kind.of(estimates[kind.name], source=source, variant=variant, n=n) for kind in KINDS]
 
 
-def means(found: Scored, name: str, sources: Sequence[Source], variant: str, problem: str | None) -> list[Metric]:
-    """Means of one score over OOD sets, under the name of the mean; otherwise as :func:`detected`.
+def means(scores: Scores, name: str, sources: Sequence[Source], variant: str, problem: str | None) -> list[Metric]:
+    """The four metrics of one score as means over OOD sets, without values if there is a problem.
 
-    That of the AUROC has an interval; the others have none, since the sets share the test split and some their images.
+    The mean AUROC has an interval; the others have none, since the sets share the test split and some their images.
+
+    Args:
+        scores: per-example scores ``(N,)``, larger = more in-distribution, by source and name of the score.
+        name: name of the mean, a key of :func:`groups`.
+        sources: the OOD sets that the mean is over.
+        variant: name of the score.
+        problem: why the score cannot be judged on these sets; None or empty if it can.
     """
     if problem:
         return [kind.missing(problem, source=name, variant=variant) for kind in KINDS]
-    n, positive = _sizes(found, sources, variant), found["test"][variant]
-    pairs = [(found[source.name][variant], source.base) for source in sources]
+    n, positive = _sizes(scores, sources, variant), scores["test"][variant]
+    pairs = [(scores[source.name][variant], source.base) for source in sources]
     estimates = {"auroc": auroc.mean_auroc_estimate(pairs, positive)}
     single = {"fpr95": fpr.fpr_at_tpr, "aupr_in": aupr.aupr, "aupr_out": aupr.aupr_out}
     for kind, function in single.items():
@@ -161,19 +168,19 @@ def means(found: Scored, name: str, sources: Sequence[Source], variant: str, pro
     return [kind.of(estimates[kind.name], source=name, variant=variant, n=n) for kind in KINDS]
 
 
-def _gain(found: Scored, name: str, sources: Sequence[Source], score: Score) -> Metric:
+def _gain(scores: Scores, name: str, sources: Sequence[Source], score: Score) -> Metric:
     """Difference of a score's AUROC to that of the baseline, or of the means over several sets."""
     names = ("test", *(source.name for source in sources))
-    if reason := _absent(sources) or _problem(found, names, score) or _problem(found, names, BASELINE):
+    if reason := _absent(sources) or _problem(scores, names, score) or _problem(scores, names, BASELINE):
         return GAIN.missing(reason, source=name, variant=score.name)
-    ours, theirs = _same(found["test"], score)
-    sets = [(*_same(found[item.name], score), item.base) for item in sources]
+    ours, theirs = _same(scores["test"], score)
+    sets = [(*_same(scores[source.name], score), source.base) for source in sources]
     estimate, p = paired_auroc.mean_auroc_difference(sets, ours, theirs)
-    return GAIN.of(estimate, source=name, variant=score.name, n=_sizes(found, sources, score.name), p=p)
+    return GAIN.of(estimate, source=name, variant=score.name, n=_sizes(scores, sources, score.name), p=p)
 
 
 def _same(scores: dict[str, NDArray[Any]], score: Score) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A score and the baseline on the images that both are of: a costly score is of the first ones only."""
+    """A score and the baseline on the images that have both: a costly score is of the first ones only."""
     n = min(len(scores[score.name]), len(scores[BASELINE.name]))
     return scores[score.name][:n], scores[BASELINE.name][:n]
 
@@ -184,7 +191,7 @@ def _absent(sources: Sequence[Source]) -> str:
 
 
 def _claimed(rows: list[Metric], sources: Sequence[Source]) -> list[Metric]:
-    """The rows without what supposes that the sets are independent of the test images, if one is not."""
+    """The metrics; without interval and p-value where an OOD set is made of the test images, on which both depend."""
     if all(source.base != "test" for source in sources):
         return rows
     return [
@@ -193,15 +200,15 @@ def _claimed(rows: list[Metric], sources: Sequence[Source]) -> list[Metric]:
     ]
 
 
-def _sizes(found: Scored, sources: Sequence[Source], variant: str) -> dict[str, int]:
-    return {name: len(found[name][variant]) for name in ("test", *(source.name for source in sources))}
+def _sizes(scores: Scores, sources: Sequence[Source], variant: str) -> dict[str, int]:
+    return {name: len(scores[name][variant]) for name in ("test", *(source.name for source in sources))}
 
 
-def _problem(found: Scored, sources: Iterable[str], score: Score) -> str | None:
+def _problem(scores: Scores, sources: Iterable[str], score: Score) -> str | None:
     """Why a score cannot be judged on these sources, if it cannot."""
     measurement = score.reads[0].measurement
     for source in sources:
-        values = found.get(source, {}).get(score.name)
+        values = scores.get(source, {}).get(score.name)
         if values is None:
             return f"the model gives no {LACKS[measurement]}"
         if bad := int(np.isnan(values).sum()):
@@ -210,20 +217,20 @@ def _problem(found: Scored, sources: Iterable[str], score: Score) -> str | None:
     return None
 
 
-def _by_measurement(batches: Sequence[RecordBatch]) -> dict[str, Scored]:
+def _by_measurement(batches: Sequence[RecordBatch]) -> dict[str, Scores]:
     """Measurement -> source -> the columns that scores read."""
-    wanted: dict[str, list[str]] = {}
+    reads: dict[str, list[str]] = {}
     for score in SCORES:
         for read in score.reads:
-            wanted.setdefault(read.measurement, []).append(read.column)
+            reads.setdefault(read.measurement, []).append(read.column)
     return {
         name: gather((batch for batch in batches if batch.measurement.name == name), *dict.fromkeys(columns))
-        for name, columns in wanted.items()
+        for name, columns in reads.items()
     }
 
 
-def _columns(found: dict[str, Scored], source: str, score: Score) -> list[NDArray[Any]] | None:
-    """What a score reads of a source; None if any of it is missing."""
-    columns = [found[read.measurement].get(source, {}).get(read.column) for read in score.reads]
+def _columns(records: dict[str, Scores], source: str, score: Score) -> list[NDArray[Any]] | None:
+    """The columns that a score reads of a source; None if any of them is missing."""
+    columns = [records[read.measurement].get(source, {}).get(read.column) for read in score.reads]
     present = [column for column in columns if column is not None]
     return present if len(present) == len(columns) else None

@@ -56,8 +56,8 @@ def problems(records: Records, norm: str, *, stochastic: bool) -> list[str]:
 
     Args:
         records: columns of every part of the battery, also those of other threat models.
-        norm: of the threat model.
-        stochastic: whether the model is.
+        norm: norm of the threat model that is judged.
+        stochastic: whether the model is stochastic, so that an attack without bound may leave some images.
     """
     own = {part: columns for part, columns in records.items() if part.norm in (norm, "")}
     attacks = {
@@ -65,15 +65,15 @@ def problems(records: Records, norm: str, *, stochastic: bool) -> list[str]:
         for part, columns in own.items()
         if part.need.measurement.name == "attacked" and part.name != "null"
     }
-    found = [
+    failures = (
         *_outside(attacks),
         *_budget(attacks),
         *_gradients(own, attacks),
         *_monotone(own, stochastic=stochastic),
         *_black_box(attacks),
         *_claims(attacks),
-    ]
-    return list(dict.fromkeys(found))
+    )
+    return list(dict.fromkeys(failures))
 
 
 def _outside(attacks: Records) -> Iterator[str]:
@@ -90,19 +90,19 @@ def _budget(attacks: Records) -> Iterator[str]:
     for part, columns in attacks.items():
         if not _attack(part).white:
             continue
-        distance, left = columns["distance"], columns["vote"] == 1
-        tried = left & (distance > 0) & (columns["valid"] == 1)
-        if part.name == "unbounded" or tried.sum() < max(5, 0.05 * len(left)):
+        distance, survivors = columns["distance"], columns["vote"] == 1
+        attempts = survivors & (distance > 0) & (columns["valid"] == 1)
+        if part.name == "unbounded" or attempts.sum() < max(5, 0.05 * len(survivors)):
             continue
         used = float(distance.max()) / part_eps(part)
         if used < BUDGET:
-            yield f"unused budget: {_name(part)} uses at most {used:.2f} of eps and leaves {int(left.sum())} images"
+            yield f"unused budget: {_name(part)} uses at most {used:.2f} of eps and leaves {survivors.sum()} images"
 
 
 def _attack(part: BatteryPart) -> Attack:
-    measured: Any = part.need.measurement
-    made: Attack = measured.attack
-    return made
+    measurement: Any = part.need.measurement
+    attack: Attack = measurement.attack
+    return attack
 
 
 def part_eps(part: BatteryPart) -> float:
@@ -126,9 +126,9 @@ def _gradients(own: Records, attacks: Records) -> Iterator[str]:
             yield f"shattered gradients: a step along them beats a random one on only {follows:.0%} of {n} images"
     for part, columns in attacks.items():
         if part.name.startswith("pgd") and not part.check:
-            left = columns["vote"] == 1  # an image that is broken all the same is broken
+            survivors = columns["vote"] == 1  # an image that is broken all the same is broken
             for name, words in (("broken", "NaN gradients"), ("zero", "zero gradients")):
-                blind = left & (np.nan_to_num(columns[name]) > BLIND)
+                blind = survivors & (np.nan_to_num(columns[name]) > BLIND)
                 if blind.mean() > MASKED:
                     yield f"{words}: {_name(part)} has no others on {int(blind.sum())} of the images that it leaves"
 
@@ -142,9 +142,9 @@ def _monotone(own: Records, *, stochastic: bool) -> Iterator[str]:
         if name in checks and weaker(checks[name], few):
             yield f"{words}: {int(checks[name].sum())} against {int(few.sum())} of {len(few)} images left"
     if "unbounded" in checks:
-        left = int(checks["unbounded"].sum())
-        if left > (LEFT * len(few) if stochastic else 0):
-            yield f"unbounded eps: {left} of {len(few)} images left, all of which it should break"
+        survivors = int(checks["unbounded"].sum())
+        if survivors > (LEFT * len(few) if stochastic else 0):
+            yield f"unbounded eps: {survivors} of {len(few)} images left, all of which it should break"
 
 
 def _black_box(attacks: Records) -> Iterator[str]:
@@ -180,28 +180,28 @@ def _black_box(attacks: Records) -> Iterator[str]:
 
 def _claims(attacks: Records) -> Iterator[str]:
     for part, columns in attacks.items():
-        claimed = (columns["claimed"] == 1) & (columns["valid"] == 1)
+        claims = (columns["claimed"] == 1) & (columns["valid"] == 1)
         if part.name in FIRST_QUERY or part.check or part.name == "pgd-none":
             continue
-        n, held = int(claimed.sum()), int((columns["vote"][claimed] == 0).sum())
-        if n and log_tail(n - held, n, 1 - HELD) < math.log(LEVEL):
-            yield f"lucky claims: {_name(part)} reports {n} successes, {held} hold on fresh draws"
+        n, confirmations = int(claims.sum()), int((columns["vote"][claims] == 0).sum())
+        if n and log_tail(n - confirmations, n, 1 - HELD) < math.log(LEVEL):
+            yield f"lucky claims: {_name(part)} reports {n} successes, {confirmations} hold on fresh draws"
 
 
-def weaker(left: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether an attack that leaves ``left`` (0 or 1 per example) is weaker than one that leaves ``other``."""
-    worse, better = int(((left == 1) & (other == 0)).sum()), int(((left == 0) & (other == 1)).sum())
-    return (worse - better) > POINTS * len(left) and sign_test(worse, better) < LEVEL
+def weaker(survivors: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether an attack with these ``survivors (N,)``, 0 or 1 per example, is weaker than one with the other's."""
+    worse, better = int(((survivors == 1) & (other == 0)).sum()), int(((survivors == 0) & (other == 1)).sum())
+    return (worse - better) > POINTS * len(survivors) and sign_test(worse, better) < LEVEL
 
 
 def _union(votes: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """What several attacks leave, of the examples that the longest has; where one did not run, the others count."""
+    """The survivors of several attacks, of the examples that the longest has; where one did not run, others count."""
     rows = list(votes)
     n = max(map(len, rows))
-    left = np.ones(n, dtype=np.int64)
+    survivors = np.ones(n, dtype=np.int64)
     for row in rows:
-        left[: len(row)] &= row == 1
-    return left
+        survivors[: len(row)] &= row == 1
+    return survivors
 
 
 def _name(part: BatteryPart) -> str:

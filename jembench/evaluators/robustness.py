@@ -56,7 +56,7 @@ class Robustness:
     """Robust accuracy under a battery of attacks.
 
     Attributes:
-        battery: which.
+        battery: the attacks, with their threat models and budgets.
     """
 
     battery: Battery
@@ -80,20 +80,20 @@ class Robustness:
         return tuple(dict.fromkeys(part.need for part in self.battery.parts(track)))
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """What of a record is published: not the images."""
-        measured, columns = batch.measurement, batch.columns
-        if measured.name not in ("attacked", "worst", "rejected"):
+        """Columns of a record that are published: shares of correct draws, and distances, but not the images."""
+        measurement, columns = batch.measurement, batch.columns
+        if measurement.name not in ("attacked", "worst", "rejected"):
             return {}
-        threat: Any = measured.threat  # type: ignore[attr-defined]
+        threat: Any = measurement.threat  # type: ignore[attr-defined]
         ball = f"{threat.norm}-{threat.eps:g}"
-        if measured.name == "worst":
+        if measurement.name == "worst":
             return {
                 f"{ball}/{WORST}": columns["one_shot"],
                 f"{ball}/distance": columns["distance"],
             }
-        if measured.name == "rejected":
+        if measurement.name == "rejected":
             return {f"{ball}/reject": columns["vote"].astype(np.float32)}
-        attack: Any = measured.attack  # type: ignore[attr-defined]
+        attack: Any = measurement.attack  # type: ignore[attr-defined]
         if attack.name == NULL:
             return {NULL: columns["one_shot"]}
         return {f"{ball}/{self._label(batch)}": columns["one_shot"]} if self._label(batch) else {}
@@ -106,23 +106,23 @@ class Robustness:
         return f"pgd-{attack.gradient}" if self.battery.copies else "pgd"
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """All of the above."""
+        """All metrics of the module's list."""
         records = _records(self.battery.parts(track), batches)
         clean = next((columns for part, columns in records.items() if part.name == NULL), None)
         if clean is None:
             return [ROBUST.missing("the model gives no logits", source="test", variant="clean")]
-        found = [*self._accuracies("clean", clean)]
+        metrics = list(self._accuracies("clean", clean))
         for part, columns in records.items():
             if part.check or part.name == NULL:
                 continue
             if part.name == "certificate":
-                found += self._certified(part, columns)
+                metrics += self._certified(part, columns)
             elif part.name == "distal":
-                found.append(_share(REACHED, "distal", columns["reached"]))
+                metrics.append(_share(REACHED, "distal", columns["reached"]))
             else:
-                found += self._attack(part, columns)
-        found += self._gains(records)
-        return found + [self._reliable(records, grid.norm) for grid in self.battery.grids]
+                metrics += self._attack(part, columns)
+        metrics += self._gains(records)
+        return metrics + [self._reliable(records, grid.norm) for grid in self.battery.grids]
 
     def _attack(self, part: BatteryPart, columns: Columns) -> Iterator[Metric]:
         variant = f"{part.ball}/{part.name}"
@@ -139,9 +139,9 @@ class Robustness:
             if kind.name in columns:
                 mean = Estimate(float(columns[kind.name].mean()), None, None, "none")
                 yield kind.of(mean, source="test", variant=variant, n=n)
-        claimed = columns.get("claimed", np.zeros(0)) == 1
-        if self.battery.copies and claimed.any() and part.name != "pgd-none":
-            yield _share(HELD, variant, columns["vote"][claimed] == 0)
+        claims = columns.get("claimed", np.zeros(0)) == 1
+        if self.battery.copies and claims.any() and part.name != "pgd-none":
+            yield _share(HELD, variant, columns["vote"][claims] == 0)
 
     def _accuracies(self, variant: str, columns: Columns) -> Iterator[Metric]:
         yield _share(ROBUST, variant, columns["vote"])
@@ -163,16 +163,16 @@ class Robustness:
             if part.name != "pgd-none":
                 continue
             worst = next(c for p, c in records.items() if p.name == WORST and p.ball == part.ball)
-            defended, undefended = worst["vote"] == 1, bare["claimed"] != 1
-            estimate = paired.difference(defended, undefended)
-            metric = GAIN.of(estimate, source="test", variant=part.ball, n={"test": len(defended)})
-            won = int((defended & ~undefended).sum()), int((~defended & undefended).sum())
+            after, before = worst["vote"] == 1, bare["claimed"] != 1
+            estimate = paired.difference(after, before)
+            metric = GAIN.of(estimate, source="test", variant=part.ball, n={"test": len(after)})
+            won = int((after & ~before).sum()), int((~after & before).sum())
             yield metric if paired.sign_test(*won) < LEVEL else replace(metric, reason=NO_GAIN)
 
     def _reliable(self, records: dict[BatteryPart, Columns], norm: str) -> Metric:
-        found = reliability.problems(records, norm, stochastic=self.battery.copies > 0)
-        metric = RELIABLE.of(Estimate(float(not found), None, None, "none"), source="test", variant=norm, n={})
-        return replace(metric, reason="; ".join(found)) if found else metric
+        problems = reliability.problems(records, norm, stochastic=self.battery.copies > 0)
+        metric = RELIABLE.of(Estimate(float(not problems), None, None, "none"), source="test", variant=norm, n={})
+        return replace(metric, reason="; ".join(problems)) if problems else metric
 
 
 def _share(kind: Kind, variant: str, flags: NDArray[Any]) -> Metric:
@@ -185,8 +185,8 @@ def _records(parts: tuple[BatteryPart, ...], batches: Iterable[RecordBatch]) -> 
     """The columns of every part over all its chunks, images left out."""
     chunks: dict[Any, list[Columns]] = {}
     for batch in batches:
-        kept = {name: column for name, column in batch.columns.items() if name != "adversarial"}
-        chunks.setdefault(batch.measurement, []).append(kept)
+        columns = {name: column for name, column in batch.columns.items() if name != "adversarial"}
+        chunks.setdefault(batch.measurement, []).append(columns)
     return {
         part: {name: np.concatenate([chunk[name] for chunk in chunks[part.need.measurement]]) for name in first}
         for part in parts

@@ -57,17 +57,17 @@ class Shifts:
         return (Need(Logits(), "validation"), Need(Logits(), "test"), *views)
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """None: a view is not an image of the source."""
+        """No scalars: a view is not an image of the source."""
         return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """Every view, then the means over kinds at each severity."""
-        found = joined(batches)
-        validation = found.get((Logits(), "validation"))
+        """The metrics of every view, then the means over kinds at each severity."""
+        records = joined(batches)
+        validation = records.get((Logits(), "validation"))
         fit = None if validation is None else fit_temperature(validation["logits"], validation["label"]).temperature
         result = []
         for name, view in views_of(track).items():
-            record = found.get((view, "test"), {})
+            record = records.get((view, "test"), {})
             lacks = "differentiable log density" if "density" in view.requires else "logits"
             reason = f"the model gives no {lacks}" if "label" not in record else NO_LOGITS
             if "logits" not in record or fit is None:
@@ -82,15 +82,15 @@ class Shifts:
 
 def views_of(track: Track) -> dict[str, Seen]:
     """The views of the test split by name: ``blur-3``, ``attacked``, ``refined``."""
-    found = {
+    views = {
         f"{grid.kind}-{severity}": Seen(Shifted(grid.kind, amount))
         for grid in track.shifts
         for severity, amount in enumerate(grid.amounts, start=1)
     }
     if track.threats:
         threat = track.threats[0]
-        found["attacked"] = Seen(Attacked(threat.norm, threat.headline))
-    return {**found, "refined": Seen(Refined())}
+        views["attacked"] = Seen(Attacked(threat.norm, threat.headline))
+    return {**views, "refined": Seen(Refined())}
 
 
 def _missing(name: str, reason: str) -> list[Metric]:

@@ -67,44 +67,45 @@ class Stress:
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Clean, pushed and refined records of the test split and of every OOD set; shifts of the test split."""
-        found = []
-        for source in ("test", *(item.name for item in track.ood)):
-            found += [Need(Logits(), source), Need(InputGradient(), source), Need(Seen(Refined()), source)]
+        needs = []
+        for source in ("test", *(source.name for source in track.ood)):
+            needs += [Need(Logits(), source), Need(InputGradient(), source), Need(Seen(Refined()), source)]
             if track.threats:
                 pushes = (pushed(track, score, inwards=source != "test") for score in ATTACKED)
-                found += [Need(push, source, limit=LIMIT) for push in pushes]
-        return (*found, *(Need(view, "test") for view in _shifts(track).values()))
+                needs += [Need(push, source, limit=LIMIT) for push in pushes]
+        return (*needs, *(Need(view, "test") for view in _shifts(track).values()))
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """None: a view is not an image of the source."""
+        """No scalars: a view is not an image of the source."""
         return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """Attacks, then refinement, then shifts."""
-        found = joined(batches)
+        """The metrics under attack, then after refinement, then along shifts."""
+        records = joined(batches)
         result: list[Metric] = []
         for score in PAPER:
-            clean = {source: _clean(found, source, score) for source in ("test", *(item.name for item in track.ood))}
+            clean = {name: _clean(records, name, score) for name in ("test", *(source.name for source in track.ood))}
             if score.name in ATTACKED and track.threats:
-                moved = {
-                    source: _values(found.get((pushed(track, score.name, inwards=source != "test"), source)), score)
+                attacks = {
+                    source: _values(records.get((pushed(track, score.name, inwards=source != "test"), source)), score)
                     for source in clean
                 }
                 first = {source: None if values is None else values[:LIMIT] for source, values in clean.items()}
                 for kind, test, ood in PUSHES:
-                    positive = (moved if test else first)["test"]
-                    result += _detection(kind, positive, moved if ood else first, track, score)
-            refined = {source: _values(found.get((Seen(Refined()), source)), score) for source in clean}
-            lacks = "" if (Seen(Refined()), "test") in found else DENSITY  # without it nothing is refined
-            result += _detection(REFINED, refined["test"], refined, track, score, lacks=lacks)
-            shifted = {name: _values(found.get((view, "test")), score) for name, view in _shifts(track).items()}
-            result += _along(shifted, _first(clean["test"], shifted.values()), track, score)
+                    positive = (attacks if test else first)["test"]
+                    result += _detection(kind, positive, attacks if ood else first, track, score)
+            refinements = {source: _values(records.get((Seen(Refined()), source)), score) for source in clean}
+            lacks = "" if (Seen(Refined()), "test") in records else DENSITY  # without it nothing is refined
+            result += _detection(REFINED, refinements["test"], refinements, track, score, lacks=lacks)
+            shifts = {name: _values(records.get((view, "test")), score) for name, view in _shifts(track).items()}
+            result += _along(shifts, _first(clean["test"], shifts.values()), track, score)
         return result
 
 
-def _first(clean: NDArray[Any] | None, shifted: Iterable[NDArray[Any] | None]) -> NDArray[Any] | None:
-    """The clean images that are shifted: a track may view the first ones only."""
-    return clean if clean is None else clean[: min((len(item) for item in shifted if item is not None), default=None)]
+def _first(clean: NDArray[Any] | None, views: Iterable[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """The scores of the clean images of which there are shifted ones: a track may view the first images only."""
+    count = min((len(values) for values in views if values is not None), default=None)
+    return None if clean is None else clean[:count]
 
 
 def pushed(track: Track, score: str, *, inwards: bool) -> Seen:
@@ -126,10 +127,10 @@ def _values(record: Mapping[str, NDArray[Any]] | None, score: Score) -> NDArray[
 
 
 def _clean(
-    found: Mapping[tuple[Measurement, str], Mapping[str, NDArray[Any]]], source: str, score: Score
+    records: Mapping[tuple[Measurement, str], Mapping[str, NDArray[Any]]], source: str, score: Score
 ) -> NDArray[Any] | None:
     measurement = Logits() if score.reads[0].measurement == Logits.name else InputGradient()
-    return _values(found.get((measurement, source)), score)
+    return _values(records.get((measurement, source)), score)
 
 
 def _detection(
@@ -143,27 +144,27 @@ def _detection(
 ) -> list[Metric]:
     """The AUROC of every OOD set, and their mean; ``lacks`` is what is not there for another reason than the score."""
     result, whole, first = [], [], ""
-    for item in track.ood:
-        negative = negatives[item.name]
+    for source in track.ood:
+        negative = negatives[source.name]
         if reason := lacks or _problem(score, positive, negative):
             first = first or reason
-            result.append(kind.missing(reason, source=item.name, variant=score.name))
+            result.append(kind.missing(reason, source=source.name, variant=score.name))
             continue
         assert positive is not None
         assert negative is not None
-        n = {"test": len(positive), item.name: len(negative)}
+        n = {"test": len(positive), source.name: len(negative)}
         estimate = auroc.auroc_estimate(positive, negative)
-        result.append(kind.of(estimate, source=item.name, variant=score.name, n=n))
-        whole.append((item, negative))
+        result.append(kind.of(estimate, source=source.name, variant=score.name, n=n))
+        whole.append((source, negative))
     if first or positive is None or not whole:
         return [*result, kind.missing(first, source="mean", variant=score.name)]
-    estimate = auroc.mean_auroc_estimate([(negative, item.base) for item, negative in whole], positive)
-    n = {"test": len(positive), **{item.name: len(negative) for item, negative in whole}}
+    estimate = auroc.mean_auroc_estimate([(negative, source.base) for source, negative in whole], positive)
+    n = {"test": len(positive), **{source.name: len(negative) for source, negative in whole}}
     return [*result, kind.of(estimate, source="mean", variant=score.name, n=n)]
 
 
 def _along(
-    shifted: Mapping[str, NDArray[Any] | None], clean: NDArray[Any] | None, track: Track, score: Score
+    views: Mapping[str, NDArray[Any] | None], clean: NDArray[Any] | None, track: Track, score: Score
 ) -> list[Metric]:
     """The AUROC of clean against shifted at every severity, and the trend of every kind."""
     result = []
@@ -171,7 +172,7 @@ def _along(
         names = [f"{grid.kind}-{severity}" for severity in range(1, len(grid.amounts) + 1)]
         means, lacks = [], ""
         for name in names:
-            values = shifted[name]
+            values = views[name]
             if reason := _problem(score, clean, values):
                 lacks = lacks or reason
                 result.append(SHIFT.missing(reason, source=name, variant=score.name))

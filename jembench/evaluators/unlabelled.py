@@ -99,7 +99,7 @@ MEAN = Kind("mean_error", "lower", 0.01)
 GAIN = Kind("mean_error_gain", "lower", 0.01)
 SCALES = (Kind("ece15", "lower", 0.01), Kind("nll", "lower", 0.02))
 
-Found = Mapping[tuple[Measurement, str], Mapping[str, "NDArray[Any]"]]
+Records = Mapping[tuple[Measurement, str], Mapping[str, "NDArray[Any]"]]
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class Condition:
     """Images on which accuracy is estimated.
 
     Attributes:
-        name: of the condition.
-        kind: what conditions are resampled by.
-        images: as the model sees them.
-        labels: of them, -1 for those of no class.
-        ood: of them, the last so many are of no class.
+        name: name of the condition: ``clean``, a shift with its amount, or a mixture with its OOD set.
+        kind: kind of shift, or OOD set: the kinds are resampled as wholes.
+        images: what the model says of the N images.
+        labels: class ``(N,)`` of each image, -1 for an image of no class.
+        ood: number of images of no class, which are the last ones.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Condition:
         return right
 
     def take(self, index: NDArray[np.int64]) -> Condition:
-        """The images of these positions."""
+        """The condition with the images of these positions."""
         return Condition(self.name, self.kind, self.images.take(index), self.labels[index], self.ood)
 
 
@@ -136,8 +136,8 @@ class Unlabelled:
     """Estimates of accuracy without labels, judged by the labels.
 
     Attributes:
-        twin: a model of the same recipe and another training seed, for ``gde``; empty if there is none. Whether there
-            is one is no part of the protocol: the cells of ``gde`` say so.
+        twin: name of a baseline of the same recipe and another training seed, for ``gde``; empty if there is none.
+            Whether there is one is no part of the protocol: the cells of ``gde`` say so.
     """
 
     twin: str = field(default="", metadata=UNDESCRIBED)
@@ -147,7 +147,7 @@ class Unlabelled:
     columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:
-        """Validation and its held-out shifts, test and its shifts, and the OOD sets."""
+        """Records of the validation split and its held-out shifts, of the test split and its shifts, of OOD sets."""
         ood = tuple(source.name for source in track.ood)
         clean = [(Logits(), source) for source in ("validation", "test", *ood)]
         density = [(InputGradient(), source) for source in ("validation", "test", *ood)]
@@ -170,19 +170,19 @@ class Unlabelled:
         return (*(Need(measurement, source) for measurement, source in pairs), *twins)
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """None: a test image has a row for every shift."""
+        """No scalars: a test image has a row for every shift."""
         return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """Every condition and method, then the means and the temperatures."""
-        found = joined(batches)
+        """The metrics of every condition and method, then the means and those of the temperatures."""
+        records = joined(batches)
         names = _conditions(track)
-        if (Logits(), "test") not in found or (Logits(), "validation") not in found:
+        if (Logits(), "test") not in records or (Logits(), "validation") not in records:
             return _empty(names, "the model gives no logits")
-        bare = _bare(found, track)
-        source = _labelled(found, Logits(), "validation", bare)
-        held_out = [(view.shift, _labelled(found, Seen(view), "validation", bare)) for view in _views(track.held_out)]
-        conditions = [*_shifted(found, track, bare), *_mixed(found, track, bare)]
+        bare = _bare(records, track)
+        source = _labelled(records, Logits(), "validation", bare)
+        held_out = [(view.shift, _labelled(records, Seen(view), "validation", bare)) for view in _views(track.held_out)]
+        conditions = [*_shifted(records, track, bare), *_mixed(records, track, bare)]
         reasons = {name: bare for name in DENSE if bare}
         if not self.twin:
             reasons["gde"] = "no second model of another training seed was given"
@@ -194,8 +194,8 @@ class Unlabelled:
             result += _judged(condition, fits, reach, reasons)
         absent = [name for name in names if name not in {each.name for each in conditions}]
         result += _unjudged(absent, f"fewer than {SHARE - 1} test images")
-        for group, mixed in (("shifts", False), ("mixed", True)):
-            result += _means(group, [each for each in conditions if bool(each.ood) == mixed], fits, reasons)
+        for group, ood in (("shifts", False), ("mixed", True)):
+            result += _means(group, [each for each in conditions if bool(each.ood) == ood], fits, reasons)
         return result + _scaled(source, [each for each in conditions if not each.ood], fits, reasons)
 
 
@@ -204,21 +204,21 @@ def _views(shifts: Iterable[Severities]) -> list[Shifted]:
 
 
 def _conditions(track: Track) -> list[str]:
-    shifted = [_name(view) for view in _views(track.shifts)]
-    return ["clean", *shifted, *(f"mixed-{source.name}" for source in track.ood)]
+    shifts = [_name(view) for view in _views(track.shifts)]
+    return ["clean", *shifts, *(f"mixed-{source.name}" for source in track.ood)]
 
 
 def _name(view: Shifted) -> str:
     return f"{view.shift}-{view.amount:g}"
 
 
-def _bare(found: Found, track: Track) -> str:
+def _bare(records: Records, track: Track) -> str:
     """Why there is no density to build on, if there is none."""
     sources = ("validation", "test", *(each.name for each in track.ood))
     clean: list[tuple[Measurement, str]] = [(InputGradient(), source) for source in sources]
     views: list[tuple[Measurement, str]] = [(Seen(view), "validation") for view in _views(track.held_out)]
     for measurement, source in [*clean, *views, *((Seen(view), "test") for view in _views(track.shifts))]:
-        values = found.get((measurement, source), {}).get("log_density")
+        values = records.get((measurement, source), {}).get("log_density")
         if values is None:
             return "the model gives no differentiable log density"
         if bad := int((~np.isfinite(values)).sum()):
@@ -226,33 +226,33 @@ def _bare(found: Found, track: Track) -> str:
     return ""
 
 
-def _target(found: Found, measurement: Measurement, source: str, bare: str) -> Target:
-    columns = found[measurement, source]
-    dense = found[InputGradient(), source] if isinstance(measurement, Logits) and not bare else columns
-    twin = found.get((Twin(measurement), source), {}).get("twin")
+def _target(records: Records, measurement: Measurement, source: str, bare: str) -> Target:
+    columns = records[measurement, source]
+    dense = records[InputGradient(), source] if isinstance(measurement, Logits) and not bare else columns
+    twin = records.get((Twin(measurement), source), {}).get("twin")
     density = None if bare else dense["log_density"].astype(np.float64)
     return Target(columns["logits"].astype(np.float64), density, twin)
 
 
-def _labelled(found: Found, measurement: Measurement, source: str, bare: str) -> Labelled:
-    return Labelled(_target(found, measurement, source, bare), found[measurement, source]["label"])
+def _labelled(records: Records, measurement: Measurement, source: str, bare: str) -> Labelled:
+    return Labelled(_target(records, measurement, source, bare), records[measurement, source]["label"])
 
 
-def _shifted(found: Found, track: Track, bare: str) -> list[Condition]:
+def _shifted(records: Records, track: Track, bare: str) -> list[Condition]:
     clean: tuple[str, str, Measurement] = ("clean", "clean", Logits())
     views = [clean, *((_name(view), view.shift, Seen(view)) for view in _views(track.shifts))]
     return [
-        Condition(name, kind, _target(found, measurement, "test", bare), found[measurement, "test"]["label"])
+        Condition(name, kind, _target(records, measurement, "test", bare), records[measurement, "test"]["label"])
         for name, kind, measurement in views
     ]
 
 
-def _mixed(found: Found, track: Track, bare: str) -> list[Condition]:
+def _mixed(records: Records, track: Track, bare: str) -> list[Condition]:
     """The first images of the test split and of an OOD set, so many of each that a quarter are OOD."""
-    test, labels = _target(found, Logits(), "test", bare), found[Logits(), "test"]["label"]
+    test, labels = _target(records, Logits(), "test", bare), records[Logits(), "test"]["label"]
     result = []
     for source in track.ood:
-        outside = _target(found, Logits(), source.name, bare)
+        outside = _target(records, Logits(), source.name, bare)
         foreign = min(len(outside), len(test) // (SHARE - 1))
         inside = foreign * (SHARE - 1)
         if foreign:
@@ -271,13 +271,13 @@ def _joined(first: Target, second: Target) -> Target:
 
 
 def _resampled(conditions: Sequence[Condition], rng: np.random.Generator) -> list[Condition]:
-    """The same draw of test images in all of them, which have test images in the same order; OOD images apart."""
+    """The conditions with images drawn anew: one draw of test images for all, whose order is the same; OOD apart."""
     longest = max(len(each.images) - each.ood for each in conditions)
-    drawn = rng.integers(longest, size=4 * longest)
+    draw = rng.integers(longest, size=4 * longest)
     result = []
     for each in conditions:
         inside = len(each.images) - each.ood
-        index = drawn[drawn < inside][:inside]
+        index = draw[draw < inside][:inside]
         outside = inside + rng.integers(max(each.ood, 1), size=each.ood)
         result.append(each.take(np.concatenate([index, outside])))
     return result
@@ -286,9 +286,9 @@ def _resampled(conditions: Sequence[Condition], rng: np.random.Generator) -> lis
 def _reach(name: str, source: Labelled, held_out: Sequence[tuple[str, Labelled]]) -> float:
     """The largest error on a held-out shift of a method that was fitted without the shifts of its kind."""
     worst = 0.0
-    for left in sorted({kind for kind, _ in held_out}):
-        fit = METHODS[name](source, [shift for kind, shift in held_out if kind != left])
-        worst = max([worst, *(abs(fit(shift.images) - shift.accuracy) for kind, shift in held_out if kind == left)])
+    for fold in sorted({kind for kind, _ in held_out}):
+        fit = METHODS[name](source, [shift for kind, shift in held_out if kind != fold])
+        worst = max([worst, *(abs(fit(shift.images) - shift.accuracy) for kind, shift in held_out if kind == fold)])
     return worst
 
 
@@ -370,11 +370,11 @@ def _scaled(
     source: Labelled, conditions: Sequence[Condition], fits: Mapping[str, Estimator], reasons: Mapping[str, str]
 ) -> list[Metric]:
     """Calibration with temperatures that no label of the target gave, beside those that labels gave."""
-    fixed = fit_temperature(source.images.logits, source.labels).temperature
+    temperature = fit_temperature(source.images.logits, source.labels).temperature
     rows: dict[str, list[tuple[float, float]]] = {}
     for each in conditions:
         f = each.images.logits
-        divisors = {"raw": 1.0, "validation": fixed, "oracle": fit_temperature(f, each.labels).temperature}
+        divisors = {"raw": 1.0, "validation": temperature, "oracle": fit_temperature(f, each.labels).temperature}
         divisors |= {name: temperature_at(f, fits[name](each.images)) for name in SCALED if name in fits}
         for name, divisor in divisors.items():
             sure = classification.confidence(f / divisor)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
+    from jembench.attacks.victim import Meter
+
 
 @dataclass(frozen=True)
 class AttackOutcome:
@@ -30,10 +32,10 @@ class AttackOutcome:
     and ``gradients``: rows that it asked for.
 
     Attributes:
-        attack: which.
-        threat: within what.
+        attack: the attack that crafts the adversarials.
+        threat: the threat model: the ball of the adversarials, and what counts as success.
         draws: fresh draws of a stochastic model behind the verdict.
-        carried: what the first given record broke counts as broken, where the model is deterministic.
+        carried: whether what the first given record broke counts as broken, where the model is deterministic.
     """
 
     attack: Attack
@@ -80,19 +82,17 @@ class AttackOutcome:
             generator,
             stream,
         )
-        crafted = attack.perturb(victim, task) if len(rows) else Crafted(task.x)
+        attempt = attack.perturb(victim, task) if len(rows) else Crafted(task.x)
         images = starts[0].clone() if len(rows) < len(x) else x.clone()
-        images[rows] = crafted.images.to(images)
+        images[rows] = attempt.images.to(images)
         verdict = verify(model, x, y, images, threat=self.threat, target=target, draws=self.draws, generator=generator)
-        meters = (victim.meter, verdict.meter)
         return {
             **verdict.columns(),
-            "claimed": _spread(crafted.claimed, rows, len(x), -1, elsewhere=1).astype(np.int32),
-            "zero": _spread(crafted.zero, rows, len(x), np.nan),
-            "broken": _spread(crafted.broken, rows, len(x), np.nan),
+            "claimed": _spread(attempt.claimed, rows, len(x), -1, elsewhere=1).astype(np.int32),
+            "zero": _spread(attempt.zero, rows, len(x), np.nan),
+            "broken": _spread(attempt.broken, rows, len(x), np.nan),
             "queries": shared(victim.meter.queries, len(x)),
-            "forwards": shared(sum(meter.forwards for meter in meters), len(x)),
-            "gradients": shared(sum(meter.gradients for meter in meters), len(x)),
+            **metered(len(x), victim.meter, verdict.meter),
         }
 
 
@@ -120,6 +120,14 @@ def aimed(threat: Threat, model: Any, batch: Batch, generator: Generator) -> Ten
     with torch.no_grad():
         logits = Victim(model, generator=generator, gradient="none")(batch.images)
     return targets(threat.goal, logits, batch.labels, batch.index)
+
+
+def metered(rows: int, *meters: Meter) -> dict[str, NDArray[np.int64]]:
+    """Columns ``forwards`` and ``gradients (B,)``: the counts of the meters, shared evenly by the examples."""
+    return {
+        "forwards": shared(sum(meter.forwards for meter in meters), rows),
+        "gradients": shared(sum(meter.gradients for meter in meters), rows),
+    }
 
 
 def shared(total: int, rows: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.measurements.attacked import metered
 from jembench.metrics import certification
 from jembench.types import Batch, Capability
 
@@ -66,23 +67,21 @@ class Certificate:
             ValueError: for a noise defence of another sigma.
         """
         from jembench.attacks.victim import Victim
-        from jembench.measurements.attacked import shared
 
         x = batch.images
         victim = Victim(self._smoothed(model), generator=generator)
-        chosen = self._counts(victim, x, self.selection, generator).argmax(1)
-        counts = self._counts(victim, x, self.draws, generator).gather(1, chosen[:, None]).squeeze(1)
+        classes = self._counts(victim, x, self.selection, generator).argmax(1)
+        counts = self._counts(victim, x, self.draws, generator).gather(1, classes[:, None]).squeeze(1)
         radius = certification.radii(counts.cpu().numpy(), self.draws, sigma=self.sigma, alpha=self.alpha)
         return {
-            "predicted": chosen.cpu().numpy(),
+            "predicted": classes.cpu().numpy(),
             "radius": radius,
             "abstained": (radius == 0).astype(np.int32),
-            "forwards": shared(victim.meter.forwards, len(x)),
-            "gradients": shared(victim.meter.gradients, len(x)),
+            **metered(len(x), victim.meter),
         }
 
     def _smoothed(self, model: Any) -> Any:
-        """The model that the noise is added to."""
+        """The model that is smoothed: without a defence that is nothing but this noise."""
         from jembench.attacks.defences import Defended
 
         if not isinstance(model, Defended) or model.defence.steps > 0 or model.defence.votes > 1:
@@ -100,16 +99,16 @@ class Certificate:
         from jembench.langevin import sgld
 
         counts: Tensor | None = None
-        left = draws
-        while left > 0:
-            n = min(left, max(1, ROWS // len(x)))
+        remainder = draws
+        while remainder > 0:
+            n = min(remainder, max(1, ROWS // len(x)))
             z = x.repeat(n, *[1] * (x.ndim - 1))
             with torch.no_grad():
                 f = victim(z + self.sigma * sgld.noise_like(z, generator))
             votes = torch.nn.functional.one_hot(f.argmax(1), f.shape[1])
             votes[f.isnan().any(1)] = 0
-            found = votes.reshape(n, len(x), -1).sum(0)
-            counts = found if counts is None else counts + found
-            left -= n
+            tally = votes.reshape(n, len(x), -1).sum(0)
+            counts = tally if counts is None else counts + tally
+            remainder -= n
         assert counts is not None
         return counts

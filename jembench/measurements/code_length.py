@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -45,12 +46,8 @@ class CodeLength:
         """The model is not asked."""
         images = batch.images.detach().cpu().numpy().astype(np.float64)
         whole = np.rint(images * (batch.levels - 1)).clip(0, batch.levels - 1).astype(np.int64)
-        zeros = np.zeros(len(whole), dtype=np.int32)
-        return {
-            "code_length": np.array([code_length(image, batch.levels) for image in whole], dtype=np.int64),
-            "forwards": zeros,
-            "gradients": zeros,
-        }
+        lengths = [code_length(image, batch.levels) for image in whole]
+        return {"code_length": np.array(lengths, dtype=np.int64), **costs(len(whole), 0)}
 
 
 def code_length(image: NDArray[np.integer[Any]], levels: int) -> int:
@@ -64,7 +61,7 @@ def code_length(image: NDArray[np.integer[Any]], levels: int) -> int:
     rows = np.ascontiguousarray(image.transpose(1, 2, 0).astype(">u2" if levels > 256 else np.uint8))
     raw = rows.reshape(len(rows), -1).view(np.uint8)
     step = raw.shape[1] // image.shape[2]  # bytes of a pixel
-    return 8 * min(_deflated(filtered.tobytes()) for filtered in filters(raw, step))
+    return 8 * min(_deflated(residual.tobytes()) for residual in filters(raw, step))
 
 
 def _deflated(data: bytes) -> int:
@@ -86,5 +83,5 @@ def _paeth(left: Whole, above: Whole, corner: Whole) -> Whole:
     """Whichever neighbour is nearest to left + above - corner; of equal ones the first in this order."""
     p = left + above - corner
     a, b, c = np.abs(p - left), np.abs(p - above), np.abs(p - corner)
-    chosen: Whole = np.where((a <= b) & (a <= c), left, np.where(b <= c, above, corner))
-    return chosen
+    prediction: Whole = np.where((a <= b) & (a <= c), left, np.where(b <= c, above, corner))
+    return prediction

@@ -27,8 +27,8 @@ class Measurement(Protocol):
     (:attr:`jembench.data.sets.Track.costly`).
 
     Attributes:
-        name: of the measurement.
-        version: raised by every change that moves its columns.
+        name: name of the measurement, the same for all settings of it.
+        version: version of its columns: raised by every change that moves them.
     """
 
     name: ClassVar[str]
@@ -44,7 +44,7 @@ class Measurement(Protocol):
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """What the model must be able to do."""
+        """The capabilities that a model needs to be measured."""
         ...
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -70,28 +70,26 @@ class Described(Protocol):
     version: ClassVar[int]
 
 
-def describe(item: Described) -> dict[str, Any]:
+def describe(subject: Described) -> dict[str, Any]:
     """Name, version and fields of a measurement or an evaluator, as JSON."""
-    return {"name": item.name, "version": item.version, **_described(item)}
+    return {"name": subject.name, "version": subject.version, **_fields(subject)}
 
 
-def _described(item: Any) -> Any:
-    if is_dataclass(item):
-        described = {each.name: each.metadata.get("described", True) for each in fields(item)}
-        default = {each.name: each.default for each in fields(item)}
-        kept = [
-            name
-            for name, how in described.items()
-            if how is True or (how == "departure" and getattr(item, name) != default[name])
-        ]
-        return {name: _nested(getattr(item, name)) for name in kept}
-    return [_nested(part) for part in item] if isinstance(item, tuple | list) else item
+def _fields(value: Any) -> Any:
+    if is_dataclass(value):
+        return {
+            field.name: _nested(getattr(value, field.name))
+            for field in fields(value)
+            if (how := field.metadata.get("described", True)) is True
+            or (how == "departure" and getattr(value, field.name) != field.default)
+        }
+    return [_nested(part) for part in value] if isinstance(value, tuple | list) else value
 
 
-def _nested(item: Any) -> Any:
+def _nested(value: Any) -> Any:
     """A measurement within another is described with its name and version."""
-    nested: Any = item
-    return describe(nested) if is_dataclass(item) and hasattr(type(item), "columns") else _described(item)
+    measures = is_dataclass(value) and hasattr(type(value), "columns")
+    return describe(value) if measures else _fields(value)
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,10 @@ class Need:
 
     Attributes:
         measurement: what is measured.
-        source: on which images.
-        limit: of the first so many examples only.
+        source: name of the source whose examples are measured.
+        limit: number of examples measured, the first of the source; None for all.
         given: records of the same examples that the measurement builds on; it finds them in ``batch.given``.
-        whole: records of all examples of their sources, likewise in ``batch.whole``.
+        whole: records of all examples of a source that the measurement builds on; it finds them in ``batch.whole``.
         model: a baseline of the track that is measured instead of the model under evaluation; empty for the latter.
         essential: whether nothing can be measured where a model lacks the records that are given.
     """
@@ -122,16 +120,21 @@ class RecordBatch:
     """Stored records of one chunk: ``index``, ``label`` and the columns of the measurement.
 
     Attributes:
-        measurement: whose they are.
-        source: of which images.
-        columns: name -> ``(B,)`` or ``(B, K)``.
-        need: that they were computed for: it tells apart records of one measurement that build on different others.
+        measurement: the measurement that gave the columns.
+        source: name of the source of the examples.
+        columns: column ``(B,)`` or ``(B, K)`` by name.
+        need: the need behind the records: it tells apart those of one measurement that build on different records.
     """
 
     measurement: Measurement
     source: str
     columns: Columns
     need: Need | None = None
+
+
+def costs(count: int, forwards: int, gradients: int = 0) -> dict[str, NDArray[np.int32]]:
+    """Columns ``forwards`` and ``gradients (B,)`` of a batch of ``count`` examples that took as many each."""
+    return {"forwards": np.full(count, forwards, np.int32), "gradients": np.full(count, gradients, np.int32)}
 
 
 def gather(batches: Iterable[RecordBatch], *columns: str) -> dict[str, dict[str, NDArray[Any]]]:
@@ -152,10 +155,10 @@ def gather(batches: Iterable[RecordBatch], *columns: str) -> dict[str, dict[str,
                 if origin.setdefault(key, batch.measurement) != batch.measurement:
                     raise ValueError(f"{name} of {batch.source} comes from {origin[key]} and from {batch.measurement}")
                 parts.setdefault(key, []).append(batch.columns[name])
-    found: dict[str, dict[str, NDArray[Any]]] = {}
+    sources: dict[str, dict[str, NDArray[Any]]] = {}
     for (source, name), part in parts.items():
-        found.setdefault(source, {})[name] = np.concatenate(part)
-    return found
+        sources.setdefault(source, {})[name] = np.concatenate(part)
+    return sources
 
 
 def by_need(batches: Iterable[RecordBatch]) -> dict[Need, dict[str, NDArray[Any]]]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Dequantised:
-    """Columns ``log_density (B,)`` in nats and ``normalized (B,)``, 0 or 1.
+class _Dequantisation:
+    """What both measurements share.
 
     Attributes:
         draws: number of dequantised copies of an example.
@@ -38,46 +39,39 @@ class Dequantised:
 
     draws: int = 10
 
-    name: ClassVar[str] = "dequantised"
     version: ClassVar[int] = 1
     requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
+
+@dataclass(frozen=True)
+class Dequantised(_Dequantisation):
+    """Columns ``log_density (B,)`` in nats and ``normalized (B,)``, 0 or 1."""
+
+    name: ClassVar[str] = "dequantised"
+
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """``draws`` forward passes without gradients, or none if the density is not normalised."""
-        count = len(batch.images)
-        normalized = bool(model.normalized)
+        count, draws = len(batch.images), self.draws if model.normalized else 0
         return {
-            "log_density": _mean(model, batch, generator, draws=self.draws if normalized else 0),
-            "normalized": np.full(count, normalized, dtype=np.int32),
-            "forwards": np.full(count, self.draws if normalized else 0, dtype=np.int32),
-            "gradients": np.zeros(count, dtype=np.int32),
+            "log_density": _mean(model, batch, generator, draws=draws),
+            "normalized": np.full(count, bool(model.normalized), dtype=np.int32),
+            **costs(count, draws),
         }
 
 
 @dataclass(frozen=True)
-class Unnormalised:
-    """Column ``log_unnormalised (B,)``, log p + log Z in nats; NaN, at no cost, of a normalised density.
-
-    Attributes:
-        draws: number of dequantised copies of an example.
-    """
-
-    draws: int = 10
+class Unnormalised(_Dequantisation):
+    """Column ``log_unnormalised (B,)``, log p + log Z in nats; NaN, at no cost, of a normalised density."""
 
     name: ClassVar[str] = "unnormalised"
-    version: ClassVar[int] = 1
-    requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
-    finite: ClassVar[frozenset[str]] = frozenset()
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """``draws`` forward passes without gradients, or none if the density is normalised."""
-        count = len(batch.images)
         draws = 0 if model.normalized else self.draws
         return {
             "log_unnormalised": _mean(model, batch, generator, draws=draws),
-            "forwards": np.full(count, draws, dtype=np.int32),
-            "gradients": np.zeros(count, dtype=np.int32),
+            **costs(len(batch.images), draws),
         }
 
 

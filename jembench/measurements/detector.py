@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError, unknown
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ class _Method(NamedTuple):
     """A detector of pytorch-ood.
 
     Attributes:
-        about: one line about it.
-        make: it, from the package's module ``detector``, the model, and its readout.
-        reads: what it is a function of; ``maps`` are features as ``(B, F, 1, 1)``.
-        fitted: whether it learns from the training split.
-        least: training images that it needs at least.
+        about: one line about the detector, for people.
+        make: function that builds the detector from pytorch-ood's module ``detector``, the model, and its readout.
+        reads: what the detector is a function of; ``maps`` are features as ``(B, F, 1, 1)``.
+        fitted: whether the detector learns from the training split.
+        least: number of training images that the detector needs at least.
     """
 
     about: str
@@ -156,7 +157,7 @@ class Detector:
     with their labels; a detector of images takes neither, one that learns nothing only the first.
 
     Attributes:
-        detector: its name, a key of :data:`METHODS`.
+        detector: name of the detector, a key of :data:`METHODS`.
 
     Raises:
         UserError: for an unknown name, or if pytorch-ood is not installed.
@@ -199,39 +200,37 @@ class Detector:
         import torch
 
         method, device = METHODS[self.detector], batch.images.device
-        made = method.make(_package(), model, model.readout)
+        detector = method.make(_package(), model, model.readout)
         with torch.no_grad():
             if method.fitted:
                 features, labels = self._training(batch, model.readout.out_features)
-                _fit(made, method.reads, _inputs(features, method.reads, model.readout, device), labels.to(device))
+                _fit(detector, method.reads, _inputs(features, method.reads, model.readout, device), labels.to(device))
             if self.featured:
-                (given,) = batch.given
-                assert given is not None
-                found = _predict(made, method.reads, _inputs(given["features"], method.reads, model.readout, device))
+                (record,) = batch.given
+                assert record is not None
+                outlierness = _predict(
+                    detector, method.reads, _inputs(record["features"], method.reads, model.readout, device)
+                )
             else:
-                found = made.predict(batch.images)
-        score = -found.detach().double().cpu().numpy()
-        passes = np.full(len(score), 0 if self.featured else 2, dtype=np.int32)
-        return {
-            "detector_score": np.where(np.isfinite(score), score, np.nan),
-            "forwards": passes,
-            "gradients": passes // 2,
-        }
+                outlierness = detector.predict(batch.images)
+        score = -outlierness.detach().double().cpu().numpy()
+        passes = (0, 0) if self.featured else (2, 1)
+        return {"detector_score": np.where(np.isfinite(score), score, np.nan), **costs(len(score), *passes)}
 
     def _training(self, batch: Batch, classes: int) -> tuple[NDArray[Any], Tensor]:
         """Features ``(N, F)`` and labels ``(N,)`` of the training split."""
         import torch
 
-        (whole,) = batch.whole
-        assert whole is not None
-        labels = whole["label"]
+        (record,) = batch.whole
+        assert record is not None
+        labels = record["label"]
         least = METHODS[self.detector].least
         if len(labels) < least or len(np.unique(labels)) < classes:
             raise UserError(
                 f"detector {self.detector!r} is fitted on the training split and needs {least} images of it, some of "
                 f"every class, not {len(labels)} images of {len(np.unique(labels))} classes: raise the limit"
             )
-        return whole["features"], torch.tensor(labels)
+        return record["features"], torch.tensor(labels)
 
 
 def _package() -> Any:
@@ -255,12 +254,12 @@ def _inputs(features: NDArray[Any], reads: Reads, readout: Any, device: Any) -> 
     return z[:, :, None, None] if reads == "maps" else z
 
 
-def _fit(made: Any, reads: Reads, inputs: Tensor, labels: Tensor) -> None:
+def _fit(detector: Any, reads: Reads, inputs: Tensor, labels: Tensor) -> None:
     fits = {"features": "fit_features", "maps": "fit_feature_maps", "logits": "fit_logits"}
-    getattr(made, fits[reads])(inputs, labels)
+    getattr(detector, fits[reads])(inputs, labels)
 
 
-def _predict(made: Any, reads: Reads, inputs: Tensor) -> Tensor:
+def _predict(detector: Any, reads: Reads, inputs: Tensor) -> Tensor:
     predicts = {"features": "predict_features", "maps": "predict_feature_maps", "logits": "predict_logits"}
-    found: Tensor = getattr(made, predicts[reads], made.predict)(inputs)
-    return found
+    outlierness: Tensor = getattr(detector, predicts[reads], detector.predict)(inputs)
+    return outlierness

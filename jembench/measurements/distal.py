@@ -22,7 +22,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.measurements.attacked import shared
+from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, capabilities
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Distal:
     ``adversarial (B, D)`` the image.
 
     Attributes:
-        steps: most steps of a chain.
-        size: length a of a step.
+        steps: largest number of steps of a chain.
+        size: length a of a step, in units of the [0, 1] pixel range.
         confidence: p(y|x) at which a chain ends.
     """
 
@@ -56,7 +56,7 @@ class Distal:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the chains run."""
         return "distal adversarials"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -82,12 +82,11 @@ class Distal:
             density = victim.log_density(x) if "density" in capabilities(base) else torch.full_like(final, torch.nan)
         return {
             "reached": (final >= self.confidence).int().cpu().numpy(),
-            "steps": chains.taken.int().cpu().numpy(),
+            "steps": chains.steps.int().cpu().numpy(),
             "confidence": final.float().cpu().numpy(),
             "log_density": density.float().cpu().numpy(),
             "adversarial": x.flatten(1).float().cpu().numpy(),
-            "forwards": shared(victim.meter.forwards, len(y)),
-            "gradients": shared(victim.meter.gradients, len(y)),
+            **metered(len(y), victim.meter),
         }
 
 
@@ -97,7 +96,7 @@ class _Chains:
     def __init__(self, victim: Victim, start: Tensor, y: Tensor, confidence: float) -> None:
         self._victim, self._y, self._confidence = victim, y, confidence
         self.images = start.clone()
-        self.taken = y.new_zeros(len(y))
+        self.steps = y.new_zeros(len(y))
         self.rows = y.new_ones(len(y)).nonzero().squeeze(1)
         self._p = start.new_zeros(len(y))
 
@@ -109,11 +108,11 @@ class _Chains:
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
         """Chains that are confident end here."""
-        done = self._p >= self._confidence
-        self.images[self.rows[done]] = images[done]
-        self.rows = self.rows[~done]
-        self.taken[self.rows] += 1
-        return (~done).nonzero().squeeze(1) if bool(done.any()) else None
+        ends = self._p >= self._confidence
+        self.images[self.rows[ends]] = images[ends]
+        self.rows = self.rows[~ends]
+        self.steps[self.rows] += 1
+        return (~ends).nonzero().squeeze(1) if bool(ends.any()) else None
 
 
 def _log_p(victim: Victim, x: Tensor, y: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.measurements.contract import LATER
+from jembench.measurements.contract import LATER, costs
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Embedded:
     """Columns ``features (B, F)`` and ``class_logits (B, C)`` of the extractor; NaN where an image is not finite.
 
     Attributes:
-        column: of the given record that holds the images ``(B, D)``; empty for those of the source.
-        rounded: whether pixels are rounded.
+        column: column of the given record that holds the images ``(B, D)``; empty for the images of the source.
+        rounded: whether pixels are rounded to the track's grey levels.
     """
 
     column: str = ""
@@ -40,18 +40,18 @@ class Embedded:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the features are computed."""
         return "features"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """What ``model.embed`` gives; of a classifier that is an extractor, its penultimate features and its logits."""
         import torch
 
-        images, count = batch.images, len(batch.index)
+        images = batch.images
         if self.column:
-            (given,) = batch.given
-            assert given is not None  # a need with a column is given the record
-            images = torch.from_numpy(np.array(given[self.column])).reshape(images.shape).to(images)
+            (record,) = batch.given
+            assert record is not None  # a need with a column is given the record
+            images = torch.from_numpy(np.array(record[self.column])).reshape(images.shape).to(images)
         top = batch.levels - 1
         images = images.clamp(0, 1)
         if self.rounded:
@@ -64,6 +64,5 @@ class Embedded:
         return {
             "features": features.flatten(1).float().cpu().numpy(),
             "class_logits": f.float().cpu().numpy(),
-            "forwards": np.full(count, 2, dtype=np.int32),
-            "gradients": np.zeros(count, dtype=np.int32),
+            **costs(len(batch.index), 2),
         }

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
+from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Features:
         """One forward pass without gradients.
 
         Raises:
-            UserError: if they are not of the size that the readout takes.
+            UserError: if the features are not of the size that the readout takes.
         """
         import torch
 
@@ -41,8 +40,4 @@ class Features:
         if features.shape != (count, width):
             shape = tuple(features.shape)
             raise UserError(f"the model gives features of shape {shape}, its last layer takes {(count, width)}")
-        return {
-            "features": features.detach().float().cpu().numpy(),
-            "forwards": np.ones(count, dtype=np.int32),
-            "gradients": np.zeros(count, dtype=np.int32),
-        }
+        return {"features": features.detach().float().cpu().numpy(), **costs(count, 1)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.measurements.attacked import shared
+from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, Norm
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class GradientCheck:
     """Columns ``zero (B,)``, ``broken (B,)`` (0 or 1) and ``follows (B,)`` in [0, 1].
 
     Attributes:
-        norm: of the steps.
-        eps: radius of the threat model: its attacks take steps of this order.
+        norm: norm in which the length of a step is measured.
+        eps: radius of the threat model, in units of the [0, 1] pixel range: its attacks take steps of this order.
     """
 
     norm: Norm
@@ -36,7 +36,7 @@ class GradientCheck:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the gradients are checked."""
         return "gradient check"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -45,14 +45,12 @@ class GradientCheck:
         from jembench.attacks.sanity import slope
         from jembench.attacks.victim import Victim
 
-        refined = isinstance(model, Defended) and model.defence.steps > 0
-        victim = Victim(model, generator=generator, gradient="none" if refined else "full")
-        found = slope(victim, batch.images, batch.labels, norm=self.norm, eps=self.eps, generator=generator)
-        count = len(batch.images)
+        refines = isinstance(model, Defended) and model.defence.steps > 0
+        victim = Victim(model, generator=generator, gradient="none" if refines else "full")
+        check = slope(victim, batch.images, batch.labels, norm=self.norm, eps=self.eps, generator=generator)
         return {
-            "zero": found.zero.float().cpu().numpy(),
-            "broken": found.broken.float().cpu().numpy(),
-            "follows": found.follows.float().cpu().numpy(),
-            "forwards": shared(victim.meter.forwards, count),
-            "gradients": shared(victim.meter.gradients, count),
+            "zero": check.zero.float().cpu().numpy(),
+            "broken": check.broken.float().cpu().numpy(),
+            "follows": check.follows.float().cpu().numpy(),
+            **metered(len(batch.images), victim.meter),
         }

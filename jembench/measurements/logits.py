@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
+from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Generator
+    from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -24,17 +23,15 @@ class Logits:
     finite: ClassVar[frozenset[str]] = frozenset({"logits"})
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
-        """One forward pass without gradients; a stochastic model draws from ``generator``."""
-        import torch
+        """One forward pass without gradients."""
+        f = logits(model, batch.images, generator)
+        return {"logits": f.float().cpu().numpy(), **costs(len(batch.images), 1)}
 
-        with torch.no_grad():
-            if getattr(model, "stochastic", False):
-                f = model.logits(batch.images, generator=generator)
-            else:
-                f = model.logits(batch.images)
-        count = len(batch.images)
-        return {
-            "logits": f.detach().float().cpu().numpy(),
-            "forwards": np.ones(count, dtype=np.int32),
-            "gradients": np.zeros(count, dtype=np.int32),
-        }
+
+def logits(model: Any, x: Tensor, generator: Generator) -> Tensor:
+    """Logits ``(B, K)`` of a classifier, without gradients; a stochastic one draws from ``generator``."""
+    import torch
+
+    with torch.no_grad():
+        f: Tensor = model.logits(x, **({"generator": generator} if getattr(model, "stochastic", False) else {}))
+    return f.detach()

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, capabilities
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ class ImportanceWeights:
     rows of a batch; reverse has ``exact (B,)``, 0 or 1. Reverse reads the forward records as ``batch.whole[0]``.
 
     Attributes:
-        direction: ``forward`` or ``reverse``.
-        rate: temperatures per squared thermodynamic length of the path.
-        least: fewest temperatures.
-        most: most temperatures.
-        settle: steps at beta = 1 of a resampled start.
+        direction: ``forward``, from the base to the model, or ``reverse``, from the model to the base.
+        rate: number of temperatures per squared thermodynamic length of the path.
+        least: smallest number of temperatures.
+        most: largest number of temperatures.
+        settle: number of steps at beta = 1 from a resampled start to the start of a reverse chain.
         check: whether a normalised density is measured too, whose log Z is known to be 0; if not, its log weights are
             NaN and cost nothing.
     """
@@ -73,7 +74,7 @@ class ImportanceWeights:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the chains are annealed."""
         return f"log Z, {self.direction}"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -81,27 +82,28 @@ class ImportanceWeights:
         from jembench.langevin.ais import Cube
 
         cube = Cube.of_levels(batch.levels)
-        wanted = self.check or not model.normalized
+        skip = model.normalized and not self.check
         if self.direction == "forward":
-            return self._forward(model, batch.images, cube, generator, wanted)
-        return self._reverse(model, batch, cube, generator, wanted)
+            return self._forward(model, batch.images, cube, generator, skip=skip)
+        return self._reverse(model, batch, cube, generator, skip=skip)
 
     def _forward(
-        self, model: Any, like: Tensor, cube: Cube, generator: Generator, wanted: bool
+        self, model: Any, like: Tensor, cube: Cube, generator: Generator, *, skip: bool
     ) -> dict[str, NDArray[Any]]:
+        """Log weights of chains from the base to the model; NaN, at no cost, where log Z is known."""
         from jembench.langevin import ais
 
-        n, shape = len(like), like[0].numel()
-        if not wanted:
-            nothing = {"end": shape, "betas": KNOTS, "sizes": KNOTS}
+        n = len(like)
+        if skip:
+            widths = {"end": like[0].numel(), "betas": KNOTS, "sizes": KNOTS}
             return {
                 **_nothing(self.direction, n),
-                **{name: np.full((n, width), np.nan, np.float32) for name, width in nothing.items()},
+                **{name: np.full((n, width), np.nan, np.float32) for name, width in widths.items()},
                 "temperatures": np.zeros(n, np.int32),
             }
-        piloted = ais.pilot(model.log_density, like, cube=cube, generator=generator)
-        count = self._count(piloted.length)
-        knots = piloted.schedule.resampled(KNOTS)
+        pilot = ais.pilot(model.log_density, like, cube=cube, generator=generator)
+        count = self._count(pilot.length)
+        knots = pilot.schedule.resampled(KNOTS)
         run = ais.anneal(
             model.log_density,
             cube.uniform(like, generator),
@@ -110,7 +112,7 @@ class ImportanceWeights:
             generator=generator,
         )
         return {
-            **_weighed(self.direction, run, piloted.transitions + 1 + count + 1),
+            **_weighed(self.direction, run, pilot.transitions + 1 + count + 1),
             "end": run.x.flatten(1).float().cpu().numpy(),
             "betas": np.tile(knots.betas.float().numpy(), (n, 1)),
             "sizes": np.tile(knots.sizes.float().numpy(), (n, 1)),
@@ -121,20 +123,21 @@ class ImportanceWeights:
         return max(self.least, min(self.most, math.ceil(self.rate * length**2)))
 
     def _reverse(
-        self, model: Any, batch: Batch, cube: Cube, generator: Generator, wanted: bool
+        self, model: Any, batch: Batch, cube: Cube, generator: Generator, *, skip: bool
     ) -> dict[str, NDArray[Any]]:
+        """Log weights of chains from the model to the base; NaN, at no cost, where log Z is known."""
         from jembench.langevin import ais
 
         forward = batch.whole[0]
         assert forward is not None  # it needs what the forward direction needs
         n, weights = len(batch.index), forward["log_weight_forward"]
-        if not wanted or not np.isfinite(weights.max()):
+        if skip or not np.isfinite(weights.max()):
             return {**_nothing(self.direction, n), "exact": np.zeros(n, np.int32)}
-        schedule, count = _kept(forward), int(forward["temperatures"][0])
+        schedule, count = _schedule(forward), int(forward["temperatures"][0])
         start, cost = _exact(model, n, generator), 0
         exact = start is not None
         if start is None:
-            start = self._settled(model, batch, forward, schedule, cube, generator)
+            start = self._equilibrium(model, batch, forward, schedule, cube, generator)
             cost = self.settle + 1
         run = ais.anneal(
             model.log_density,
@@ -145,7 +148,7 @@ class ImportanceWeights:
         )
         return {**_weighed(self.direction, run, cost + count + 1), "exact": np.full(n, exact, np.int32)}
 
-    def _settled(
+    def _equilibrium(
         self, model: Any, batch: Batch, forward: Any, schedule: Schedule, cube: Cube, generator: Generator
     ) -> Tensor:
         """Ends of the forward chains, resampled by weight, and moved on."""
@@ -155,10 +158,10 @@ class ImportanceWeights:
 
         ends = torch.from_numpy(forward["end"]).reshape(-1, *batch.images.shape[1:])
         log_weights = torch.from_numpy(forward["log_weight_forward"])
-        drawn = ais.resample(ends, log_weights, count=len(batch.index), generator=generator)
+        starts = ais.resample(ends, log_weights, count=len(batch.index), generator=generator)
         return ais.equilibrate(
             model.log_density,
-            drawn.to(batch.images),
+            starts.to(batch.images),
             steps=self.settle,
             size=float(schedule.sizes[-1]),
             cube=cube,
@@ -166,7 +169,7 @@ class ImportanceWeights:
         )
 
 
-def _kept(forward: Any) -> Schedule:
+def _schedule(forward: Any) -> Schedule:
     """The schedule of forward records."""
     import torch
 
@@ -186,22 +189,14 @@ def _exact(model: Any, n: int, generator: Generator) -> Tensor | None:
 
 def _weighed(direction: str, run: Any, evaluations: int) -> dict[str, NDArray[Any]]:
     """Log weights, acceptance and cost of a run."""
-    n = len(run.log_weights)
-    cost = np.full(n, evaluations, np.int32)
     return {
         f"log_weight_{direction}": run.log_weights.cpu().numpy(),
         "acceptance": run.acceptance.float().cpu().numpy(),
-        "forwards": cost,
-        "gradients": cost,
+        **costs(len(run.log_weights), evaluations, evaluations),
     }
 
 
 def _nothing(direction: str, n: int) -> dict[str, NDArray[Any]]:
-    """The same of a run that did not take place."""
-    nan, zero = np.full(n, np.nan, np.float32), np.zeros(n, np.int32)
-    return {
-        f"log_weight_{direction}": nan.astype(np.float64),
-        "acceptance": nan,
-        "forwards": zero,
-        "gradients": zero,
-    }
+    """Log weights and acceptance, NaN, and no cost, of a run that did not take place."""
+    nan = np.full(n, np.nan, np.float32)
+    return {f"log_weight_{direction}": nan.astype(np.float64), "acceptance": nan, **costs(n, 0)}

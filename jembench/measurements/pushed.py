@@ -31,11 +31,11 @@ class Pushed:
     """An attack on a score.
 
     Attributes:
-        score: a key of :data:`ATTACKED`.
-        inwards: whether the images are to score high.
-        norm: of the ball.
-        eps: its radius.
-        steps: of the ascent.
+        score: name of the score that is attacked, a key of :data:`ATTACKED`.
+        inwards: whether the images are moved to score high, as OOD images are, or low, as test images are.
+        norm: norm of the ball around each image.
+        eps: radius of the ball, in units of the [0, 1] pixel range.
+        steps: number of steps of the ascent.
     """
 
     score: str
@@ -48,12 +48,12 @@ class Pushed:
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """What gives the score."""
+        """The capability of the model that gives the score."""
         return frozenset({ATTACKED[self.score]})
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Such as ``log_px pushed in``."""
         return f"{self.score} pushed {'in' if self.inwards else 'out'}"
 
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:

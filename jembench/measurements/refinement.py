@@ -16,8 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
+from jembench.measurements.contract import costs
 from jembench.measurements.input_gradient import InputGradient
 from jembench.types import Batch, Capability
 
@@ -31,9 +30,9 @@ class RefinementEffect:
     """Columns ``log_density_…`` and ``gradient_norm_…`` ``before`` and ``after``, and ``distance``, all ``(B,)``.
 
     Attributes:
-        steps: n.
-        size: a, on the gradient.
-        noise: s, standard deviation of the noise of a step.
+        steps: number n of SGLD steps.
+        size: step a, the factor of the gradient.
+        noise: standard deviation s of the noise of a step, in units of the [0, 1] pixel range.
     """
 
     steps: int = 10
@@ -57,15 +56,13 @@ class RefinementEffect:
         ends = InputGradient()
         before = ends.columns(model, batch, generator)
         settings = sgld.SGLD(steps=self.steps, size=self.size, noise=self.noise)
-        moved = sgld.chain(model.log_density, batch.images, settings=settings, generator=generator)
-        after = ends.columns(model, replace(batch, images=moved), generator)
-        count = np.full(len(moved), self.steps + 2, dtype=np.int32)
+        x = sgld.chain(model.log_density, batch.images, settings=settings, generator=generator)
+        after = ends.columns(model, replace(batch, images=x), generator)
         return {
             "log_density_before": before["log_density"],
             "log_density_after": after["log_density"],
             "gradient_norm_before": before["gradient_norm"],
             "gradient_norm_after": after["gradient_norm"],
-            "distance": (moved - batch.images).float().flatten(1).norm(dim=1).cpu().numpy(),
-            "forwards": count,
-            "gradients": count,
+            "distance": (x - batch.images).float().flatten(1).norm(dim=1).cpu().numpy(),
+            **costs(len(x), self.steps + 2, self.steps + 2),
         }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.threat import TITLES, Threat
-from jembench.measurements.attacked import given_images, shared
+from jembench.measurements.attacked import given_images, metered
 from jembench.metrics.fpr import kept
 from jembench.types import Batch, Capability
 
@@ -31,10 +31,10 @@ class Rejected:
     ``accepted (B,)``: whether the clean image is; ``log_density (B,)`` at the image that was found; ``tau (B,)``.
 
     Attributes:
-        threat: the ball.
-        steps: of a restart.
-        restarts: of the attack.
-        kept: share of clean images that the model answers.
+        threat: the threat model: the ball of the adversarials.
+        steps: number of steps of a restart of the attack.
+        restarts: number of restarts of the attack.
+        kept: share of the clean images on which the model does not abstain.
     """
 
     threat: Threat
@@ -49,7 +49,7 @@ class Rejected:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the attack runs, with the ball."""
         return f"abstention {TITLES[self.threat.norm]} {self.threat.eps:.3g}"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -67,26 +67,24 @@ class Rejected:
         tau = threshold(clean["log_density"], self.kept)
         victim = Victim(model, generator=generator)
         task = Task(x, y, None, self.threat, given_images(batch), generator, ("rejected",))
-        crafted = evade(Evasion(self.steps, self.restarts), victim, task, tau)
-        verdict = verify(model, x, y, crafted.images, threat=self.threat, target=None, draws=1, generator=generator)
+        attempt = evade(Evasion(self.steps, self.restarts), victim, task, tau)
+        verdict = verify(model, x, y, attempt.images, threat=self.threat, target=None, draws=1, generator=generator)
         with torch.no_grad():
             right = victim.predictions(x) == y
-            accepted = victim.log_density(x) >= tau
+            answers = victim.log_density(x) >= tau
             density = victim.log_density(verdict.images)
-        fooled = ~verdict.vote & (density >= tau)
-        robust = right & accepted & ~fooled
-        meters = (victim.meter, verdict.meter)
-        assert crafted.claimed is not None
+        errors = ~verdict.vote & (density >= tau)
+        robust = right & answers & ~errors
+        assert attempt.claimed is not None
         return {
             **verdict.columns(),
             "vote": robust.int().cpu().numpy(),
             "one_shot": robust.float().cpu().numpy(),
-            "accepted": accepted.int().cpu().numpy(),
+            "accepted": answers.int().cpu().numpy(),
             "log_density": density.float().cpu().numpy(),
             "tau": np.full(len(x), tau),
-            "claimed": crafted.claimed.int().cpu().numpy(),
-            "forwards": shared(sum(meter.forwards for meter in meters), len(x)),
-            "gradients": shared(sum(meter.gradients for meter in meters), len(x)),
+            "claimed": attempt.claimed.int().cpu().numpy(),
+            **metered(len(x), victim.meter, verdict.meter),
         }
 
 
@@ -96,8 +94,8 @@ def threshold(density: NDArray[Any], share: float) -> float:
     >>> threshold(np.array([5.0, 1.0, 3.0, 4.0]), 0.75)
     2.0
     """
-    ordered = np.sort(density.astype(np.float64))
-    if np.isnan(ordered[-1]):
+    values = np.sort(density.astype(np.float64))
+    if np.isnan(values[-1]):
         return float("nan")
-    below = len(ordered) - kept(len(ordered), share)
-    return float(ordered[max(below - 1, 0) : below + 1].mean())
+    below = len(values) - kept(len(values), share)
+    return float(values[max(below - 1, 0) : below + 1].mean())

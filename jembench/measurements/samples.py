@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.ground import seeding
-from jembench.measurements.contract import LATER
+from jembench.measurements.contract import LATER, costs
+from jembench.measurements.logits import logits
 from jembench.types import Batch, Capability, Start, capabilities
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ class Samples:
     none was run.
 
     Attributes:
-        start: ``fresh`` or ``buffer``.
-        conditional: whether the classes of the rows are asked for.
-        steps: of a chain; the training's by default.
-        temperature: T of a chain; the training's by default.
+        start: where the samples come from: ``fresh`` chains, or the ``buffer`` of the training.
+        conditional: whether each row is sampled for a class of its own, the label of the row.
+        steps: number of steps of a chain; None for that of the training.
+        temperature: temperature T of a chain; None for that of the training.
         classified: whether the class that the model sees is recorded too, ``seen (B,)``, -1 if it is no classifier.
     """
 
@@ -58,17 +59,17 @@ class Samples:
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """A sampler; of the buffer one by chains, of given classes one that knows them."""
-        needed: set[Capability] = {"sampler"}
+        """A sampler; of the buffer one by chains, of classes one that is a classifier too."""
+        abilities: set[Capability] = {"sampler"}
         if self.start == "buffer":
-            needed.add("chain")
+            abilities.add("chain")
         if self.conditional:
-            needed.add("classifier")
-        return frozenset(needed)
+            abilities.add("classifier")
+        return frozenset(abilities)
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the samples are made."""
         return f"samples, {'conditional' if self.conditional else self.start}"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -80,40 +81,37 @@ class Samples:
         there = np.ones(count, dtype=bool)
         y: Tensor | None
         if self.start == "buffer":
-            x, y, lying = _lying(model, batch)
-            there = lying.cpu().numpy()
+            x, y, present = _persistent(model, batch)
+            there = present.cpu().numpy()
         elif "chain" in capabilities(model):
-            y = asked(model, batch, conditional=self.conditional)
+            y = classes(model, batch, conditional=self.conditional)
             x = model.sample(count, generator=generator, labels=y, steps=0)
             settings = tempered(model.chain, steps=self.steps, temperature=self.temperature)
             x = model.advance(x, generator=generator, labels=y, settings=settings)
             steps, temperature = settings.steps, settings.temperature
         else:
-            y = asked(model, batch, conditional=self.conditional)
+            y = classes(model, batch, conditional=self.conditional)
             x = model.sample(count, generator=generator, labels=y)
         x = x.detach().clamp(0, 1)
-        confidence, seen = torch.full((count,), torch.nan), torch.full((count,), -1)
+        confidence, predictions = torch.full((count,), torch.nan), torch.full((count,), -1)
         able = "classifier" in capabilities(model)
         if able:
-            extra = {"generator": generator} if getattr(model, "stochastic", False) else {}
-            with torch.no_grad():
-                f = model.logits(x, **extra)
-            confidence, seen = f.softmax(1).amax(1), f.argmax(1)
+            f = logits(model, x, generator)
+            confidence, predictions = f.softmax(1).amax(1), f.argmax(1)
         return {
             "image": x.flatten(1).float().cpu().numpy(),
             "there": there,
             "asked": (torch.full((count,), -1) if y is None else y).cpu().numpy().astype(np.int64),
             "confidence": confidence.float().cpu().numpy(),
-            **({"seen": seen.cpu().numpy().astype(np.int64)} if self.classified else {}),
+            **({"seen": predictions.cpu().numpy().astype(np.int64)} if self.classified else {}),
             "steps": np.full(count, steps, dtype=np.int32),
             "temperature": np.full(count, temperature, dtype=np.float32),
-            "forwards": np.full(count, steps + able, dtype=np.int32),
-            "gradients": np.full(count, steps, dtype=np.int32),
+            **costs(count, steps + able, steps),
         }
 
 
-def asked(model: Any, batch: Batch, *, conditional: bool) -> Tensor | None:
-    """The classes ``(B,)`` of the rows where they are asked for, or where the model's chains need some."""
+def classes(model: Any, batch: Batch, *, conditional: bool) -> Tensor | None:
+    """The classes ``(B,)`` that samples are drawn for: none, unless they are asked for or the model needs some."""
     return batch.labels if conditional or getattr(model, "conditional", False) else None
 
 
@@ -126,7 +124,7 @@ def tempered(chain: SGLD, *, steps: int | None, temperature: float | None) -> SG
     return chain
 
 
-def _lying(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _persistent(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """The persistent chains of these rows, their classes where these mean something, and where there are any."""
     import torch
 

@@ -32,12 +32,12 @@ class View(Protocol):
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """What the model must be able to do."""
+        """The capabilities that a model needs for the view."""
         ...
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the view is made."""
         ...
 
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:
@@ -50,8 +50,8 @@ class Shifted:
     """A shift of a kind by an amount.
 
     Attributes:
-        shift: its kind, see :mod:`jembench.data.shifts`.
-        amount: in its unit.
+        shift: name of the kind of shift, see :mod:`jembench.data.shifts`.
+        amount: strength of the shift, in the unit of its kind.
     """
 
     shift: str
@@ -77,9 +77,9 @@ class Refined:
     """SGLD steps on the model's own log p(x), clamped to [0, 1] at the end; the defaults are the paper's defence.
 
     Attributes:
-        steps: number of steps.
-        size: step a.
-        noise: standard deviation s.
+        steps: number of SGLD steps.
+        size: step a, the factor of the gradient.
+        noise: standard deviation s of the noise of a step, in units of the [0, 1] pixel range.
     """
 
     steps: int = 10
@@ -109,9 +109,9 @@ class Attacked:
     """PGD on the label within a ball, the most confident mistake of it (:class:`jembench.attacks.ladder.Rung`).
 
     Attributes:
-        norm: of the ball.
-        eps: its radius, in units of [0, 1] pixels.
-        steps: of PGD.
+        norm: norm of the ball around each image.
+        eps: radius of the ball, in units of the [0, 1] pixel range.
+        steps: number of steps of PGD.
     """
 
     norm: str
@@ -147,7 +147,7 @@ class Seen:
     """Of the viewed images ``logits (B, K)``, and ``log_density`` and ``gradient_norm (B,)``, as far as the model can.
 
     Attributes:
-        view: what is done to them first.
+        view: what is done to the images before the model sees them.
         keep: whether the viewed images are recorded too, ``image (B, D)``.
     """
 
@@ -165,12 +165,12 @@ class Seen:
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """Those of the view."""
+        """The capabilities that a model needs for the view."""
         return self.view.requires
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the view is made."""
         return self.view.title
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -180,19 +180,19 @@ class Seen:
         from jembench.measurements.logits import Logits
 
         images, forwards, gradients = self.view.apply(model, batch, generator)
-        viewed = replace(batch, images=images.detach())
+        batch = replace(batch, images=images.detach())
         able, count = capabilities(model), len(images)
-        found: dict[str, NDArray[Any]] = {}
+        columns: dict[str, NDArray[Any]] = {}
         if "classifier" in able:
-            found["logits"] = Logits().columns(model, viewed, generator)["logits"]
+            columns["logits"] = Logits().columns(model, batch, generator)["logits"]
             forwards += count
         if "density" in able:
             try:
-                looked = InputGradient().columns(model, viewed, generator)
+                density = InputGradient().columns(model, batch, generator)
             except UserError:  # a density that has no gradient at the images is none: see foreign.abilities
-                looked = {}
-            found |= {name: looked[name] for name in ("log_density", "gradient_norm") if looked}
-            forwards, gradients = forwards + count * bool(looked), gradients + count * bool(looked)
+                density = {}
+            columns |= {name: density[name] for name in ("log_density", "gradient_norm") if density}
+            forwards, gradients = forwards + count * bool(density), gradients + count * bool(density)
         if self.keep:
-            found["image"] = viewed.images.flatten(1).float().cpu().numpy()
-        return {**found, "forwards": shared(forwards, count), "gradients": shared(gradients, count)}
+            columns["image"] = batch.images.flatten(1).float().cpu().numpy()
+        return {**columns, "forwards": shared(forwards, count), "gradients": shared(gradients, count)}

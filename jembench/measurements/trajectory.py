@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.measurements.samples import asked
+from jembench.measurements.contract import costs
+from jembench.measurements.logits import logits
+from jembench.measurements.samples import classes
 from jembench.types import Batch, Capability, capabilities
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Trajectory:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """What people read while the chains run."""
         return "long chains"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -57,29 +59,26 @@ class Trajectory:
         import torch
 
         count, steps = len(batch.index), model.chain.steps
-        y = asked(model, batch, conditional=False)
+        y = classes(model, batch, conditional=False)
         x = model.sample(count, generator=generator, labels=y, steps=0)
-        kept: dict[int, Tensor] = {}
-        density, seen, now = [], [], 0
-        known = "classifier" in capabilities(model)
-        extra = {"generator": generator} if getattr(model, "stochastic", False) else {}
+        marks: dict[int, Tensor] = {}
+        density, predictions, now = [], [], 0
+        able = "classifier" in capabilities(model)
         for at in times(steps):
             if at > now:
                 x = model.advance(
                     x, generator=generator, labels=y, settings=replace(model.chain, steps=at - now)
                 ).detach()
                 now = at
-            shown = x.clamp(0, 1)
-            kept |= {mark: shown for mark in MARKS if mark * steps == at}
+            pixels = x.clamp(0, 1)
+            marks |= {mark: pixels for mark in MARKS if mark * steps == at}
             with torch.no_grad():
-                density.append(model.log_density(shown))
-                seen.append(model.logits(shown, **extra).argmax(1) if known else torch.full((count,), -1))
-        looks = len(density) * 2
+                density.append(model.log_density(pixels))
+            predictions.append(logits(model, pixels, generator).argmax(1) if able else torch.full((count,), -1))
         return {
-            **{f"image_{mark}": image.flatten(1).float().cpu().numpy() for mark, image in kept.items()},
+            **{f"image_{mark}": image.flatten(1).float().cpu().numpy() for mark, image in marks.items()},
             "steps": np.full(count, steps, dtype=np.int32),
             "log_density": torch.stack(density, 1).float().cpu().numpy(),
-            "seen": torch.stack(seen, 1).cpu().numpy().astype(np.int32),
-            "forwards": np.full(count, now + looks, dtype=np.int32),
-            "gradients": np.full(count, now, dtype=np.int32),
+            "seen": torch.stack(predictions, 1).cpu().numpy().astype(np.int32),
+            **costs(count, now + 2 * len(density), now),
         }

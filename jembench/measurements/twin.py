@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from jembench.measurements.contract import Measurement
+from jembench.measurements.contract import Measurement, costs
 from jembench.metrics import classification
 from jembench.types import Batch, Capability
 
@@ -21,7 +19,7 @@ class Twin:
     """What another model predicts of the same images, ``twin (B,)``: its record is ``batch.given``.
 
     Attributes:
-        of: the measurement whose logits it reads.
+        of: the measurement of the other model whose logits are read.
     """
 
     of: Measurement
@@ -33,14 +31,12 @@ class Twin:
 
     @property
     def costly(self) -> bool:
-        """Of the same images as what it reads."""
+        """Whether the measurement that is read is costly: then it is of first images only, as is this one."""
         return getattr(self.of, "costly", False)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """No pass of any model."""
-        count = len(batch.index)
-        given = batch.given[0] if batch.given else None
-        if given is None:
+        record = batch.given[0] if batch.given else None
+        if record is None:
             raise ValueError("the second model's logits are not there")
-        none = np.zeros(count, dtype=np.int32)
-        return {"twin": classification.prediction(given["logits"]), "forwards": none, "gradients": none}
+        return {"twin": classification.prediction(record["logits"]), **costs(len(batch.index), 0)}

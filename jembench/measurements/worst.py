@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.threat import TITLES, Threat
-from jembench.measurements.attacked import aimed, shared
+from jembench.measurements.attacked import aimed, metered
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Worst:
     ``by (B,)``: which given record; ``target (B,)``: the class aimed at, -1 for any wrong one.
 
     Attributes:
-        threat: of all the records.
-        draws: fresh draws of a stochastic model.
+        threat: the threat model of all the records.
+        draws: fresh draws of a stochastic model behind the verdict.
     """
 
     threat: Threat
@@ -53,24 +53,25 @@ class Worst:
         from jembench.attacks.verify import verify
 
         x, y = batch.images, batch.labels
-        chosen = x.flatten(1).cpu().numpy().copy()
+        adversarials = x.flatten(1).cpu().numpy().copy()
         lowest = np.full((len(x), 2), np.inf)  # share of correct draws, margin
         by = np.full(len(x), -1, dtype=np.int32)
         for place, columns in enumerate(batch.given):
             if columns is None:
                 continue
             n = len(columns["one_shot"])
-            found = np.stack([columns["one_shot"], columns["margin"]], axis=1).astype(np.float64)
-            better = (found[:, 0] < lowest[:n, 0]) | ((found[:, 0] == lowest[:n, 0]) & (found[:, 1] < lowest[:n, 1]))
+            verdicts = np.stack([columns["one_shot"], columns["margin"]], axis=1).astype(np.float64)
+            better = (verdicts[:, 0] < lowest[:n, 0]) | (
+                (verdicts[:, 0] == lowest[:n, 0]) & (verdicts[:, 1] < lowest[:n, 1])
+            )
             rows = np.flatnonzero(better)
-            chosen[rows], lowest[rows], by[rows] = columns["adversarial"][rows], found[rows], place
+            adversarials[rows], lowest[rows], by[rows] = columns["adversarial"][rows], verdicts[rows], place
         target = aimed(self.threat, model, batch, generator)
-        images = torch.from_numpy(chosen).reshape(x.shape).to(x)
+        images = torch.from_numpy(adversarials).reshape(x.shape).to(x)
         verdict = verify(model, x, y, images, threat=self.threat, target=target, draws=self.draws, generator=generator)
         return {
             **verdict.columns(),
             "by": by,
             "target": np.full(len(x), -1) if target is None else target.cpu().numpy(),
-            "forwards": shared(verdict.meter.forwards, len(x)),
-            "gradients": shared(verdict.meter.gradients, len(x)),
+            **metered(len(x), verdict.meter),
         }

@@ -14,7 +14,7 @@ import jembench
 from jembench import data
 from jembench.data import gauss
 from jembench.data.sets import CHAINS
-from jembench.evaluators.chains import Chains, ran
+from jembench.evaluators.chains import TRAJECTORIES, Chains
 from jembench.evaluators.generation import Looker
 from jembench.ground import generators
 from jembench.langevin import sgld
@@ -87,8 +87,8 @@ def batches(made: Chains, walked: Columns | None) -> Iterator[RecordBatch]:
     *_, real = made.needs(TRACK)
     yield RecordBatch(real.measurement, "train", look(train), real)
     if walked is not None:
-        yield RecordBatch(Trajectory(), CHAINS, walked, ran())
-        for mark, need in made._looked().items():
+        yield RecordBatch(Trajectory(), CHAINS, walked, TRAJECTORIES)
+        for mark, need in made._embeddings().items():
             seen = look(torch.zeros((len(walked["index"]), 1, 8, 8)), f"image_{mark}", walked)
             yield RecordBatch(need.measurement, CHAINS, seen, need)
 

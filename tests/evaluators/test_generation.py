@@ -70,7 +70,7 @@ def records(
     """The records of a model whose one row of samples is given."""
     sources = sources or {source: embed(pixels, real(source), batch) for source in ("train", "test")}
     for source, columns in sources.items():
-        need = made.looked()[source]
+        need = made.looks()[source]
         yield RecordBatch(need.measurement, source, columns, need)
     drawn = {
         "image": fresh,
@@ -81,7 +81,7 @@ def records(
         "confidence": np.linspace(0, 1, len(fresh), dtype=np.float32),
         **(change or {}),
     }
-    for need, columns in ((made.drawn()[row], drawn), (made.looked()[row], embed(pixels, fresh, batch))):
+    for need, columns in ((made.draws()[row], drawn), (made.looks()[row], embed(pixels, fresh, batch))):
         yield RecordBatch(need.measurement, CHAINS, columns, need)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench.evaluators.chains import Chains, ran
+from jembench.evaluators.chains import TRAJECTORIES, Chains
 from jembench.evaluators.generation import Generation, top
 from jembench.measurements.trajectory import MARKS, times
 from jembench.metrics.neighbours import nearest
@@ -43,7 +43,7 @@ def samples(evaluator: Generation, found: Found, name: str, track: Track) -> byt
     rows = kept(evaluator, found, name)
     if not len(rows):
         return None
-    record = found[evaluator.drawn()[name]]
+    record = found[evaluator.draws()[name]]
     asked, side, words = record["asked"][rows], plots.SIDE, []
     if name == "conditional":
         present = sorted(set(asked.tolist()))
@@ -57,7 +57,7 @@ def samples(evaluator: Generation, found: Found, name: str, track: Track) -> byt
 
 def kept(evaluator: Generation, found: Found, name: str) -> NDArray[np.int64]:
     """The rows of a source's records that its figures are of."""
-    record = found.get(evaluator.drawn()[name])
+    record = found.get(evaluator.draws()[name])
     if record is None:
         return np.arange(0)
     there = record["there"] & np.isfinite(record["image"]).all(axis=1)
@@ -72,7 +72,7 @@ def neighbours(evaluator: Generation, found: Found, train: ImageSet, track: Trac
     chosen = pairs(evaluator, found)
     if chosen is None:
         return None
-    own = _images(found[evaluator.drawn()["fresh"]]["image"], track)
+    own = _images(found[evaluator.draws()["fresh"]]["image"], track)
     words: list[str] = []
     images: list[Images] = []
     side = min(plots.SIDE, len(chosen.first))
@@ -100,7 +100,7 @@ class Pairs(NamedTuple):
 
 def pairs(evaluator: Generation, found: Found) -> Pairs | None:
     """The samples and their neighbours; None without samples."""
-    looked, rows = evaluator.looked(), kept(evaluator, found, "fresh")
+    looked, rows = evaluator.looks(), kept(evaluator, found, "fresh")
     if not len(rows) or looked["train"] not in found:
         return None
     features = [found[looked[name]]["features"].astype(np.float64) for name in ("fresh", "train")]
@@ -113,7 +113,7 @@ def pairs(evaluator: Generation, found: Found) -> Pairs | None:
 
 def chains(found: Found, track: Track) -> bytes | None:
     """The PNG of the same chains, one a column, at 0, K, 5 K and 20 K steps; None without chains."""
-    record = found.get(ran())
+    record = found.get(TRAJECTORIES)
     if record is None:
         return None
     steps = int(record["steps"][0])
@@ -124,7 +124,7 @@ def chains(found: Found, track: Track) -> bytes | None:
 
 def energy(evaluator: Chains, found: Found, document: ResultDocument) -> bytes | None:
     """The PNG of log p(x) along the chains, and of the distance at the marks; None without chains."""
-    record = found.get(ran())
+    record = found.get(TRAJECTORIES)
     if record is None:
         return None
     steps = int(record["steps"][0])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jembench import data
 from jembench.data.sets import ImageSet
-from jembench.evaluators.chains import Chains, ran
+from jembench.evaluators.chains import TRAJECTORIES, Chains
 from jembench.evaluators.generation import Generation, Looker
 from jembench.measurements.trajectory import MARKS, times
 from jembench.metrics.metric import Metric
@@ -61,14 +61,14 @@ def test_the_first_samples_in_their_order(name: str) -> None:
     evaluator, record = Generation(LOOKER), drawn(100)
     record["image"][3] = np.nan  # a chain that diverges
     record["there"][90:] = False  # beyond the end of a buffer
-    shown = tiles(samples.samples(evaluator, {evaluator.drawn()[name]: record}, name, TRACK), 8)
+    shown = tiles(samples.samples(evaluator, {evaluator.draws()[name]: record}, name, TRACK), 8)
     rows = [row for row in range(100) if row != 3][:64]
     assert shown.ravel().tolist() == greys(record, rows)
 
 
 def test_a_row_for_every_class() -> None:
     evaluator, record = Generation(LOOKER), drawn(75)
-    shown = tiles(samples.samples(evaluator, {evaluator.drawn()["conditional"]: record}, "conditional", TRACK), 7)
+    shown = tiles(samples.samples(evaluator, {evaluator.draws()["conditional"]: record}, "conditional", TRACK), 7)
     assert shown.shape == (10, 7)  # class 9 has seven
     for y, row in enumerate(shown):
         assert row.tolist() == greys(record, slice(y, 70, 10))
@@ -77,7 +77,7 @@ def test_a_row_for_every_class() -> None:
 def test_a_filter_of_the_figures_is_one_of_the_pictures() -> None:
     evaluator, record = Generation(LOOKER, keep_top=0.25), drawn(40)
     record["confidence"] = record["confidence"][::-1]
-    found = {evaluator.drawn()["fresh"]: record}
+    found = {evaluator.draws()["fresh"]: record}
     assert samples.kept(evaluator, found, "fresh").tolist() == list(range(30, 40))
 
 
@@ -86,7 +86,7 @@ def test_what_a_model_does_not_give_is_no_picture() -> None:
     empty["image"][:] = np.nan
     for name in ("fresh", "buffer", "conditional"):
         assert samples.samples(evaluator, {}, name, TRACK) is None
-        assert samples.samples(evaluator, {evaluator.drawn()[name]: empty}, name, TRACK) is None
+        assert samples.samples(evaluator, {evaluator.draws()[name]: empty}, name, TRACK) is None
     train = ImageSet(np.zeros((3, 1, 8, 8), np.uint8), np.zeros(3, np.int64), LEVELS)
     assert samples.neighbours(evaluator, {}, train, TRACK) is None
     assert samples.chains({}, TRACK) is None
@@ -100,9 +100,9 @@ def test_a_sample_is_above_its_nearest_training_image(n: int) -> None:
     theirs = ImageSet(rng.integers(0, LEVELS, (40, 1, 1, 1)).repeat(8, 2).repeat(8, 3), np.zeros(40, int), LEVELS)
     own, real = rng.normal(size=(n, 6)), rng.normal(size=(40, 6))
     own[n - 1] = real[17]  # a copy
-    looked = evaluator.looked()
+    looked = evaluator.looks()
     found = {
-        evaluator.drawn()["fresh"]: record,
+        evaluator.draws()["fresh"]: record,
         looked["fresh"]: {"features": own.astype(np.float32)},
         looked["train"]: {"features": real.astype(np.float32)},
     }
@@ -127,7 +127,7 @@ def ran_chains(n: int = 30, steps: int = 20) -> dict[str, NDArray[Any]]:
 def test_a_column_is_a_chain() -> None:
     record = ran_chains()
     record["image_20"][2] = np.nan  # it left the finite numbers
-    shown = tiles(samples.chains({ran(): record}, TRACK), samples.CHAINS)
+    shown = tiles(samples.chains({TRAJECTORIES: record}, TRACK), samples.CHAINS)
     assert shown.shape == (len(MARKS), samples.CHAINS)
     for mark, row in zip(MARKS, shown, strict=True):
         image = np.nan_to_num(record[f"image_{mark}"], nan=1.0)
@@ -149,7 +149,7 @@ def test_the_energy_and_the_distances_of_long_chains(figures: list[Figure]) -> N
         for mark, value in ((0, 900.0), (1, 100.0), (20, 120.0))
     }
     document: Any = SimpleNamespace(model=SimpleNamespace(name="jem"), metric=metrics.get)
-    assert samples.energy(Chains(LOOKER), {ran(): record}, document) is not None
+    assert samples.energy(Chains(LOOKER), {TRAJECTORIES: record}, document) is not None
     left, right = figures[0].axes
     median = next(line for line in left.lines if line.get_label() == "median")
     assert list(median.get_xdata()) == [time / 20 for time in times(20)]
