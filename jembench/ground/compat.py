@@ -5,7 +5,7 @@ Three faults of the released packages, none of which a version pin mends:
 - robustbench 1.1.1 imports ``pkg_resources``, which setuptools dropped in version 82. If it is missing, a stand-in with
   the one function that robustbench uses takes its place while robustbench is imported.
 - robustbench imports ``autoattack`` but depends on ``pyautoattack``, which has another module name and other arguments.
-  An adapter with the original interface is registered under the original name, unless the original is installed.
+  :mod:`jembench.ground.autoattack` is registered under the original name, unless the original is installed.
 - the torchattacks wheel carries a stale ``robustbench`` folder that overwrites the real one if it is installed last.
   It is recognised by what it lacks, and the message says the repair.
 
@@ -17,17 +17,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from jembench.types import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 def robustbench() -> ModuleType:
@@ -62,59 +58,8 @@ def _register_autoattack() -> None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        package, state = import_module("pyautoattack"), import_module("pyautoattack.state")
-
-    class AutoAttackAdapter(package.AutoAttack):  # type: ignore[misc,name-defined]
-        """The interface of the original ``autoattack`` package on top of pyautoattack."""
-
-        attacks_to_run: list[str]
-
-        def __init__(
-            self,
-            model: nn.Module,
-            norm: str = "Linf",
-            eps: float = 0.3,
-            seed: int | None = None,
-            verbose: bool = True,
-            attacks_to_run: Sequence[str] = (),
-            version: str = "standard",
-            is_tf_model: bool = False,
-            device: str = "cuda",
-            log_path: str | None = None,
-        ) -> None:
-            if is_tf_model:
-                raise ValueError("pyautoattack has no TensorFlow models")
-            attacks = list(attacks_to_run) if attacks_to_run or version == "custom" else None
-            super().__init__(model, attacks=attacks, device=device, eps=eps, norm=norm, seed=seed, version=version)
-            self.verbose = verbose
-            self.log_path = log_path
-
-        def run_standard_evaluation(
-            self,
-            x_orig: Tensor,
-            y_orig: Tensor,
-            bs: int = 250,
-            return_labels: bool = False,
-            state_path: Path | None = None,
-        ) -> Any:
-            images, labels = super().run_standard_evaluation(x_orig, y_orig, batch_size=bs, state_path=state_path)
-            return (images, labels) if return_labels else images
-
-        def run_standard_evaluation_individual(
-            self, x_orig: Tensor, y_orig: Tensor, bs: int = 250, return_labels: bool = False
-        ) -> dict[str, Any]:
-            every, found = self.attacks_to_run, {}
-            for attack in every:
-                self.attacks_to_run = [attack]
-                found[attack] = self.run_standard_evaluation(x_orig, y_orig, bs, return_labels)
-            self.attacks_to_run = every
-            return found
-
-    adapter = ModuleType("autoattack", "An adapter by jembench of pyautoattack to the interface of autoattack.")
-    adapter.AutoAttack = AutoAttackAdapter  # type: ignore[attr-defined]
-    adapter.state = state  # type: ignore[attr-defined]
-    sys.modules["autoattack"] = adapter
-    sys.modules["autoattack.state"] = state
+        adapter = import_module("jembench.ground.autoattack")
+    sys.modules["autoattack"], sys.modules["autoattack.state"] = adapter, adapter.state
 
 
 @contextmanager

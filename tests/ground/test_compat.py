@@ -33,8 +33,10 @@ facts["folder"] = robustbench.loaders.__file__
 facts["names"] = {
     name: [[p.name, p.default if isinstance(p.default, (str, int, float, bool, tuple, type(None))) else "?"]
            for p in inspect.signature(getattr(AutoAttack, name)).parameters.values() if p.default is not p.empty]
-    for name in ("__init__", "run_standard_evaluation", "run_standard_evaluation_individual")
+    for name in ("run_standard_evaluation", "run_standard_evaluation_individual")
 }
+import autoattack
+facts["defaults"] = list(autoattack.DEFAULTS.items())
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -57,6 +59,9 @@ each = ours.run_standard_evaluation_individual(x, y, bs=4)
 facts["individual"] = sorted(each)
 facts["individual_apgd"] = (each["apgd-ce"] - x).abs().max().item()
 facts["still_all"] = ours.attacks_to_run == attacks
+places = AutoAttack(net, "L2", 0.5, 7, False, ["square"], "custom", False, "cpu", "log.txt")
+named = ("norm", "epsilon", "seed", "verbose", "attacks_to_run", "log_path")
+facts["places"] = [getattr(places, name) for name in named]
 facts["standard"] = AutoAttack(net, device="cpu", verbose=False).attacks_to_run
 for name, bad in (("clash", {"attacks_to_run": attacks}), ("tensorflow", {"is_tf_model": True})):
     try:
@@ -165,7 +170,7 @@ def test_robustbench_uses_pkg_resources_where_there_is_one():
 def test_autoattack_has_the_original_signature(absent):
     """Of fra31/auto-attack 1b76134, plus ``state_path``, which robustbench passes."""
     assert absent["used"]
-    assert absent["names"]["__init__"] == [
+    assert absent["defaults"] == [
         ["norm", "Linf"],
         ["eps", 0.3],
         ["seed", None],
@@ -179,6 +184,7 @@ def test_autoattack_has_the_original_signature(absent):
     evaluation = [["bs", 250], ["return_labels", False]]
     assert absent["names"]["run_standard_evaluation"] == [*evaluation, ["state_path", None]]
     assert absent["names"]["run_standard_evaluation_individual"] == evaluation
+    assert absent["places"] == ["L2", 0.5, 7, False, ["square"], "log.txt"]
     assert absent["standard"] == ["apgd-ce", "apgd-t", "fab-t", "square"]
 
 
