@@ -46,7 +46,7 @@ def list_(
     elif what == "detectors":
         rows = [(name, method.about) for name, method in METHODS.items()]
     elif what == "extractors":
-        rows = [(name, known.about) for name, known in EXTRACTORS.items()]
+        rows = [(name, EXTRACTORS.about(name)) for name in EXTRACTORS]
     elif what == "attacks":
         rows = [(name, attacks.about(name)) for name in attacks.known()]
     else:

@@ -1,104 +1,50 @@
 """Models: one file each, all behind the contract of :mod:`jembench.types`.
 
-A new kind of model is a module with ``from_recipe`` and a line in :data:`KINDS`; a new network a module and a line in
-:data:`NETWORKS`. Both tables are facts that a plan needs before torch is loaded.
+A new kind of model is a module with ``from_recipe``, a constant in :mod:`jembench.models.kinds` and a line in
+:data:`KINDS`; a new network a module, a constant in :mod:`jembench.models.networks` and a line in :data:`NETWORKS`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from jembench.types import Capability
+from jembench.ground.families import Family
 
-CLASSIFIER: frozenset[Capability] = frozenset({"classifier"})
-DENSITY: frozenset[Capability] = frozenset({"density"})
-SAMPLER: frozenset[Capability] = frozenset({"sampler"})
-CHAIN: frozenset[Capability] = frozenset({"sampler", "chain"})
+if TYPE_CHECKING:
+    from jembench.models.kinds import ModelKind
+    from jembench.models.networks import Network
+    from jembench.types import Capability
 
+KINDS: Family[ModelKind] = Family(
+    "kind",
+    {
+        "softmax": ("jembench.models.kinds:SOFTMAX", "a classifier, whose logits are read as a density too"),
+        "jem": ("jembench.models.kinds:JEM", "a classifier that is a density by its logits, trained with SGLD chains"),
+        "igebm": ("jembench.models.kinds:IGEBM", "an energy for every class, trained with SGLD chains"),
+        "glow": ("jembench.models.kinds:GLOW", "a normalizing flow: exact log density and samples"),
+        "glow-cond": ("jembench.models.kinds:GLOW_COND", "a normalizing flow with a Gaussian for every class"),
+        "oracle": ("jembench.models.kinds:ORACLE", "the mixture itself: exact logits, log density and samples"),
+        "uniform": ("jembench.models.kinds:UNIFORM", "noise: the generator to beat by far"),
+        "class-gaussians": (
+            "jembench.models.kinds:CLASS_GAUSSIANS",
+            "a Gaussian per class of the training images: the generator to beat",
+        ),
+        "pixels": ("jembench.models.kinds:PIXELS", "an extractor: the pixels as features, the oracle's classes"),
+        "inception-v3": ("jembench.models.kinds:INCEPTION_V3", "an extractor: the Inception network of 2015"),
+    },
+)
 
-@dataclass(frozen=True)
-class ModelKind:
-    """A kind of model.
-
-    Attributes:
-        builder: ``module:function``, called with (recipe, track), that makes an untrained model.
-        version: raised by every change of code that moves its numbers; part of the identity of its records.
-        capabilities: those of its class.
-        family: the family of networks that it is made of.
-        chains: whether it is trained on the ends of SGLD chains and samples by them.
-        normalized: whether its log density is exact.
-    """
-
-    builder: str
-    version: int
-    capabilities: frozenset[Capability]
-    family: str = "classifier"
-    chains: bool = False
-    normalized: bool = False
-
-
-@dataclass(frozen=True)
-class Network:
-    """An architecture that a recipe can name.
-
-    Attributes:
-        builder: ``module:class``, called with ``shape``, ``classes`` and its options.
-        family: ``classifier``, ``energy`` or ``flow``.
-        options: keys of ``[model]`` that it takes; all are required but those in ``optional``.
-        optional: the ones with a default.
-        stem: whether it shows its first layer, which proximal sampling needs.
-        features: whether it shows its last layer, a linear one (``readout``), and what enters it (``penultimate``).
-            Of a library's networks no table knows which do.
-        channels_last: whether an evaluation keeps its weights with the channels last, which is faster on photographs.
-            It changes the last bits: not for networks that golden results were made with before.
-        version: raised by every change of code that moves its numbers; part of the identity of its records where it is
-            not 1, as records that were there before it have it.
-    """
-
-    builder: str
-    family: str
-    options: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    stem: bool = False
-    features: bool = False
-    channels_last: bool = False
-    version: int = 1
-
-
-KINDS = {
-    "softmax": ModelKind("jembench.models.softmax:from_recipe", 1, CLASSIFIER | DENSITY),
-    "jem": ModelKind("jembench.models.jem:from_recipe", 2, CLASSIFIER | DENSITY | CHAIN, chains=True),
-    "igebm": ModelKind("jembench.models.igebm:from_recipe", 1, CLASSIFIER | DENSITY | CHAIN, "energy", chains=True),
-    "glow": ModelKind("jembench.models.glow:from_recipe", 1, DENSITY | SAMPLER, "flow", normalized=True),
-    "glow-cond": ModelKind(
-        "jembench.models.glow:conditional_from_recipe", 1, CLASSIFIER | DENSITY | SAMPLER, "flow", normalized=True
-    ),
-    "oracle": ModelKind(
-        "jembench.models.oracle:for_track", 1, CLASSIFIER | DENSITY | SAMPLER, "exact", normalized=True
-    ),
-    "uniform": ModelKind("jembench.models.reference:uniform", 1, SAMPLER, "exact"),
-    "class-gaussians": ModelKind("jembench.models.reference:class_gaussians", 1, SAMPLER, "exact"),
-    "pixels": ModelKind("jembench.models.oracle:pixels", 1, frozenset(), "exact"),
-    "inception-v3": ModelKind("jembench.models.inception:load", 1, frozenset(), "exact"),
-}
-
-NETWORKS = {
-    "small": Network("jembench.models.small:SmallNet", "classifier", ("width",), stem=True, features=True),
-    "wrn": Network(
-        "jembench.models.wrn:WideResNet",
-        "classifier",
-        ("depth", "width"),
-        ("norm",),
-        stem=True,
-        features=True,
-        channels_last=True,
-        version=2,  # 1 was evaluated with its channels first
-    ),
-    "timm": Network("jembench.models.library:from_timm", "classifier", ("name",)),
-    "torchvision": Network("jembench.models.library:from_torchvision", "classifier", ("name",)),
-    "residual": Network("jembench.models.residual:ResidualEBM", "energy", ("width",)),
-    "flow": Network("jembench.models.flow:Flow", "flow", ("width", "depth", "scales")),
-}
+NETWORKS: Family[Network] = Family(
+    "network",
+    {
+        "small": ("jembench.models.networks:SMALL", "3x3 convolutions without normalisation layers, for digits"),
+        "wrn": ("jembench.models.networks:WRN", "the wide residual network of the JEM papers"),
+        "timm": ("jembench.models.networks:TIMM", "a classifier of the timm library, with fresh weights"),
+        "torchvision": ("jembench.models.networks:TORCHVISION", "a classifier of torchvision, with fresh weights"),
+        "residual": ("jembench.models.networks:RESIDUAL", "the class-conditional residual energy network of IGEBM"),
+        "flow": ("jembench.models.networks:FLOW", "the invertible network of Glow"),
+    },
+)
 
 
 def able(kind: str, network: str) -> frozenset[Capability]:

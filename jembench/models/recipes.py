@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from jembench.ground.entry import Entry
 from jembench.ground.identity import identity
 from jembench.models import KINDS, NETWORKS
-from jembench.types import Precision, UserError, unknown
+from jembench.types import Precision, UserError
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -59,12 +59,12 @@ class ModelPart(Entry):
 
     @model_validator(mode="after")
     def _coherent(self) -> ModelPart:
-        for what, name, known in (("kind", self.kind, KINDS), ("network", self.network, NETWORKS)):
-            if name not in known:
-                raise ValueError(str(unknown(what, name, known)))
-        network = NETWORKS[self.network]
-        if network.family != KINDS[self.kind].family:
-            fitting = ", ".join(name for name, item in NETWORKS.items() if item.family == KINDS[self.kind].family)
+        try:
+            kind, network = KINDS[self.kind], NETWORKS[self.network]
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        if network.family != kind.family:
+            fitting = ", ".join(name for name, item in NETWORKS.items() if item.family == kind.family)
             raise ValueError(f"kind {self.kind!r} cannot be made of network {self.network!r} (of: {fitting or 'none'})")
         for option in ("name", "width", "depth", "scales", "norm"):
             value = getattr(self, option)

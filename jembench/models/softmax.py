@@ -7,12 +7,12 @@ section 3): cross-entropy leaves this second function free, which is what the ba
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from jembench.ground.families import load
 from jembench.models import NETWORKS
 from jembench.models.readout import entering, last_linear
 
@@ -98,11 +98,9 @@ def full(f: Tensor) -> Tensor:
 
 def network(recipe: Recipe, track: Track) -> nn.Module:
     """The untrained network of a recipe; its weights come from torch's global generator."""
-    module, _, name = NETWORKS[recipe.model.network].builder.partition(":")
-    made: nn.Module = getattr(import_module(module), name)(
-        shape=track.shape, classes=track.classes, **recipe.model.options()
-    )
-    return made
+    builder = load(NETWORKS[recipe.model.network].builder)
+    untrained: nn.Module = builder(shape=track.shape, classes=track.classes, **recipe.model.options())
+    return untrained
 
 
 def from_recipe(recipe: Recipe, track: Track) -> Softmax:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jembench.data import TRACKS
 from jembench.ground.files import require_file
+from jembench.models import KINDS
 from jembench.models.recipes import read_recipe
 from jembench.types import UserError, unknown
 
@@ -15,18 +17,8 @@ PUBLISHED = "papers"  # recipes beside this file
 GOLDEN = "golden"  # of suite all
 ROBUSTNESS = "robustness"
 
-#: Models that are code and need no file: track -> name -> one line about it.
-REFERENCES = {
-    "uniform": "noise: the generator to beat by far",
-    "class-gaussians": "a Gaussian per class of the training images: the generator to beat",
-}
-EXACT = {
-    "digits": REFERENCES,
-    "cifar10": REFERENCES,
-    "cifar100": REFERENCES,
-    "svhn": REFERENCES,
-    "gauss": {"oracle": "the mixture itself: exact logits, log density and samples", **REFERENCES},
-}
+ORACLE = "oracle"
+REFERENCES = ("uniform", "class-gaussians")
 
 
 def shipped() -> Path:
@@ -41,10 +33,19 @@ def folder(track: str) -> Path:
     return shipped() / track
 
 
+def exact(track: str) -> tuple[str, ...]:
+    """The models of a track that are code and need no file: kinds of models by name.
+
+    Raises:
+        UserError: for an unknown track.
+    """
+    return ((ORACLE,) if TRACKS[track].exact else ()) + REFERENCES
+
+
 def names(track: str) -> dict[str, str]:
     """The models of a track: name -> one line about it."""
     trained = {name: read_recipe(path).about for name, path in recipes(track).items()}
-    return {**EXACT.get(track, {}), **trained}
+    return {**{name: KINDS.about(name) for name in exact(track)}, **trained}
 
 
 def recipes(track: str) -> dict[str, Path]:
@@ -69,7 +70,7 @@ def recipe_path(reference: str, *, track: str) -> Path:
     known = names(track)
     if reference not in known:
         raise unknown(f"model of track {track}", reference, known)
-    if reference in EXACT.get(track, {}):
+    if reference in exact(track):
         raise UserError(f"model {reference!r} of track {track} is exact: it has no recipe and no weights")
     return folder(track) / reference / RECIPE
 
@@ -102,7 +103,7 @@ def golden(reference: str, *, track: str, place: str = GOLDEN) -> Path:
         UserError: if the model has none.
     """
     advice = "name a result to compare with by --golden FOLDER"
-    if ":" in reference or reference in EXACT.get(track, {}):
+    if ":" in reference or reference in exact(track):
         raise UserError(f"model {reference!r} has no golden result: {advice}")
     path = recipe_path(reference, track=track).parent / place
     if not path.is_dir():

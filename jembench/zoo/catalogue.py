@@ -13,13 +13,12 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import asdict, dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import data
 from jembench.attacks.defences import Defence, Defended
-from jembench.ground import generators, guard
+from jembench.ground import families, generators, guard
 from jembench.ground.files import require_file
 from jembench.ground.identity import file_sha256, identity
 from jembench.ground.numerics import check_device
@@ -97,7 +96,7 @@ def resolve(reference: str, *, track: str, weights: Path | None = None, folder: 
     name, _, suffix = reference.rpartition("@")
     if suffix == TWIN and weights is None and (twin := baselines.twin(name, track=track)) is not None:
         return resolve(name, track=track, weights=twin)
-    if reference in baselines.EXACT.get(track, {}) and weights is None:
+    if reference in baselines.exact(track) and weights is None:
         kind = KINDS[reference]
         made_of = data.found(description, "train") if description.external and reference == GAUSSIANS else None
         own = {} if made_of is None else {"data": made_of.sha256}
@@ -375,8 +374,7 @@ def _fingerprint(spec: ModelSpec, model: Any) -> str:
 
 
 def _call(builder: str, *arguments: Any) -> Any:
-    module, _, function = builder.partition(":")
-    return getattr(import_module(module), function)(*arguments)
+    return families.load(builder)(*arguments)
 
 
 def _slug(text: str) -> str:

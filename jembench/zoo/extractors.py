@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jembench.data.sets import Track
-from jembench.types import UserError, unknown
+from jembench.ground.families import Family
+from jembench.types import UserError
 from jembench.zoo import baselines
 
 FOLDER = "extractors"  # beside the folders of the tracks' baselines
@@ -22,28 +23,37 @@ class Extractor:
     """A feature extractor.
 
     Attributes:
-        about: one line about it.
-        tracks: the tracks it is for; empty for all.
+        general: whether it is for every track, not only for those whose own it is.
         distance: what a Fréchet distance of its features is called, in files.
         kernel: what a kernel distance is.
     """
 
-    about: str
-    tracks: tuple[str, ...] = ()
+    general: bool = False
     distance: str = "fd"
     kernel: str = "kd"
 
 
-EXTRACTORS = {
-    "digits-ref": Extractor("a small classifier of digits that is evaluated nowhere: 64 features", ("digits",)),
-    "cifar10-ref": Extractor(
-        "a wide residual network of photographs that is evaluated nowhere: 128 features", ("cifar10",)
-    ),
-    "pixels": Extractor("the pixels themselves, with the classes of the oracle", ("gauss",)),
-    "inception-v3": Extractor(
-        "the Inception network of 2015: 2,048 features; the only one of FID", distance="fid", kernel="kid"
-    ),
-}
+OWN = Extractor()
+INCEPTION_V3 = Extractor(general=True, distance="fid", kernel="kid")
+
+EXTRACTORS: Family[Extractor] = Family(
+    "extractor",
+    {
+        "digits-ref": (
+            "jembench.zoo.extractors:OWN",
+            "a small classifier of digits that is evaluated nowhere: 64 features",
+        ),
+        "cifar10-ref": (
+            "jembench.zoo.extractors:OWN",
+            "a wide residual network of photographs that is evaluated nowhere: 128 features",
+        ),
+        "pixels": ("jembench.zoo.extractors:OWN", "the pixels themselves, with the classes of the oracle"),
+        "inception-v3": (
+            "jembench.zoo.extractors:INCEPTION_V3",
+            "the Inception network of 2015: 2,048 features; the only one of FID",
+        ),
+    },
+)
 
 
 def of_track(name: str, track: Track) -> Extractor:
@@ -52,13 +62,11 @@ def of_track(name: str, track: Track) -> Extractor:
     Raises:
         UserError: for an unknown name, or one of another track.
     """
-    if name not in EXTRACTORS:
-        raise unknown("extractor", name, EXTRACTORS)
-    known = EXTRACTORS[name]
-    if known.tracks and track.name not in known.tracks:
-        fitting = ", ".join(other for other, item in EXTRACTORS.items() if not item.tracks or track.name in item.tracks)
+    extractor = EXTRACTORS[name]
+    if not extractor.general and name != track.extractor:
+        fitting = ", ".join(other for other in EXTRACTORS if other == track.extractor or EXTRACTORS[other].general)
         raise UserError(f"extractor {name!r} is not for track {track.name}: choose one of {fitting}")
-    return known
+    return extractor
 
 
 def recipe_path(name: str) -> Path:

@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor
 
 import jembench
-from jembench import data, models
+from jembench import data
 from jembench.choices.sampling import Sampling
 from jembench.engine.plan import plan
 from jembench.ground import generators
 from jembench.ground.identity import file_sha256
-from jembench.models import inception
+from jembench.models import KINDS, inception, kinds
 from jembench.types import UserError
 from jembench.zoo import catalogue
 
@@ -182,8 +183,8 @@ def test_its_identity_is_that_of_the_weights(trusted: Path, monkeypatch: pytest.
     assert spec.weights_sha256 == file_sha256(trusted)
     assert (spec.name, spec.capabilities, spec.weights) == ("inception-v3", frozenset(), str(trusted))
     assert spec.fingerprint == catalogue.extractor("inception-v3", track="digits", weights=trusted).fingerprint
-    kind = models.KINDS["inception-v3"]
-    monkeypatch.setitem(models.KINDS, "inception-v3", models.Kind(kind.builder, kind.version + 1, kind.capabilities))
+    kind = KINDS["inception-v3"]
+    monkeypatch.setattr(kinds, "INCEPTION_V3", replace(kind, version=kind.version + 1))
     assert spec.fingerprint != catalogue.extractor("inception-v3", track="gauss", weights=trusted).fingerprint
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from jembench import data, models
 from jembench.ground import generators
 from jembench.ground.identity import file_sha256, identity
+from jembench.models import kinds, networks
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import UserError, capabilities
 from jembench.zoo import baselines, catalogue, extractors
@@ -78,7 +79,7 @@ def test_a_fingerprint_is_of_model_sampler_weights_and_code(recipe: Path, monkey
     }
     with monkeypatch.context() as patch:
         kind = models.KINDS["jem"]
-        patch.setitem(models.KINDS, "jem", replace(kind, version=kind.version + 1))
+        patch.setattr(kinds, "JEM", replace(kind, version=kind.version + 1))
         found.add(fingerprint(recipe))
     weights = recipe.parent / baselines.WEIGHTS
     weights.write_bytes((baselines.folder("digits") / "softmax" / baselines.WEIGHTS).read_bytes())
@@ -107,7 +108,7 @@ def test_the_version_of_a_network_is_in_a_fingerprint_where_it_is_not_the_first(
     assert {name for name, network in models.NETWORKS.items() if network.version != 1} == {"wrn"}
     assert models.NETWORKS["wrn"].version == 2  # since its channels are last
     small = models.NETWORKS["small"]
-    monkeypatch.setitem(models.NETWORKS, "small", replace(small, version=2))
+    monkeypatch.setattr(networks, "SMALL", replace(small, version=2))
     assert fingerprint(recipe) != old
 
 
@@ -119,7 +120,7 @@ def test_the_golden_results_are_of_the_models_as_they_are(name: str) -> None:
 
 def test_the_version_of_the_oracle_is_in_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     before = catalogue.resolve("oracle", track="gauss").fingerprint
-    monkeypatch.setitem(models.KINDS, "oracle", replace(models.KINDS["oracle"], version=2))
+    monkeypatch.setattr(kinds, "ORACLE", replace(models.KINDS["oracle"], version=2))
     assert catalogue.resolve("oracle", track="gauss").fingerprint != before
 
 
@@ -141,7 +142,7 @@ def test_an_extractor_is_a_model_of_its_own() -> None:
 
 def test_the_version_of_an_extractor_is_in_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     before = catalogue.extractor("pixels", track="gauss").fingerprint
-    monkeypatch.setitem(models.KINDS, "pixels", replace(models.KINDS["pixels"], version=2))
+    monkeypatch.setattr(kinds, "PIXELS", replace(models.KINDS["pixels"], version=2))
     assert catalogue.extractor("pixels", track="gauss").fingerprint != before
 
 

@@ -17,7 +17,7 @@ def test_only_the_inception_network_has_an_fid() -> None:
 def test_the_extractor_of_a_track_is_for_it(track: str) -> None:
     description = data.track(track)
     assert of_track(description.extractor, description) == EXTRACTORS[description.extractor]
-    assert of_track("inception-v3", description).tracks == ()
+    assert of_track("inception-v3", description).general
 
 
 def test_what_is_refused() -> None:
