@@ -42,7 +42,7 @@ def list_(
     elif what == "suites":
         rows = [(name, suites.SUITES.about(name)) for name in suites.SUITES]
     elif what == "protocols":
-        rows = [(name, known.about) for name, known in protocols.PROTOCOLS.items()]
+        rows = [(name, protocols.PROTOCOLS.about(name)) for name in protocols.PROTOCOLS]
     elif what == "detectors":
         rows = [(name, method.about) for name, method in METHODS.items()]
     elif what == "extractors":

@@ -166,7 +166,7 @@ def plan(
         raise UserError(f"seed must be a whole number, not {seed!r}")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise UserError(f"limit must be a whole number of at least 1, not {limit!r}")
-    chosen = protocols.protocol(protocol)
+    chosen = protocols.PROTOCOLS[protocol]
     track = chosen.on(track, chosen.evaluated(suite))
     made = evaluators(suite, model, track, options, sampling=sampling, detectors=detectors, protocol=chosen)
     needs = tuple(dict.fromkeys(need for item in made for need in item.needs(track)))

@@ -94,7 +94,7 @@ def compare(folders: Sequence[Path]) -> list[Table]:
         for label, document, folder in zip(labels, documents, folders, strict=True)
     ]
     track = data.track(documents[0].track.rpartition("-v")[0])
-    track = protocols.protocol(documents[0].protocol.name).on(track, ("ood",))
+    track = protocols.PROTOCOLS[documents[0].protocol.name].on(track, ("ood",))
     head = f"paired, against {labels[0]} · {documents[0].track}"
     first = ["model", "metric", labels[0], "value", *HEADER]
     second = ["model", "OOD set", "score", labels[0], "value", *HEADER]

@@ -18,7 +18,7 @@ from jembench import data
 from jembench.attacks.defences import Defence, Defended
 from jembench.attacks.victim import Victim
 from jembench.choices.batteries import Options, battery, distances, evaluators
-from jembench.choices.protocols import PROTOCOLS, V1, WHENCE, Refinement, choices, explain, protocol
+from jembench.choices.protocols import PROTOCOLS, V1, Refinement, choices, explain
 from jembench.choices.sampling import Sampling, generation
 from jembench.data import external
 from jembench.data.sets import BATCH
@@ -96,7 +96,7 @@ def test_explain_names_every_choice_in_100_columns(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_departure_says_where_it_was_read(name: str) -> None:
     departures = {choice for choice in choices() if getattr(PROTOCOLS[name], choice) != getattr(V1, choice)}
-    assert departures == set(WHENCE[name])
+    assert departures == set(PROTOCOLS[name].whence)
     assert len(departures) >= 8
     words = " ".join(explain(name).split())
     assert "straight-through" in words if name == "jem2020" else "train+test" in words
@@ -156,7 +156,7 @@ def test_the_calibration_error_beside_the_scores_is_that_of_the_protocol(tmp_pat
 
 def test_an_unknown_protocol_gets_the_nearest_name(call: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"unknown protocol 'jem2021'; did you mean 'jem2020'\?"):
-        protocol("jem2021")
+        PROTOCOLS["jem2021"]
     answer = call("explain", "sadajam")
     assert (answer.code, answer.out) == (2, "")
     assert "did you mean 'sadajem'" in answer.err
