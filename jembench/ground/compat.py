@@ -79,6 +79,6 @@ def _pkg_resources() -> Iterator[None]:
 
 def _resource_filename(module: str, name: str) -> str:
     """Path of a file beside the module's."""
-    found = sys.modules[module].__file__
-    assert found is not None
-    return str(Path(found).parent / name)
+    file = sys.modules[module].__file__
+    assert file is not None
+    return str(Path(file).parent / name)

@@ -16,10 +16,10 @@ from jembench.types import UserError
 def require_file(path: Path) -> None:
     """Raise :class:`UserError` unless ``path`` is a file."""
     try:
-        found = path.is_file()
+        exists = path.is_file()
     except OSError:  # a name too long for the system
-        found = False
-    if not found:
+        exists = False
+    if not exists:
         raise UserError(f"{path}: no such file")
 
 
@@ -67,8 +67,8 @@ def folder(path: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
         temporary.rename(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error

@@ -71,6 +71,6 @@ def let_go(array: NDArray[np.generic]) -> None:
 
     The system keeps them in its own cache, and reads them again when they are asked for.
     """
-    mapped = array.base
-    if isinstance(mapped, mmap.mmap) and not array.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)  # of a private copy that was written to, it would lose what was written
+    mapping = array.base
+    if isinstance(mapping, mmap.mmap) and not array.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)  # of a private copy that was written to, it would lose what was written

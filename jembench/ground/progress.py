@@ -15,9 +15,9 @@ Show = Callable[..., None]
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Show]:
-    """Progress on stderr, ``show(done, total, words)``: a bar on a terminal, a line every 10 s in a log."""
+    """Progress on stderr, ``show(count, total, words)``: a bar on a terminal, a line every 10 s in a log."""
     if quiet:
-        yield lambda done, total, words="": None
+        yield lambda count, total, words="": None
     elif sys.stderr.isatty():
         with _bar() as show:
             yield show
@@ -53,8 +53,8 @@ def _bar() -> Iterator[Show]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
 
-        def show(done: int, total: int, words: str = "") -> None:
-            bar.update(task, completed=done, total=total, description=words)
+        def show(count: int, total: int, words: str = "") -> None:
+            bar.update(task, completed=count, total=total, description=words)
 
         yield show
 
@@ -62,10 +62,10 @@ def _bar() -> Iterator[Show]:
 def _lines() -> Show:
     last = time.monotonic()
 
-    def show(done: int, total: int, words: str = "") -> None:
+    def show(count: int, total: int, words: str = "") -> None:
         nonlocal last
         if time.monotonic() - last >= LOG_EVERY:
             last = time.monotonic()
-            sys.stderr.write(f"{done} of {total}  {words}".rstrip() + "\n")
+            sys.stderr.write(f"{count} of {total}  {words}".rstrip() + "\n")
 
     return show

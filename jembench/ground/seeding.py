@@ -52,9 +52,9 @@ def integers(*key: Key, count: int, high: int) -> NDArray[np.int64]:
     draws = 2 * count + 64  # at least half of the words are accepted
     while True:
         words = np.frombuffer(stream(key, 4 * draws), dtype="<u4").astype(np.int64)
-        accepted = words[words < limit]
-        if accepted.size >= count:
-            return accepted[:count] % high
+        words = words[words < limit]
+        if words.size >= count:
+            return words[:count] % high
         draws *= 2
 
 

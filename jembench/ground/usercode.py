@@ -50,10 +50,10 @@ def _import(location: str) -> Any:
     path = Path(location)
     require_file(path)
     name = f"jembench_user_{identity(str(path.resolve()))[:12]}"
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling of the user's classes look it up
-    found.loader.exec_module(module)
+    spec.loader.exec_module(module)
     return module

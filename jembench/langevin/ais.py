@@ -93,10 +93,10 @@ class Cube:
         >>> x.item(), v.item()
         (0.25, -2.0)
         """
-        unfolded = ((x - self.low + time * momentum) / self.width).remainder(2)
-        turned = unfolded > 1
-        folded = torch.where(turned, 2 - unfolded, unfolded)
-        return self.low + self.width * folded, torch.where(turned, -momentum, momentum)
+        phase = ((x - self.low + time * momentum) / self.width).remainder(2)
+        odd = phase > 1
+        position = torch.where(odd, 2 - phase, phase)
+        return self.low + self.width * position, torch.where(odd, -momentum, momentum)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Schedule:
 
     Attributes:
         betas: inverse temperatures ``(K,)``, ascending from 0 to 1.
-        sizes: step sizes ``(K,)`` of the kernels there.
+        sizes: step size epsilon ``(K,)`` of the kernel at each inverse temperature.
     """
 
     betas: Tensor
@@ -113,13 +113,13 @@ class Schedule:
 
     def resampled(self, count: int) -> Schedule:
         """``count`` >= 2 settings, interpolated linearly; the ends are exactly 0 and 1."""
-        place = torch.linspace(0, len(self.betas) - 1, count, dtype=torch.float64)
-        left = place.long().clamp(max=len(self.betas) - 2)
-        share = place - left
+        position = torch.linspace(0, len(self.betas) - 1, count, dtype=torch.float64)
+        below = position.long().clamp(max=len(self.betas) - 2)
+        share = position - below
 
         def at(values: Tensor) -> Tensor:
             values = values.double()
-            return values[left] + share * (values[left + 1] - values[left])
+            return values[below] + share * (values[below + 1] - values[below])
 
         return Schedule(at(self.betas), at(self.sizes.log()).exp())
 
@@ -152,30 +152,30 @@ def transition(
     """One step that leaves exp(beta f) on the cube invariant; one forward and one gradient a chain.
 
     Args:
-        log_density: f, ``(B, C, H, W)`` to ``(B,)``, row by row.
-        chains: where they are.
-        beta: inverse temperature.
+        log_density: f, maps images ``(B, C, H, W)`` to ``(B,)``, row by row.
+        chains: states of the chains before the step.
+        beta: inverse temperature of the kernel, from 0 (uniform) to 1 (the target).
         size: step size epsilon.
-        cube: the domain.
-        generator: source of momenta and verdicts.
+        cube: domain, whose walls reflect the chains.
+        generator: source of the momenta and of the draws that accept or refuse a proposal.
 
     Returns:
         The chains afterwards, and which of them were moved, ``(B,)``. A proposal where f is NaN is refused.
     """
     x, f, gradient = chains
-    where = generator.device
-    momentum = torch.randn(x.shape, generator=generator, device=where, dtype=x.dtype).to(x.device)
-    chance = torch.rand(len(x), generator=generator, device=where, dtype=torch.float64).to(x.device)
-    moved, v = cube.flight(x, momentum + size / 2 * beta * gradient, size)
-    end = evaluate(log_density, moved)
+    device = generator.device
+    momentum = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
+    chance = torch.rand(len(x), generator=generator, device=device, dtype=torch.float64).to(x.device)
+    proposal, v = cube.flight(x, momentum + size / 2 * beta * gradient, size)
+    end = evaluate(log_density, proposal)
     v = v + size / 2 * beta * end.gradient
     change = beta * (end.f - f) - (_kinetic(v) - _kinetic(momentum))  # H - H'
-    accepted = chance.log() < change  # false where it is NaN
-    rows = accepted.reshape(-1, *[1] * (x.dim() - 1))
-    kept = ChainStates(
-        torch.where(rows, end.x, x), torch.where(accepted, end.f, f), torch.where(rows, end.gradient, gradient)
+    acceptance = chance.log() < change  # false where it is NaN
+    rows = acceptance.reshape(-1, *[1] * (x.dim() - 1))
+    states = ChainStates(
+        torch.where(rows, end.x, x), torch.where(acceptance, end.f, f), torch.where(rows, end.gradient, gradient)
     )
-    return kept, accepted
+    return states, acceptance
 
 
 def _kinetic(v: Tensor) -> Tensor:
@@ -198,20 +198,22 @@ def anneal(
     The kernel of the last temperature is run too: it moves the ends, not the weights.
 
     Args:
-        log_density: f, ``(B, C, H, W)`` to ``(B,)``, row by row.
-        x: independent samples of exp(betas[0] f) on the cube.
-        schedule: from 0 to 1, or reversed.
-        cube: the domain.
-        generator: source of all noise.
+        log_density: f, maps images ``(B, C, H, W)`` to ``(B,)``, row by row.
+        x: independent samples ``(B, C, H, W)`` of exp(betas[0] f) on the cube.
+        schedule: inverse temperatures and step sizes, from 0 to 1 or reversed.
+        cube: domain, whose walls reflect the chains.
+        generator: source of the momenta and of the draws that accept or refuse a proposal.
     """
     chains = evaluate(log_density, x)
-    log_weights, moved = torch.zeros_like(chains.f), torch.zeros_like(chains.f)
+    log_weights, acceptances = torch.zeros_like(chains.f), torch.zeros_like(chains.f)
     betas, sizes = schedule.betas.tolist(), schedule.sizes.tolist()
     for t in range(1, len(betas)):
         log_weights += (betas[t] - betas[t - 1]) * chains.f
-        chains, accepted = transition(log_density, chains, beta=betas[t], size=sizes[t], cube=cube, generator=generator)
-        moved += accepted
-    return WeightedSamples(log_weights, chains.x, moved / (len(betas) - 1))
+        chains, acceptance = transition(
+            log_density, chains, beta=betas[t], size=sizes[t], cube=cube, generator=generator
+        )
+        acceptances += acceptance
+    return WeightedSamples(log_weights, chains.x, acceptances / (len(betas) - 1))
 
 
 def equilibrate(
@@ -237,7 +239,7 @@ def resample(x: Tensor, log_weights: Tensor, *, count: int, generator: Generator
     return x[rows[torch.randperm(count, generator=generator).to(rows.device)]]
 
 
-class Piloted(NamedTuple):
+class PilotRun(NamedTuple):
     """A schedule, the thermodynamic length of its path, and the transitions it cost."""
 
     schedule: Schedule
@@ -254,17 +256,17 @@ def pilot(
     step: float = 0.25,
     rungs: int = 16,
     most: int = 1000,
-) -> Piloted:
+) -> PilotRun:
     """Find a schedule by a walk from the uniform distribution to the target, with chains that are then thrown away.
 
     Args:
-        log_density: f, ``(B, C, H, W)`` to ``(B,)``, row by row.
+        log_density: f, maps images ``(B, C, H, W)`` to ``(B,)``, row by row.
         like: images ``(B, C, H, W)``, as many as the pilot has chains; only their shape, type and device matter.
-        cube: the domain.
-        generator: source of all noise.
-        step: delta, the length between two temperatures.
-        rungs: no step is longer than 1 / rungs in beta.
-        most: temperatures; a path that needs more is finished in one jump.
+        cube: domain, whose walls reflect the chains.
+        generator: source of the starting points, the momenta and the draws that accept or refuse a proposal.
+        step: delta, the thermodynamic length between two temperatures.
+        rungs: least number of temperatures: no step is longer than 1 / rungs in beta.
+        most: largest number of temperatures; a path that needs more is finished in one jump.
     """
     chains = evaluate(log_density, cube.uniform(like, generator))
     beta, size, length = 0.0, cube.width / 4, 0.0
@@ -272,14 +274,14 @@ def pilot(
     while beta < 1:
         finite = chains.f[chains.f.isfinite()]
         spread = float(finite.std(correction=0)) if len(finite) else 0.0
-        following = beta + step / max(spread, step * rungs)
-        following = 1.0 if following > 1 - 1e-9 or len(betas) == most else following
-        length += spread * (following - beta)
-        beta = following
+        successor = beta + step / max(spread, step * rungs)
+        successor = 1.0 if successor > 1 - 1e-9 or len(betas) == most else successor
+        length += spread * (successor - beta)
+        beta = successor
         for _ in range(MOVES):
-            chains, accepted = transition(log_density, chains, beta=beta, size=size, cube=cube, generator=generator)
-            size = min(size * math.exp(0.5 * (float(accepted.double().mean()) - ACCEPTANCE)), cube.width)
+            chains, acceptance = transition(log_density, chains, beta=beta, size=size, cube=cube, generator=generator)
+            size = min(size * math.exp(0.5 * (float(acceptance.double().mean()) - ACCEPTANCE)), cube.width)
         betas.append(beta)
         sizes.append(size)
     schedule = Schedule(torch.tensor(betas, dtype=torch.float64), torch.tensor(sizes, dtype=torch.float64))
-    return Piloted(schedule, length, MOVES * (len(betas) - 1))
+    return PilotRun(schedule, length, MOVES * (len(betas) - 1))

@@ -26,9 +26,9 @@ class ReplayBuffer:
     """Chains ``images (L, M, C, H, W)`` with classes ``labels (L, M)``; :meth:`store` overwrites them in place.
 
     Attributes:
-        images: the lanes held here.
-        labels: the class of every chain.
-        share: which lanes these are.
+        images: ends ``(L, M, C, H, W)`` of the M chains of each of the L lanes of this process.
+        labels: class ``(L, M)`` of every chain.
+        share: positions of the batch whose lanes these are.
     """
 
     images: Tensor
@@ -58,10 +58,10 @@ class ReplayBuffer:
         Every process draws for the whole batch from the same generator, and keeps its own part.
 
         Args:
-            start: where fresh chains begin.
+            start: distribution of the images where fresh chains begin.
             restart: probability rho that a chain starts afresh, of a new random class.
-            generator: source of chains, restarts and fresh starts.
-            relabel: give every chain a new random class.
+            generator: source of the choice of chains, the restarts and the fresh starts.
+            relabel: whether every chain gets a new random class, also one that is continued.
 
         Returns:
             Images ``(L, C, H, W)``, their classes ``(L,)`` and the drawn chain of each lane ``(L,)``.

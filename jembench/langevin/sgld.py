@@ -88,13 +88,13 @@ def step(
 
     Args:
         log_density: maps ``(B, C, H, W)`` to ``(B,)``, row by row.
-        x: the images; it must require a gradient.
-        settings: a, s, clip and bounds.
+        x: images ``(B, C, H, W)`` before the step; it must require a gradient.
+        settings: step size a, noise s, clip and bounds of the step.
         generator: source of the noise xi.
         noise: draws xi, of the shape of its first argument.
     """
     (gradient,) = torch.autograd.grad(log_density(x).sum(), x)
-    return _moved(x.detach(), gradient, settings, generator, noise)
+    return _move(x.detach(), gradient, settings, generator, noise)
 
 
 def proximal_step(
@@ -112,11 +112,11 @@ def proximal_step(
     for _ in range(settings.inner):
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(stem(x), x, grad_outputs=slope)
-        x = _moved(x.detach(), gradient, settings, generator, noise)
+        x = _move(x.detach(), gradient, settings, generator, noise)
     return x
 
 
-def _moved(x: Tensor, gradient: Tensor, settings: SGLD, generator: Generator, noise: Noise) -> Tensor:
+def _move(x: Tensor, gradient: Tensor, settings: SGLD, generator: Generator, noise: Noise) -> Tensor:
     if settings.clip is not None:
         gradient = gradient.clamp(-settings.clip, settings.clip)
     x = x + settings.size * gradient
@@ -138,11 +138,11 @@ def chain(
 
     Args:
         log_density: maps images ``(B, C, H, W)`` to ``(B,)``; with a ``stem``, its output instead.
-        x: images.
-        settings: the chain.
-        generator: source of its noise.
-        noise: draws the noise of a step.
-        stem: first layer of the network, for proximal sampling.
+        x: images ``(B, C, H, W)`` where the chains start.
+        settings: number and size of the steps, their noise, clip and bounds.
+        generator: source of the noise of every step.
+        noise: draws the noise of a step, of the shape of its first argument.
+        stem: first layer of the network, for proximal sampling; None where ``log_density`` maps images.
 
     Raises:
         ValueError: if there is a stem and one move per gradient, or none and more.
@@ -170,10 +170,10 @@ def refine(
     """Refine ``x`` by a chain; ``gradient`` says what d refine / d x is for whoever differentiates it.
 
     Args:
-        log_density: maps ``(B, C, H, W)`` to ``(B,)``.
-        x: images ``(B, C, H, W)``.
-        settings: the chain.
-        generator: source of its noise.
+        log_density: maps images ``(B, C, H, W)`` to ``(B,)``, row by row.
+        x: images ``(B, C, H, W)`` where the chains start.
+        settings: number and size of the steps, with one move per gradient.
+        generator: source of the noise of every step.
         gradient: ``none`` (zero), ``straight-through`` (the identity) or ``full`` (the chain's own Jacobian).
 
     Returns:
@@ -189,8 +189,8 @@ def refine(
     if gradient == "none" or not (torch.is_grad_enabled() and x.requires_grad):
         return chain(log_density, x, settings=settings, generator=generator)
     if gradient == "straight-through":
-        refined: Tensor = _StraightThrough.apply(x, chain(log_density, x, settings=settings, generator=generator))
-        return refined
+        ends: Tensor = _StraightThrough.apply(x, chain(log_density, x, settings=settings, generator=generator))
+        return ends
     for _ in range(settings.steps):
         x = _Step.apply(x, log_density, settings, generator)
     return x
@@ -208,16 +208,16 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_density: LogDensity, settings: SGLD, generator: Generator) -> Tensor:
         with torch.enable_grad(), _precision(x, settings):
-            moved = step(
+            end = step(
                 log_density, x.detach().requires_grad_(), settings=replace(settings, bounds=None), generator=generator
             )
         ctx.save_for_backward(x)
         ctx.log_density, ctx.settings, ctx.inside = log_density, settings, None
         if settings.bounds is not None:
             low, high = settings.bounds
-            ctx.inside = (moved >= low) & (moved <= high)
-            moved = moved.clamp(low, high)
-        return moved
+            ctx.inside = (end >= low) & (end <= high)
+            end = end.clamp(low, high)
+        return end
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -229,18 +229,18 @@ class _Step(torch.autograd.Function):
             (slope,) = torch.autograd.grad(ctx.log_density(x).sum(), x, create_graph=True)
             if settings.clip is not None:
                 slope = slope.clamp(-settings.clip, settings.clip)
-            curved = (
+            curvature = (
                 torch.autograd.grad(slope, x, grad_outputs=v, allow_unused=True)[0] if slope.requires_grad else None
             )
-        return (v if curved is None else v + settings.size * curved), None, None, None
+        return (v if curvature is None else v + settings.size * curvature), None, None, None
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The values of ``refined`` to the last bit, the gradient of ``x``."""
+    """The values of ``ends`` to the last bit, the gradient of ``x``."""
 
     @staticmethod
-    def forward(ctx: object, x: Tensor, refined: Tensor) -> Tensor:
-        return refined.clone()
+    def forward(ctx: object, x: Tensor, ends: Tensor) -> Tensor:
+        return ends.clone()
 
     @staticmethod
     def backward(ctx: object, *gradients: Tensor) -> tuple[Tensor, None]:

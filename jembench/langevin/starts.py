@@ -61,10 +61,10 @@ class ClassGaussians(Start):
             x = of_class(y).flatten(1).double().cpu()
             mean = x.mean(0)
             values, directions = _principal((x - mean) / max(len(x) - 1, 1) ** 0.5, self.factor.shape[2])
-            kept = min(len(values), self.factor.shape[2])
+            rank = min(len(values), self.factor.shape[2])
             self.mean[y] = mean
             self.factor[y] = 0
-            self.factor[y, :, :kept] = (directions[:kept].T * values[:kept]).to(self.factor)
+            self.factor[y, :, :rank] = (directions[:rank].T * values[:rank]).to(self.factor)
 
     def forward(self, labels: Tensor, generator: Generator) -> Tensor:
         """``mean[y] + factor[y] z``, z standard normal from the generator, clamped to [0, 1]."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from jembench.attacks.threat import TITLES, Threat
 from jembench.measurements.attacked import given_images, metered
-from jembench.metrics.fpr import kept
+from jembench.metrics.fpr import true_positives
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -97,5 +97,5 @@ def threshold(density: NDArray[Any], share: float) -> float:
     values = np.sort(density.astype(np.float64))
     if np.isnan(values[-1]):
         return float("nan")
-    below = len(values) - kept(len(values), share)
+    below = len(values) - true_positives(len(values), share)
     return float(values[max(below - 1, 0) : below + 1].mean())

@@ -134,7 +134,7 @@ def _variance(x: Floats, y: Floats, a: Floats, b: Floats) -> float:
     positives = a / (a + b) + gain[np.searchsorted(x, x, "right")]
     negatives = loss[np.searchsorted(x, y, "right")]
     center, costly = float(negatives.mean()), float(loss[math.ceil(REACH * m)])
-    observed = float(negatives.var(ddof=1))
-    largest = max(observed, center * (costly - center))
+    variance = float(negatives.var(ddof=1))
+    largest = max(variance, center * (costly - center))
     shrunk = shrunk_variance(negatives, negatives, largest, prior=PRIOR)
     return (m * float(positives.var(ddof=1)) + n * shrunk) / m**2

@@ -96,11 +96,10 @@ def mean_auroc_estimate(
     Sets that are separated add the slack of their one-sided bounds to the end they limit: conservative.
 
     Args:
-        pairs: (OOD scores `(n_s,)`, group) per set. Sets of one group were made from the same images and are
-        bounded by
+        pairs: (OOD scores `(n_s,)`, group) per set. Sets of one group were made from the same images and are bounded by
             perfect correlation (conservative); group None is independent of all others.
         positive: in-distribution scores `(m,)`.
-        level: intended coverage.
+        level: intended coverage of the interval, in (0, 1).
 
     Raises:
         ValueError: no sets; as `auroc`; level out of (0, 1).
@@ -112,14 +111,14 @@ def mean_auroc_estimate(
     sets = [placements(x, negative) for negative, _ in pairs]
     thetas = [float(v10.mean()) for v10, _ in sets]
     theta = float(np.mean(thetas))
-    separated = [float(v10.min()) == 1 or float(v10.max()) == 0 for v10, _ in sets]
+    separation = [float(v10.min()) == 1 or float(v10.max()) == 0 for v10, _ in sets]
     slack = [(1 - level) ** (1 / min(x.size, v01.size)) for _, v01 in sets]
-    below = sum(1 - b for t, b, s in zip(thetas, slack, separated, strict=True) if s and t == 1) / len(sets)
-    above = sum(1 - b for t, b, s in zip(thetas, slack, separated, strict=True) if s and t == 0) / len(sets)
-    if all(separated):
+    below = sum(1 - b for t, b, s in zip(thetas, slack, separation, strict=True) if s and t == 1) / len(sets)
+    above = sum(1 - b for t, b, s in zip(thetas, slack, separation, strict=True) if s and t == 0) / len(sets)
+    if all(separation):
         return Estimate(theta, theta - below, theta + above, "one-sided")
     disjoint = min(x.size, *(v01.size for _, v01 in sets))
-    if any(not s and _silent(*v) for s, v in zip(separated, sets, strict=True)):
+    if any(not s and _silent(*v) for s, v in zip(separation, sets, strict=True)):
         trials, method = float(disjoint), "pairs"
     else:
         variance = _variance(sets, thetas, [group for _, group in pairs])
@@ -130,12 +129,12 @@ def mean_auroc_estimate(
 
 def _variance(sets: list[tuple[Floats, Floats]], thetas: list[float], groups: list[str | None]) -> float:
     """Variance of the mean: shared positives once, negatives by group."""
-    shared = _part(np.mean([v10 for v10, _ in sets], axis=0), float(np.mean(thetas)))
+    variance = _part(np.mean([v10 for v10, _ in sets], axis=0), float(np.mean(thetas)))
     deviations: dict[str | int, float] = {}
     for number, ((_, v01), theta, group) in enumerate(zip(sets, thetas, groups, strict=True)):
         key = number if group is None else group
         deviations[key] = deviations.get(key, 0.0) + _part(v01, theta) ** 0.5
-    return shared + sum(d * d for d in deviations.values()) / len(sets) ** 2
+    return variance + sum(d * d for d in deviations.values()) / len(sets) ** 2
 
 
 def _part(placement: Floats, theta: float) -> float:

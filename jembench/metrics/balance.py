@@ -32,8 +32,8 @@ def balance(logits: ArrayLike, shares: ArrayLike) -> Floats:
     """The constants v `(K,)` under which `softmax(logits + v)` has the class frequencies `shares` on average.
 
     Args:
-        logits: `(N, K)`; log-probabilities give the same.
-        shares: `(K,)`, at least 0, of sum 1.
+        logits: logits `(N, K)` of the images; log-probabilities give the same.
+        shares: class frequencies `(K,)`, at least 0, of sum 1.
 
     Raises:
         ValueError: logits empty or not finite; shares of another length, negative, or of another sum.
@@ -51,18 +51,18 @@ def balance(logits: ArrayLike, shares: ArrayLike) -> Floats:
             break
         hessian = np.diag(p.mean(axis=0) + RHO) - p.T @ p / len(p)
         step, share = np.linalg.solve(hessian, gradient), 1.0
-        following = _loss(z, v - step, pi)
-        while following[0] > loss and share > 1e-6:
+        trial = _loss(z, v - step, pi)
+        while trial[0] > loss and share > 1e-6:
             share /= 2
-            following = _loss(z, v - share * step, pi)
-        v, (loss, p) = v - share * step, following
+            trial = _loss(z, v - share * step, pi)
+        v, (loss, p) = v - share * step, trial
     return v
 
 
 def _loss(z: Floats, v: Floats, pi: Floats) -> tuple[float, Floats]:
     """L(v) and p_v `(N, K)`."""
-    moved = z + v
-    top = moved.max(axis=1, keepdims=True)
-    p = np.exp(moved - top)
+    logits = z + v
+    top = logits.max(axis=1, keepdims=True)
+    p = np.exp(logits - top)
     total = p.sum(axis=1, keepdims=True)
     return float((np.log(total) + top).mean() - pi @ v + RHO / 2 * v @ v), p / total

@@ -59,7 +59,7 @@ class _Cells(NamedTuple):
     cell: Integers
     size: Floats
     p: Floats
-    squared: Floats
+    squares: Floats
 
 
 def brier_decomposition(
@@ -68,8 +68,8 @@ def brier_decomposition(
     """Terms of the Brier score, summed over the classes; with `corrected` without their bias.
 
     Args:
-        probabilities: `(N, K)`, rows sum to 1.
-        labels: `(N,)` in 0..K-1.
+        probabilities: predicted class probabilities `(N, K)`; rows sum to 1.
+        labels: true classes `(N,)` in 0..K-1.
         bins: number of bins of equal width, for each class.
         corrected: whether to subtract what the variance of a bin's mean adds; both kinds add up to the score.
 
@@ -81,7 +81,7 @@ def brier_decomposition(
     cells = _cells(p, bins)
     y, py = _sums(cells, hit), _sums(cells, hit * p)
     n, size, rate = p.shape[0], np.maximum(cells.size, 1), hit.mean(axis=0)
-    spread_y, spread_p = y - np.square(y) / size, cells.squared - np.square(cells.p) / size
+    spread_y, spread_p = y - np.square(y) / size, cells.squares - np.square(cells.p) / size
     covariance = py - cells.p * y / size
     plain = Decomposition(
         float((np.square(cells.p - y) / size).sum()) / n,
@@ -92,7 +92,7 @@ def brier_decomposition(
     if not corrected or n == 1:
         return plain
     several = 1 / np.maximum(size - 1, 1)
-    alone = float((cells.p - cells.squared)[cells.size == 1].sum()) / n
+    alone = float((cells.p - cells.squares)[cells.size == 1].sum()) / n
     of_y, of_p = float((spread_y * several).sum()) / n + alone, float(((spread_p - 2 * covariance) * several).sum()) / n
     of_rate = plain.uncertainty / (n - 1)
     return Decomposition(
@@ -115,12 +115,12 @@ def decomposition_estimates(
     """Corrected terms by their names in `Decomposition`; the reliability with its band under perfect calibration.
 
     Args:
-        probabilities: `(N, K)`, rows sum to 1.
-        labels: `(N,)` in 0..K-1.
-        rng: source of the labels of the band.
+        probabilities: predicted class probabilities `(N, K)`; rows sum to 1.
+        labels: true classes `(N,)` in 0..K-1.
+        rng: source of the simulated labels behind the band.
         bins: number of bins of equal width, for each class.
-        replicates: number of simulated labels of all N examples.
-        level: share of the replicates inside.
+        replicates: number of simulations of the labels of all N examples.
+        level: share of the replicates inside the band, in (0, 1).
 
     Raises:
         ValueError: as `brier_decomposition`, or level out of (0, 1).
@@ -129,9 +129,9 @@ def decomposition_estimates(
     terms = brier_decomposition(probabilities, labels, bins=bins)
     p = probability_matrix(probabilities, "probabilities")
     low, high = np.quantile(_draws(p, bins, replicates, rng), [(1 - level) / 2, (1 + level) / 2])
-    found = {name: Estimate(value, None, None, "none") for name, value in terms._asdict().items()}
-    found["reliability"] = Estimate(terms.reliability, float(low), float(high), "consistency band")
-    return found
+    estimates = {name: Estimate(value, None, None, "none") for name, value in terms._asdict().items()}
+    estimates["reliability"] = Estimate(terms.reliability, float(low), float(high), "consistency band")
+    return estimates
 
 
 def _cells(p: Floats, bins: int) -> _Cells:
@@ -158,13 +158,13 @@ def _draws(p: Floats, bins: int, replicates: int, rng: np.random.Generator) -> F
     cells, rows = _cells(p, bins), np.arange(n)
     several, alone = cells.size > 1, cells.size == 1
     weight = np.where(several, 1 / np.maximum(cells.size - 1, 1), 1.0)
-    least = float((cells.p - cells.squared)[alone].sum())
+    least = float((cells.p - cells.squares)[alone].sum())
     chunks = []
     for y in drawn_labels(p, replicates, rng):
         hit = cells.cell[rows, y] + np.arange(len(y))[:, None] * count
         shape = (len(y), count)
         hits = np.bincount(hit.ravel(), minlength=y.shape[0] * count).reshape(shape)
         py = np.bincount(hit.ravel(), weights=p[rows, y].ravel(), minlength=y.shape[0] * count).reshape(shape)
-        terms = np.square(hits - cells.p) - several * (hits - 2 * py + cells.squared)
+        terms = np.square(hits - cells.p) - several * (hits - 2 * py + cells.squares)
         chunks.append((terms @ weight - least) / n)
     return np.concatenate(chunks)

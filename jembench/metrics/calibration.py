@@ -51,9 +51,9 @@ def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15) -> float:
     """Expected calibration error, 0..1, over `bins` bins of equal width, the last one closed.
 
     Args:
-        confidence: `(N,)` in [0, 1].
-        correct: `(N,)` booleans or 0/1.
-        bins: number of bins.
+        confidence: probability `(N,)` of each predicted class, in [0, 1].
+        correct: whether each prediction is right, `(N,)` booleans or 0/1.
+        bins: number of bins of the confidences.
 
     Raises:
         ValueError: empty, NaN, misaligned, out of [0, 1], or bins < 1.
@@ -74,9 +74,9 @@ def classwise_ece(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15
     """Mean over the classes of the ECE, 0..1, of each class's probability; bins of equal width.
 
     Args:
-        probabilities: `(N, K)`, rows sum to 1.
-        labels: `(N,)` in 0..K-1.
-        bins: number of bins.
+        probabilities: predicted class probabilities `(N, K)`; rows sum to 1.
+        labels: true classes `(N,)` in 0..K-1.
+        bins: number of bins of the confidences.
 
     Raises:
         ValueError: empty, NaN, misaligned, out of range, or bins < 1.
@@ -114,9 +114,9 @@ def mass_bins(p: Floats, bins: int) -> Integers:
         ValueError: bins < 1.
     """
     check_bins(bins)
-    ordered = np.sort(p)
-    first = np.searchsorted(ordered, p, side="left")
-    last = np.searchsorted(ordered, p, side="right") - 1
+    order_statistics = np.sort(p)
+    first = np.searchsorted(order_statistics, p, side="left")
+    last = np.searchsorted(order_statistics, p, side="right") - 1
     return ((first + last) * bins // (2 * p.size)).astype(np.int64)
 
 
@@ -133,11 +133,11 @@ def consistency_band(
 
     Args:
         statistic: `ece`, `adaptive` or `mce`, of confidences `(N,)`; `classwise`, of probabilities `(N, K)`.
-        probabilities: the predictions, from which the outcomes are drawn.
-        rng: source of the draws.
-        bins: number of bins.
-        replicates: number of simulated outcomes of all N examples.
-        level: share of the replicates inside.
+        probabilities: confidences `(N,)` or probabilities `(N, K)`, from which the outcomes are drawn.
+        rng: source of the simulated outcomes.
+        bins: number of bins of the confidences.
+        replicates: number of simulations of the outcomes of all N examples.
+        level: share of the replicates inside the band, in (0, 1).
 
     Returns:
         (low, high), each 0..1.
@@ -254,12 +254,12 @@ def _draws(
 ) -> Floats:
     """Gaps `(replicates,)` of outcomes y_i ~ Bernoulli(p_i): their sum over the bins, or the `largest` of a bin."""
     member = np.eye(bins, dtype=np.float32)[index]  # 0/1 sums stay exact in float32 up to 2**24 examples
-    expected = np.bincount(index, weights=p, minlength=bins)
+    expectation = np.bincount(index, weights=p, minlength=bins)
     size = np.maximum(np.bincount(index, minlength=bins), 1)
     chunks = []
     for block in blocks(replicates, p.size):
         y = (rng.random((block, p.size)) < p).astype(np.float32)
-        gaps = np.abs(y @ member - expected)
+        gaps = np.abs(y @ member - expectation)
         chunks.append((gaps / size).max(axis=1) if largest else gaps.sum(axis=1) / p.size)
     return np.concatenate(chunks)
 
@@ -268,10 +268,10 @@ def _classwise_draws(p: Floats, bins: int, replicates: int, rng: np.random.Gener
     """Mean gaps over classes `(replicates,)` of labels y_i ~ Categorical(p_i)."""
     n, classes = p.shape
     cells = class_cells(p, bins)
-    expected = np.bincount(cells.ravel(), weights=p.ravel(), minlength=classes * bins)
+    expectation = np.bincount(cells.ravel(), weights=p.ravel(), minlength=classes * bins)
     chunks = []
     for y in drawn_labels(p, replicates, rng):
         hit = cells[np.arange(n), y] + np.arange(len(y))[:, None] * classes * bins
         counts = np.bincount(hit.ravel(), minlength=len(y) * classes * bins).reshape(len(y), classes * bins)
-        chunks.append(np.abs(counts - expected).sum(axis=1) / (n * classes))
+        chunks.append(np.abs(counts - expectation).sum(axis=1) / (n * classes))
     return np.concatenate(chunks)

@@ -72,7 +72,7 @@ def radii(counts: ArrayLike, n: int, *, sigma: float, alpha: float) -> Floats:
     k = vector(counts, "counts")
     if not 0 < sigma < math.inf or (k != np.rint(k)).any():
         raise ValueError(f"need sigma > 0 and whole counts, got sigma {sigma}")
-    return np.array([_radius(lower_bound(int(each), n, alpha=alpha), sigma) for each in k])
+    return np.array([_radius(lower_bound(int(count), n, alpha=alpha), sigma) for count in k])
 
 
 def certified(radius: ArrayLike, correct: ArrayLike, eps: float) -> Booleans:

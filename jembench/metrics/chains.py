@@ -33,10 +33,10 @@ def effective_size(traces: ArrayLike) -> float:
     if m < 2 or t < 4:
         raise ValueError(f"traces need at least 2 chains and 4 times, got {m} and {t}")
     within = float(x.var(axis=1, ddof=1).mean())
-    pooled = (t - 1) / t * within + float(x.mean(axis=1).var(ddof=1))
-    if pooled == 0:
+    variance = (t - 1) / t * within + float(x.mean(axis=1).var(ddof=1))
+    if variance == 0:
         return float(m * t)
-    rho = [1 - float(np.square(x[:, lag:] - x[:, : t - lag]).mean()) / (2 * pooled) for lag in range(1, t)]
+    rho = [1 - float(np.square(x[:, lag:] - x[:, : t - lag]).mean()) / (2 * variance) for lag in range(1, t)]
     total = 0.0
     for lag in range(0, t - 2, 2):
         pair = rho[lag] + rho[lag + 1]

@@ -24,11 +24,11 @@ def class_imbalance(
     """Total variation, 0..1, of labels `(N,)` in 0..classes-1 from equal shares, with its `consistency band`.
 
     Args:
-        labels: integers, one per sample.
-        classes: K.
-        rng: source of the draws behind the band.
-        replicates: draws behind the band.
-        level: probability of the band.
+        labels: predicted classes `(N,)` of the samples, integers in 0..classes-1.
+        classes: number of classes K.
+        rng: source of the simulated class counts behind the band.
+        replicates: number of simulated class counts behind the band.
+        level: share of the replicates inside the band, in (0, 1).
 
     Raises:
         ValueError: no labels, not integers, or out of range; classes or replicates below 1; level out of (0, 1).

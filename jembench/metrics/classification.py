@@ -51,8 +51,8 @@ def nll(logits: ArrayLike, labels: ArrayLike) -> Floats:
     """
     log_p = log_softmax(logits)
     y = class_labels(labels, log_p.shape[0], classes=log_p.shape[1])
-    picked: Floats = np.take_along_axis(log_p, y[:, None], axis=1)[:, 0]
-    return -picked
+    log_likelihood: Floats = np.take_along_axis(log_p, y[:, None], axis=1)[:, 0]
+    return -log_likelihood
 
 
 def brier(logits: ArrayLike, labels: ArrayLike) -> Floats:

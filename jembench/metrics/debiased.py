@@ -64,10 +64,10 @@ def debiased_squared_ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int
     """Debiased squared ECE, at most 1 and possibly negative, with a confidence interval within [0, 1].
 
     Args:
-        confidence: `(N,)` in [0, 1].
-        correct: `(N,)` booleans or 0/1.
+        confidence: probability `(N,)` of each predicted class, in [0, 1].
+        correct: whether each prediction is right, `(N,)` booleans or 0/1.
         bins: number of bins of equal width.
-        level: intended coverage.
+        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `debiased`; `none`, value 0 and no interval, where no bin holds two examples.
@@ -78,11 +78,11 @@ def debiased_squared_ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int
     p = fractions(confidence, "confidence")
     y = flags(correct, p.size, "correct")
     z = normal_quantile(level)
-    filled = _bins(p, y - p, width_bins(p, bins), bins)
-    if filled.size.size == 0:
+    moments = _bins(p, y - p, width_bins(p, bins), bins)
+    if moments.size.size == 0:
         return Estimate(0.0, None, None, "none")
-    value = float((filled.size * (np.square(filled.mean) - filled.variance / filled.size)).sum() / p.size)
-    low, high = _invert(max(value, 0.0), *_coefficients(filled, p.size), z)
+    value = float((moments.size * (np.square(moments.mean) - moments.variance / moments.size)).sum() / p.size)
+    low, high = _invert(max(value, 0.0), *_coefficients(moments, p.size), z)
     return Estimate(value, low, high, "debiased")
 
 
@@ -92,19 +92,19 @@ def _bins(p: Floats, r: Floats, index: Integers, bins: int) -> _Bins:
     keep = size >= 2
     mean = np.bincount(index, weights=r, minlength=bins) / np.maximum(size, 1)
     scatter = np.bincount(index, weights=np.square(r - mean[index]), minlength=bins)
-    calibrated = np.bincount(index, weights=p * (1 - p), minlength=bins) / np.maximum(size, 1)
-    hits = (np.bincount(index, weights=r + p, minlength=bins) + 1) / (size + 2)
-    least = np.maximum(calibrated, hits * (1 - hits))
+    bernoulli = np.bincount(index, weights=p * (1 - p), minlength=bins) / np.maximum(size, 1)
+    accuracy = (np.bincount(index, weights=r + p, minlength=bins) + 1) / (size + 2)
+    least = np.maximum(bernoulli, accuracy * (1 - accuracy))
     return _Bins(size[keep], mean[keep], scatter[keep] / (size[keep] - 1), least[keep])
 
 
-def _coefficients(filled: _Bins, n: int) -> tuple[float, float, float]:
+def _coefficients(moments: _Bins, n: int) -> tuple[float, float, float]:
     """Return (A, B, C) of V(theta)."""
-    size, squared = filled.size, np.square(filled.mean)
-    variance = np.maximum(filled.variance, filled.least)
+    size, squares = moments.size, np.square(moments.mean)
+    variance = np.maximum(moments.variance, moments.least)
     share = size / n
-    total = float((share * squared).sum())
-    shape = squared / total if total > 0 else np.full(size.size, 1 / share.sum())
+    total = float((share * squares).sum())
+    shape = squares / total if total > 0 else np.full(size.size, 1 / share.sum())
     a = 2 * float((np.square(variance) * size / (size - 1)).sum()) / n**2
     b = 4 * float((share * shape * variance).sum()) / n
     c = max(0.0, float((share * np.square(shape)).sum()) - 1) / n
@@ -113,8 +113,8 @@ def _coefficients(filled: _Bins, n: int) -> tuple[float, float, float]:
 
 def _invert(t: float, a: float, b: float, c: float, z: float) -> tuple[float, float]:
     """Return the theta in [0, 1] with (t - theta)^2 <= z^2 (a + b theta + c theta^2)."""
-    q, half, rest = 1 - z * z * c, t + z * z * b / 2, t * t - z * z * a  # q theta^2 - 2 half theta + rest
+    q, half, constant = 1 - z * z * c, t + z * z * b / 2, t * t - z * z * a  # q theta^2 - 2 half theta + constant
     if q <= 0:  # the shape rests on one bin of a few examples: no upper end but the scale's
         return 0.0, 1.0
-    root = math.sqrt(max(half * half - q * rest, 0.0))
+    root = math.sqrt(max(half * half - q * constant, 0.0))
     return min(max((half - root) / q, 0.0), 1.0), min((half + root) / q, 1.0)

@@ -17,8 +17,8 @@ class Estimate:
 
     Attributes:
         value: the estimate itself, in the units of the metric.
-        low: lower end, or None where no honest one exists (a single example, a constant sample).
-        high: upper end, or None likewise.
+        low: lower end of the interval, or None where no honest one exists (a single example, a constant sample).
+        high: upper end of the interval, or None where no honest one exists.
         method: how the interval was made, e.g. `wilson`; `none` where there is no interval.
     """
 

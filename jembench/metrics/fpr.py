@@ -42,7 +42,8 @@ def fpr_at_tpr(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -
         ValueError: empty, NaN, not a vector, or tpr out of (0, 1].
     """
     x, y = vector(positive, "positive"), vector(negative, "negative")
-    threshold = np.partition(x, x.size - kept(x.size, tpr))[x.size - kept(x.size, tpr)]
+    below = x.size - true_positives(x.size, tpr)
+    threshold = np.partition(x, below)[below]
     return float(np.mean(y >= threshold))
 
 
@@ -54,19 +55,19 @@ def fpr_estimate(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95,
     """
     check_level(level)
     x, y = np.sort(vector(positive, "positive")), np.sort(vector(negative, "negative"))
-    below = x.size - kept(x.size, tpr)
-    accepted = y.size - int(np.searchsorted(y, x[below]))
-    value = accepted / y.size
+    below = x.size - true_positives(x.size, tpr)
+    false_positives = y.size - int(np.searchsorted(y, x[below]))
+    value = false_positives / y.size
     spread = normal_quantile(level) * math.sqrt(x.size * tpr * (1 - tpr))
     low_rank = _rate(x, y, x.size * (1 - tpr) + spread)
     high_rank = _rate(x, y, x.size * (1 - tpr) - spread)
-    low_wilson, high_wilson = wilson(accepted, y.size, level=level)
+    low_wilson, high_wilson = wilson(false_positives, y.size, level=level)
     low = value - math.hypot(value - low_wilson, value - min(low_rank, value))
     high = value + math.hypot(high_wilson - value, max(high_rank, value) - value)
     return Estimate(value, max(low, 0.0), min(high, 1.0), "mover")
 
 
-def kept(m: int, tpr: float) -> int:
+def true_positives(m: int, tpr: float) -> int:
     """Smallest k with k / m >= tpr, the comparison made in floating point as a curve would make it.
 
     Raises:

@@ -90,8 +90,8 @@ def moments(features: ArrayLike, *, name: str = "features") -> Moments:
     if len(x) < 2:
         raise ValueError(f"{name} need at least 2 examples for a covariance, got {len(x)}")
     mean = x.mean(axis=0)
-    centred = x - mean
-    return Moments(mean, centred.T @ centred / (len(x) - 1), len(x))
+    deviations = x - mean
+    return Moments(mean, deviations.T @ deviations / (len(x) - 1), len(x))
 
 
 def frechet(a: Moments, b: Moments) -> float:
@@ -118,9 +118,9 @@ def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike, *, lev
     """F at these sizes, with the interval of its mean over samples of these sizes: `jackknife at n`.
 
     Args:
-        features: `(n, D)`.
+        features: features `(n, D)` of the samples.
         reference: moments, taken as exact, or features `(m, D)`, whose sampling error then counts.
-        level: intended coverage.
+        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `none` and no interval where neither set has any spread.
@@ -129,12 +129,12 @@ def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike, *, lev
         ValueError: as `moments`, of different dimensions, or level out of (0, 1).
     """
     z = normal_quantile(level)
-    found = _expand(*_pair(features, reference))
-    if found.degenerate <= 0:
-        return Estimate(found.value, None, None, "none")
-    above = found.value - found.bias  # what the distance is without its bias: the error depends on that
-    low, high = score_interval(above, found.value, found.jackknife, found.degenerate, z)
-    return Estimate(found.value, max(0.0, low + found.bias), high + found.bias, "jackknife at n")
+    expansion = _expand(*_pair(features, reference))
+    if expansion.degenerate <= 0:
+        return Estimate(expansion.value, None, None, "none")
+    distance = expansion.value - expansion.bias  # without its bias: the error depends on that
+    low, high = score_interval(distance, expansion.value, expansion.jackknife, expansion.degenerate, z)
+    return Estimate(expansion.value, max(0.0, low + expansion.bias), high + expansion.bias, "jackknife at n")
 
 
 def frechet_infinity(
@@ -148,11 +148,11 @@ def frechet_infinity(
     """F at infinitely many samples, possibly below 0 since unbiased, with an interval within [0, inf): `extrapolation`.
 
     Args:
-        features: `(n, D)`.
+        features: features `(n, D)` of the samples.
         reference: moments, taken as exact, or features `(m, D)`, whose number then goes to infinity also.
-        rng: source of the halves.
-        splits: random splits into two halves.
-        level: intended coverage.
+        rng: source of the random halves.
+        splits: number of random splits of a set into two halves.
+        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `none` and no interval where neither set has any spread.
@@ -165,9 +165,9 @@ def frechet_infinity(
         raise ValueError(f"splits must be at least 1, got {splits}")
     x, y = _pair(features, reference)
     whole = _expand(x, y)
-    for name, each in (("features", x), ("reference", y)):
-        if not isinstance(each, Moments):
-            _check_half(name, each, whole.rank)
+    for name, examples in (("features", x), ("reference", y)):
+        if not isinstance(examples, Moments):
+            _check_half(name, examples, whole.rank)
     if whole.degenerate <= 0:
         return Estimate(whole.value, None, None, "none")
     halves = []
@@ -175,8 +175,8 @@ def frechet_infinity(
         first, second = _halves(x, rng)
         one, other = (y, y) if isinstance(y, Moments) else _halves(y, rng)
         halves += [_expand(first, one), _expand(second, other)]
-    rest = float(np.mean([half.value - half.bias for half in halves]))
-    value = (4 * (whole.value - whole.bias) - rest) / 3
+    halves_mean = float(np.mean([half.value - half.bias for half in halves]))
+    value = (4 * (whole.value - whole.bias) - halves_mean) / 3
     low, high = score_interval(max(value, 0.0), whole.value, whole.jackknife, whole.degenerate, z)
     return Estimate(value, max(low, 0.0), high, "extrapolation")
 
@@ -194,7 +194,7 @@ def frechet_curve(
     if len(sizes) == 0 or not all(2 <= size <= len(x) for size in sizes):
         raise ValueError(f"need sizes in 2..{len(x)}, got {list(sizes)}")
     subsets = ([x[rng.permutation(len(x))[:size]] for _ in range(1 if size == len(x) else DRAWS)] for size in sizes)
-    return np.array([np.mean([frechet(moments(subset), target) for subset in each]) for each in subsets])
+    return np.array([np.mean([frechet(moments(subset), target) for subset in group]) for group in subsets])
 
 
 def _pair(features: ArrayLike, reference: Moments | ArrayLike) -> tuple[Floats, Moments | Floats]:
@@ -207,10 +207,10 @@ def _pair(features: ArrayLike, reference: Moments | ArrayLike) -> tuple[Floats, 
 
 
 def _check(a: Moments, b: Moments) -> None:
-    for each in (a, b):
-        if each.mean.ndim != 1 or each.covariance.shape != (each.mean.size, each.mean.size):
-            raise ValueError(f"moments have a mean {each.mean.shape} and a covariance {each.covariance.shape}")
-        if not (np.isfinite(each.mean).all() and np.isfinite(each.covariance).all()):
+    for side in (a, b):
+        if side.mean.ndim != 1 or side.covariance.shape != (side.mean.size, side.mean.size):
+            raise ValueError(f"moments have a mean {side.mean.shape} and a covariance {side.covariance.shape}")
+        if not (np.isfinite(side.mean).all() and np.isfinite(side.covariance).all()):
             raise ValueError("moments contain NaN or an infinity")
     if a.mean.size != b.mean.size:
         raise ValueError(f"moments have {a.mean.size} and {b.mean.size} dimensions")
@@ -220,8 +220,8 @@ def _check_half(name: str, x: Floats, rank: int) -> None:
     """More dimensions than half of the examples: of all dimensions where the rank itself wants examples."""
     n, dimensions = x.shape
     if n // 2 < rank + MARGIN:
-        needed = 2 * ((dimensions if rank >= n - 1 else rank) + MARGIN)
-        raise ValueError(f"{name} need at least {needed} examples for F at infinitely many samples, got {n}")
+        least = 2 * ((dimensions if rank >= n - 1 else rank) + MARGIN)
+        raise ValueError(f"{name} need at least {least} examples for F at infinitely many samples, got {n}")
 
 
 def _halves(x: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -237,28 +237,28 @@ def _expand(x: Floats, y: Moments | Floats) -> _Expansion:
     root = _cholesky(b.covariance)
     root = _root(b.covariance) if root is None else root
     eigenvalues, vectors = np.linalg.eigh(root.T @ a.covariance @ root)
-    kept = _positive(eigenvalues)
-    s, basis = np.sqrt(eigenvalues[kept]), root @ vectors[:, kept]
+    support = _positive(eigenvalues)
+    s, basis = np.sqrt(eigenvalues[support]), root @ vectors[:, support]
     delta = a.mean - b.mean
-    sides = [_side(x, a, basis, s, delta)]
+    terms = [_sampling_terms(x, a, basis, s, delta)]
     if not isinstance(y, Moments):
-        sides.append(_side(y, b, a.covariance @ basis / s, s, -delta))
-    mean = np.sum([side.mean for side in sides], axis=0)
-    form = np.sum([side.spread for side in sides], axis=0) / (np.outer(s, s) * (s[:, None] + s))
+        terms.append(_sampling_terms(y, b, a.covariance @ basis / s, s, -delta))
+    mean = np.sum([term.mean for term in terms], axis=0)
+    form = np.sum([term.spread for term in terms], axis=0) / (np.outer(s, s) * (s[:, None] + s))
     bias = float(np.trace(mean)) + float(form.sum()) / 2
     squares = np.square(form)
     degenerate = 2 * float(np.square(mean).sum()) + float(squares.sum()) - float(np.trace(squares)) / 2
     value = _assemble(a, b, np.sqrt(np.maximum(eigenvalues, 0.0)))
-    return _Expansion(value, bias, sum(side.jackknife for side in sides), degenerate, s.size)
+    return _Expansion(value, bias, sum(term.jackknife for term in terms), degenerate, s.size)
 
 
-def _side(x: Floats, own: Moments, basis: Floats, s: Floats, delta: Floats) -> _SamplingTerms:
+def _sampling_terms(x: Floats, own: Moments, basis: Floats, s: Floats, delta: Floats) -> _SamplingTerms:
     """Contribution of the examples `(n, D)` with these moments; `basis` `(D, r)` carries x to y."""
-    centred = x - own.mean
-    y = centred @ basis
-    squared = np.square(y)
-    influence = 2 * centred @ delta + np.square(centred).sum(axis=1) - squared @ (1 / s)
-    spread = squared.T @ squared / own.n
+    deviations = x - own.mean
+    y = deviations @ basis
+    squares = np.square(y)
+    influence = 2 * deviations @ delta + np.square(deviations).sum(axis=1) - squares @ (1 / s)
+    spread = squares.T @ squares / own.n
     spread[np.diag_indices(s.size)] -= s**4
     return _SamplingTerms(float(influence.var(ddof=1)) / own.n, spread / own.n, own.covariance / own.n)
 
@@ -293,13 +293,13 @@ def _cholesky(covariance: Floats) -> Floats | None:
 def _root(covariance: Floats) -> Floats:
     """Root `(D, r)` of a singular covariance, without its null space."""
     eigenvalues, vectors = np.linalg.eigh(covariance)
-    kept = _positive(eigenvalues)
-    root: Floats = vectors[:, kept] * np.sqrt(eigenvalues[kept])
+    support = _positive(eigenvalues)
+    root: Floats = vectors[:, support] * np.sqrt(eigenvalues[support])
     return root
 
 
 def _positive(eigenvalues: Floats) -> Booleans:
     """Which of `(D,)` are above rounding."""
     largest = max(float(eigenvalues.max(initial=0.0)), 0.0)
-    kept: Booleans = eigenvalues > largest * eigenvalues.size * EPS
-    return kept
+    support: Booleans = eigenvalues > largest * eigenvalues.size * EPS
+    return support

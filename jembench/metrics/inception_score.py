@@ -45,19 +45,19 @@ def inception_score_estimate(probabilities: ArrayLike, *, level: float = 0.95) -
         raise ValueError(f"probabilities need at least 2 samples for a jackknife, got {n}")
     top = math.log(classes)
     marginal, certainty = p.mean(axis=0), _plogp(p)
-    plain = float(certainty.mean()) - float(_plogp(marginal))
-    others = np.maximum((n * marginal - p) / (n - 1), 0.0)
-    without = (certainty.sum() - certainty) / (n - 1) - _plogp(others)
-    unbiased = min(max(n * plain - (n - 1) * float(without.mean()), 0.0), top)
-    used = marginal > 0
-    scaled = (p[:, used] - marginal[used]) / np.sqrt(marginal[used])
-    degenerate = float(np.square(scaled.T @ scaled / (n - 1)).sum()) / (2 * n * n)
+    plug_in = float(certainty.mean()) - float(_plogp(marginal))
+    marginals = np.maximum((n * marginal - p) / (n - 1), 0.0)
+    leave_one_out = (certainty.sum() - certainty) / (n - 1) - _plogp(marginals)
+    log_score = min(max(n * plug_in - (n - 1) * float(leave_one_out.mean()), 0.0), top)
+    support = marginal > 0
+    deviations = (p[:, support] - marginal[support]) / np.sqrt(marginal[support])
+    degenerate = float(np.square(deviations.T @ deviations / (n - 1)).sum()) / (2 * n * n)
     if np.ptp(p, axis=0).max() == 0:
-        return Estimate(math.exp(unbiased), None, None, "none")
-    jackknife = (n - 1) ** 2 / n * float(without.var(ddof=1))
+        return Estimate(math.exp(log_score), None, None, "none")
+    jackknife = (n - 1) ** 2 / n * float(leave_one_out.var(ddof=1))
     half = z * math.sqrt(variance(jackknife, degenerate))
-    low, high = max(unbiased - half, 0.0), min(unbiased + half, top)
-    return Estimate(math.exp(unbiased), math.exp(low), math.exp(high), "jackknife")
+    low, high = max(log_score - half, 0.0), min(log_score + half, top)
+    return Estimate(math.exp(log_score), math.exp(low), math.exp(high), "jackknife")
 
 
 def _plogp(p: Floats) -> Floats:

@@ -72,10 +72,10 @@ def mean(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 1000,
     """Mean of per-example values `(n,)` with a studentised bootstrap interval, in the units of the values.
 
     Args:
-        values: finite, one per example.
-        rng: source of the resamples.
-        replicates: number of resamples.
-        level: intended coverage.
+        values: finite values `(n,)`, one per example.
+        rng: source of the bootstrap's resamples.
+        replicates: number of the bootstrap's resamples.
+        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `bootstrap-t`; an end is None where no honest one exists; method `none` for n = 1 or constant
@@ -117,8 +117,8 @@ def mean_test(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 
         return 1.0
     center = float(x.mean())
     t = center * math.sqrt(x.size) / float(x.std(ddof=1))
-    drawn = _pivots(x - center, replicates, rng)
-    tail = min(int((drawn >= t).sum()), int((drawn <= t).sum()))
+    pivots = _pivots(x - center, replicates, rng)
+    tail = min(int((pivots >= t).sum()), int((pivots <= t).sum()))
     return min(1.0, 2 * (tail + 1) / (replicates + 1))
 
 
@@ -128,9 +128,9 @@ def _pivots(deviations: Floats, replicates: int, rng: np.random.Generator) -> Fl
     size = max(1, BLOCK // n)
     chunks = []
     for start in range(0, replicates, size):
-        drawn = deviations[rng.integers(0, n, size=(min(size, replicates - start), n))]
-        shift, spread = drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
-        spread[np.ptp(drawn, axis=1) == 0] = 0.0  # exactly, whatever the rounding of the mean
+        resamples = deviations[rng.integers(0, n, size=(min(size, replicates - start), n))]
+        shift, spread = resamples.mean(axis=1), resamples.std(axis=1, ddof=1)
+        spread[np.ptp(resamples, axis=1) == 0] = 0.0  # exactly, whatever the rounding of the mean
         with np.errstate(divide="ignore", invalid="ignore"):
             chunks.append(np.nan_to_num(shift * math.sqrt(n) / spread, nan=0.0, posinf=np.inf, neginf=-np.inf))
     return np.concatenate(chunks)

@@ -61,11 +61,11 @@ def kde_ece_estimate(
     """Expected calibration error, 0..1, by leave-one-out kernel regression, with its band under perfect calibration.
 
     Args:
-        confidence: `(N,)` in [0, 1].
-        correct: `(N,)` booleans or 0/1.
-        rng: source of the outcomes of the band.
-        replicates: number of simulated outcomes of all N examples.
-        level: share of the replicates inside.
+        confidence: probability `(N,)` of each predicted class, in [0, 1].
+        correct: whether each prediction is right, `(N,)` booleans or 0/1.
+        rng: source of the simulated outcomes behind the band.
+        replicates: number of simulations of the outcomes of all N examples.
+        level: share of the replicates inside the band, in (0, 1).
 
     Raises:
         ValueError: empty, NaN, misaligned, out of [0, 1], or level out of (0, 1).
@@ -73,15 +73,15 @@ def kde_ece_estimate(
     check_level(level)
     c = fractions(confidence, "confidence")
     y = flags(correct, c.size, "correct")
-    drawn = rng.random((c.size, replicates), dtype=np.float32) < c[:, None]
-    value, errors = _errors(c, y, drawn)
+    draws = rng.random((c.size, replicates), dtype=np.float32) < c[:, None]
+    value, errors = _errors(c, y, draws)
     low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), "consistency band")
 
 
-def _errors(c: Floats, y: Booleans, drawn: Booleans) -> tuple[float, Floats]:
+def _errors(c: Floats, y: Booleans, draws: Booleans) -> tuple[float, Floats]:
     """ECE_kde of outcomes `(n,)`, and `(R,)` of R sets of outcomes `(n, R)`, these in single precision."""
-    outcomes = drawn.astype(np.float32)
+    outcomes = draws.astype(np.float32)
     value, errors, start = 0.0, np.zeros(outcomes.shape[1]), 0
     for weights in _weights(c):
         rows = slice(start, start + len(weights))

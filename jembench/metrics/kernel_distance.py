@@ -66,15 +66,15 @@ def kernel_distance_estimate(features: ArrayLike, reference: ArrayLike, *, level
         columns += k.sum(axis=0) / m
         squares += float(np.square(k).sum())
     cross = float(rows.mean())
-    centred = squares - n * float(np.square(rows).sum()) - m * float(np.square(columns).sum()) + m * n * cross**2
-    mixed = max(centred, 0.0) / ((m - 1) * (n - 1))
+    residue = squares - n * float(np.square(rows).sum()) - m * float(np.square(columns).sum()) + m * n * cross**2
+    cross_degenerate = max(residue, 0.0) / ((m - 1) * (n - 1))
     value = float(first.rows.mean()) + float(second.rows.mean()) - 2 * cross
-    plain = value + sum((each.diagonal - float(each.rows.mean())) / len(each.rows) for each in (first, second))
+    plug_in = value + sum((term.diagonal - float(term.rows.mean())) / len(term.rows) for term in (first, second))
     jackknife = 4 * float((first.rows - rows).var(ddof=1)) / m + 4 * float((second.rows - columns).var(ddof=1)) / n
-    degenerate = 2 * first.degenerate / m**2 + 2 * second.degenerate / n**2 + 4 * mixed / (m * n)
+    degenerate = 2 * first.degenerate / m**2 + 2 * second.degenerate / n**2 + 4 * cross_degenerate / (m * n)
     if degenerate <= np.finfo(np.float64).eps * squares / (m * n):
         return Estimate(value, None, None, "none")
-    low, high = score_interval(max(value, 0.0), plain, jackknife, degenerate, z)
+    low, high = score_interval(max(value, 0.0), plug_in, jackknife, degenerate, z)
     return Estimate(value, max(low, 0.0), high, "u-statistic")
 
 
@@ -107,5 +107,5 @@ def _within(x: Floats) -> _Within:
         k[own, start + own] = 0.0
         rows[start : start + len(k)] = k.sum(axis=1) / (m - 1)
         squares += float(np.square(k).sum())
-    centred = squares / (m * (m - 1)) - 2 * float(np.square(rows).mean()) + float(rows.mean()) ** 2
-    return _Within(rows, max(centred, 0.0) * (m - 1) / max(m - 3, 1), diagonal / m)
+    residue = squares / (m * (m - 1)) - 2 * float(np.square(rows).mean()) + float(rows.mean()) ** 2
+    return _Within(rows, max(residue, 0.0) * (m - 1) / max(m - 3, 1), diagonal / m)

@@ -41,8 +41,8 @@ class Bracket:
     """What two directions say of log Z, in nats.
 
     Attributes:
-        forward: L, with its interval.
-        reverse: U, with its interval.
+        forward: L, the lower bound of log Z by chains from the base to the model, with its interval.
+        reverse: U, the upper bound of log Z by chains from the model to the base, with its interval.
     """
 
     forward: Estimate
@@ -81,9 +81,9 @@ def log_mean_exp(log_weights: ArrayLike, *, rng: np.random.Generator, level: flo
     """log of the mean of exp(log_weights) `(n,)`, in nats; -inf is a weight of 0.
 
     Args:
-        log_weights: of independent chains.
-        rng: source of the resamples.
-        level: intended coverage.
+        log_weights: log weights `(n,)` of independent chains, in nats.
+        rng: source of the bootstrap's resamples.
+        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `bootstrap-t` or, where that has no low end, `markov`; equal weights have themselves for both ends.
@@ -96,10 +96,10 @@ def log_mean_exp(log_weights: ArrayLike, *, rng: np.random.Generator, level: flo
     value = largest + math.log(w.mean())
     if np.ptp(w) == 0 and w.size > 1:
         return Estimate(value, value, value, "bootstrap-t")
-    found = intervals.mean(w, rng=rng, level=level)
-    high = largest + math.log(found.high) if found.high is not None else None
-    if found.low is not None and found.low > 0:
-        return Estimate(value, largest + math.log(found.low), high, "bootstrap-t")
+    estimate = intervals.mean(w, rng=rng, level=level)
+    high = largest + math.log(estimate.high) if estimate.high is not None else None
+    if estimate.low is not None and estimate.low > 0:
+        return Estimate(value, largest + math.log(estimate.low), high, "bootstrap-t")
     return Estimate(value, value - math.log(2 / (1 - level)), high, "markov")
 
 
@@ -122,11 +122,11 @@ def bracket(
     """log Z from log weights of both directions, each `(n,)`.
 
     Args:
-        forward: log weights from the base to the model.
-        reverse: log weights from the model to the base.
-        log_z0: of the base, in nats.
-        rng: source of the resamples.
-        level: intended coverage.
+        forward: log weights `(n,)` of chains from the base to the model, in nats.
+        reverse: log weights `(n,)` of chains from the model to the base, in nats.
+        log_z0: log normalising constant of the base, in nats.
+        rng: source of the bootstrap's resamples.
+        level: intended coverage of the interval, in (0, 1).
 
     Raises:
         ValueError: as `log_mean_exp`.

@@ -28,9 +28,9 @@ class Logistic:
     """A fitted model.
 
     Attributes:
-        mean: of the features `(D,)`.
-        scale: of the features `(D,)`.
-        weights: `(1 + D,)`, the constant first.
+        mean: weighted mean m `(D,)` of every feature.
+        scale: weighted standard deviation s `(D,)` of every feature; 1 for a constant one.
+        weights: coefficients b `(1 + D,)`, the constant first.
     """
 
     mean: Floats
@@ -53,10 +53,10 @@ def fit_logistic(features: ArrayLike, outcome: ArrayLike, *, weights: ArrayLike,
     """The ridge regression of this module's theory.
 
     Args:
-        features: `(N, D)`.
-        outcome: 0 or 1, `(N,)`.
-        weights: at least 0 `(N,)`, of any sum above 0.
-        ridge: lambda > 0.
+        features: features x `(N, D)` of the examples.
+        outcome: outcome y `(N,)` of the examples, 0 or 1.
+        weights: weight w `(N,)` of every example, at least 0, of any sum above 0.
+        ridge: penalty lambda > 0 on the squared coefficients.
 
     Raises:
         ValueError: of features, outcome or weights that are empty, misaligned or not finite; ridge not above 0.
@@ -95,11 +95,11 @@ def _newton(design: Floats, target: Floats, w: Floats, ridge: float) -> Floats:
             break
         hessian = (design.T * (w * p * (1 - p))) @ design + np.diag(penalty + 1e-12)
         step, share = np.linalg.solve(hessian, gradient), 1.0
-        following = loss(b - step)
-        while following > current and share > 1e-6:
+        trial = loss(b - step)
+        while trial > current and share > 1e-6:
             share /= 2
-            following = loss(b - share * step)
-        b, current = b - share * step, following
+            trial = loss(b - share * step)
+        b, current = b - share * step, trial
     return b
 
 

@@ -58,10 +58,8 @@ def precision_recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3, l
     """
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=True)
-    precise = _in_any(y, x, k)
-    precision = Estimate(
-        float(precise.mean()), *wilson(int(precise.sum()), len(y), level=level), "wilson given reference"
-    )
+    hits = _in_any(y, x, k)
+    precision = Estimate(float(hits.mean()), *wilson(int(hits.sum()), len(y), level=level), "wilson given reference")
     return PrecisionRecall(precision, recall(y, x, k=k, level=level))
 
 
@@ -73,8 +71,8 @@ def recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: floa
     """
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=True)
-    recalled = _in_any(x, y, k)
-    return Estimate(float(recalled.mean()), *wilson(int(recalled.sum()), len(x), level=level), "wilson given samples")
+    hits = _in_any(x, y, k)
+    return Estimate(float(hits.mean()), *wilson(int(hits.sum()), len(x), level=level), "wilson given samples")
 
 
 def density_coverage(
@@ -89,28 +87,30 @@ def density_coverage(
     """Density >= 0 and coverage 0..1 of features `(M, D)` of the samples against those `(N, D)` of the reals.
 
     Args:
-        features: of the samples.
-        reference: of the reals.
-        rng: source of the resamples for the density.
-        k: neighbours up to which a ball reaches.
-        level: intended coverage.
-        reach: of the balls `(N,)`, where `reaches` has found it before.
+        features: features `(M, D)` of the samples.
+        reference: features `(N, D)` of the reals.
+        rng: source of the bootstrap's resamples for the density.
+        k: rank of the neighbour up to which a ball reaches.
+        level: intended coverage of both intervals, in (0, 1).
+        reach: radii `(N,)` of the balls of the reals, by `reaches`; None if they are still to be computed.
 
     Raises:
         ValueError: as `precision_recall`; of samples one is enough.
     """
     normal_quantile(level)
     y, x = _sets(features, reference, k, both=False)
-    balls, held, last = np.zeros(len(y)), np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)
-    for start, found in inside(y, x, reaches(x, k=k) if reach is None else reach):
-        balls[start : start + len(found)] = found.sum(axis=1)
-        held += found.sum(axis=0)
-        last = np.where(found.any(axis=0), start + found.argmax(axis=0), last)  # the one sample, where it is alone
+    balls, counts, last = np.zeros(len(y)), np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)
+    for start, membership in inside(y, x, reaches(x, k=k) if reach is None else reach):
+        balls[start : start + len(membership)] = membership.sum(axis=1)
+        counts += membership.sum(axis=0)
+        last = np.where(
+            membership.any(axis=0), start + membership.argmax(axis=0), last
+        )  # the one sample, where it is alone
     density = mean(balls / k, rng=rng, level=level)
-    alone = np.bincount(last[held == 1], minlength=len(y)).astype(np.float64)
+    alone = np.bincount(last[counts == 1], minlength=len(y)).astype(np.float64)
     method = density.method if density.method == "none" else f"{density.method} given reference"
     return DensityCoverage(
-        Estimate(density.value, density.low, density.high, method), _coverage(held > 0, alone, level)
+        Estimate(density.value, density.low, density.high, method), _coverage(counts > 0, alone, level)
     )
 
 
@@ -137,7 +137,7 @@ def _coverage(covered: Booleans, alone: Floats, level: float) -> Estimate:
 
 def _in_any(queries: Floats, points: Floats, k: int) -> Booleans:
     """Which queries `(m,)` lie in the ball of some point."""
-    parts = [found.any(axis=1) for _, found in inside(queries, points, radii(points, k))]
+    parts = [membership.any(axis=1) for _, membership in inside(queries, points, radii(points, k))]
     return np.concatenate(parts)
 
 
@@ -145,7 +145,7 @@ def _sets(features: ArrayLike, reference: ArrayLike, k: int, *, both: bool) -> t
     y, x = pair(features, reference, "features", "reference")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    for name, each in (("features", y), ("reference", x)) if both else (("reference", x),):
-        if len(each) <= k:
-            raise ValueError(f"{name} need at least {k + 1} examples for neighbour {k}, got {len(each)}")
+    for name, examples in (("features", y), ("reference", x)) if both else (("reference", x),):
+        if len(examples) <= k:
+            raise ValueError(f"{name} need at least {k + 1} examples for neighbour {k}, got {len(examples)}")
     return y, x

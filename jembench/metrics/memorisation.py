@@ -30,8 +30,8 @@ class Memorisation(NamedTuple):
 
     Attributes:
         nearer: probability that a sample is nearer than a test image, with its interval.
-        copies: samples nearer than every test image.
-        copies_p_value: exact probability of so many by chance.
+        copies: number of samples nearer than every test image.
+        copies_p_value: exact probability of so many copies by chance.
     """
 
     nearer: Estimate
@@ -43,9 +43,9 @@ def memorisation(samples: ArrayLike, test: ArrayLike, *, level: float = 0.95) ->
     """Compare distances to the nearest training image of samples `(m,)` and of test images `(n,)`.
 
     Args:
-        samples: distances, as column 0 of `neighbours.nearest(samples, train, 1)`.
-        test: distances of images that were not trained on.
-        level: intended coverage of `nearer`.
+        samples: distances `(m,)` of the samples, as column 0 of `neighbours.nearest(samples, train, 1)`.
+        test: distances `(n,)` of images that were not trained on.
+        level: intended coverage of the interval of `nearer`, in (0, 1).
 
     Raises:
         ValueError: not vectors, empty, NaN, negative, or level out of (0, 1).

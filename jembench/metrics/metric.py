@@ -15,19 +15,19 @@ class Metric:
     """A number with its interval and its n.
 
     Attributes:
-        name: what it is, such as ``auroc``.
-        source: the image set it is of, or ``mean`` over several.
-        variant: the score, or the calibration map, it is of; empty if there is but one.
-        value: the number; ``None`` if it could not be measured.
-        low: lower end of the interval, if any.
-        high: upper end.
-        method: how the interval was made.
-        n: number of examples by source.
-        better: which direction is better.
-        tolerance: how much worse it may be than a golden value before a gate fails.
-        reason: why the value is missing, or what a reader must know of it.
-        evaluator: name of the evaluator it is by; the engine fills it in.
-        p: of a difference, the two-sided p-value of there being none.
+        name: quantity that is measured, such as ``auroc``.
+        source: name of the image set that it is measured on, or ``mean`` over several.
+        variant: name of the score or calibration map that it is of; empty if there is but one.
+        value: the number, in the units of the metric; ``None`` if it could not be measured.
+        low: lower end of the interval; ``None`` without one.
+        high: upper end of the interval; ``None`` without one.
+        method: how the interval was made, such as ``wilson``; ``none`` without one.
+        n: number of examples of every source that it is computed from.
+        better: direction in which the value is better.
+        tolerance: how much worse it may be than a golden value before a gate fails; ``None`` if no gate reads it.
+        reason: why the value is missing, or what a reader must know of it; ``None`` if there is nothing to say.
+        evaluator: name of the evaluator that made it; the engine fills it in.
+        p: two-sided p-value of no difference, where the metric is a difference; ``None`` for others.
     """
 
     name: str

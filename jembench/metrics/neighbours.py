@@ -30,14 +30,14 @@ def nearest(queries: ArrayLike, points: ArrayLike, k: int) -> tuple[Integers, Fl
     if not 1 <= k <= len(p):
         raise ValueError(f"need k in 1..{len(p)}, the number of points, got {k}")
     indices, distances = np.empty((len(q), k), dtype=np.int64), np.empty((len(q), k))
-    for start, squared, tie in _blocks(q, p):
-        edge = np.partition(squared, k - 1, axis=1)[:, k - 1]
-        candidates = squared <= (edge + 2 * tie)[:, None]
-        for row, chosen in enumerate(candidates):
-            found = np.flatnonzero(chosen)
-            exact = np.sqrt(np.square(p[found] - q[start + row]).sum(axis=1))
+    for start, squares, tie in _blocks(q, p):
+        edge = np.partition(squares, k - 1, axis=1)[:, k - 1]
+        candidates = squares <= (edge + 2 * tie)[:, None]
+        for row, mask in enumerate(candidates):
+            index = np.flatnonzero(mask)
+            exact = np.sqrt(np.square(p[index] - q[start + row]).sum(axis=1))
             order = np.argsort(exact, kind="stable")[:k]
-            indices[start + row], distances[start + row] = found[order], exact[order]
+            indices[start + row], distances[start + row] = index[order], exact[order]
     return indices, distances
 
 
@@ -48,8 +48,8 @@ def radii(points: Floats, k: int) -> Floats:
 
 def inside(queries: Floats, points: Floats, radius: Floats) -> Iterator[tuple[int, Booleans]]:
     """Whether queries lie in the closed balls around points `(n, D)`: (first query, `(rows, n)`), block after block."""
-    for start, squared, tie in _blocks(queries, points):
-        yield start, squared <= np.square(radius) + tie[:, None]
+    for start, squares, tie in _blocks(queries, points):
+        yield start, squares <= np.square(radius) + tie[:, None]
 
 
 def pair(first: ArrayLike, second: ArrayLike, one: str, other: str) -> tuple[Floats, Floats]:
@@ -72,8 +72,8 @@ def _blocks(q: Floats, p: Floats) -> Iterator[tuple[int, Floats, Floats]]:
     for start in range(0, len(q), rows):
         part = q[start : start + rows] - center
         own = np.square(part).sum(axis=1)
-        squared = part @ p.T
-        squared *= -2
-        squared += own[:, None]
-        squared += lengths
-        yield start, squared, TIE * (own + lengths.max())
+        squares = part @ p.T
+        squares *= -2
+        squares += own[:, None]
+        squares += lengths
+        yield start, squares, TIE * (own + lengths.max())

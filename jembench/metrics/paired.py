@@ -71,11 +71,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     if not all(0 <= p <= 1 for p in p_values):
         raise ValueError("p-values must lie in [0, 1]")
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    adjusted, largest = [0.0] * len(p_values), 0.0
+    p_holm, largest = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(order):
         largest = max(largest, min(1.0, (len(order) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
+        p_holm[place] = largest
+    return p_holm
 
 
 def difference(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Estimate:

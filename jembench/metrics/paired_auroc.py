@@ -58,11 +58,11 @@ def mean_auroc_difference(
     """Mean over several OOD sets of the difference of two AUROCs, with the same positives in all of them.
 
     Args:
-        sets: (OOD scores of the first `(n_s,)`, those of the second, group) per set; groups as in
+        sets: (OOD scores `(n_s,)` by the first, OOD scores `(n_s,)` by the second, group) per set; groups as in
             :func:`jembench.metrics.auroc.mean_auroc_estimate`.
-        first_positive: in-distribution scores `(m,)` of the first.
-        second_positive: those of the second, of the same m images in the same order.
-        level: intended coverage.
+        first_positive: in-distribution scores `(m,)` by the first.
+        second_positive: in-distribution scores `(m,)` by the second, of the same images in the same order.
+        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         The mean difference, method `delong-paired` or `concordant`; and p, two-sided.
@@ -80,11 +80,11 @@ def mean_auroc_difference(
         bound = float(np.mean([1 - (1 - level) ** (1 / size) for size in disjoint]))
         return Estimate(0.0, -bound, bound, "concordant"), 1.0
     value = float(np.mean([d10.mean() for d10, _ in parts]))
-    unseen = [
+    floors = [
         (1 + abs(float(d10[0]))) * math.sqrt(2) / size if _same(d10) and _same(d01) else 0.0
         for (d10, d01), size in zip(parts, disjoint, strict=True)
     ]
-    variance, load = _variance(parts, unseen, [group for _, _, group in sets])
+    variance, load = _variance(parts, floors, [group for _, _, group in sets])
     z = normal_quantile(level)
     near, skew = z * math.sqrt(variance), z * z * variance / (2 * load)
     far = skew + math.hypot(skew, near)
@@ -99,21 +99,21 @@ def _differences(x: Floats, y: Floats, a: Floats, b: Floats) -> Pair:
     return v10 - w10, v01 - w01
 
 
-def _variance(parts: list[Pair], unseen: list[float], groups: list[str | None]) -> tuple[float, float]:
+def _variance(parts: list[Pair], floors: list[float], groups: list[str | None]) -> tuple[float, float]:
     """V of the mean difference, and q: the larger of the mean sizes of its two parts.
 
     Args:
-        parts: d10 and d01 of each set.
-        unseen: standard deviation of each set that shows none, else 0.
-        groups: of the sets.
+        parts: placement differences (d10 `(m,)`, d01 `(n_s,)`) of each set.
+        floors: standard deviation of each set that shows none, else 0.
+        groups: group of each set; None for a set that is independent of all others.
     """
-    shared: Floats = np.mean([d10 for d10, _ in parts], axis=0)
+    mean_d10: Floats = np.mean([d10 for d10, _ in parts], axis=0)
     deviations: dict[str | int, float] = {}
-    for number, ((_, d01), hidden, group) in enumerate(zip(parts, unseen, groups, strict=True)):
+    for number, ((_, d01), floor, group) in enumerate(zip(parts, floors, groups, strict=True)):
         key = number if group is None else group
-        deviations[key] = deviations.get(key, 0.0) + math.hypot(math.sqrt(_part(d01)), hidden)
-    variance = _part(shared) + sum(d * d for d in deviations.values()) / len(parts) ** 2
-    sizes = [np.abs(shared).mean(), np.mean([np.abs(d01).mean() for _, d01 in parts])]
+        deviations[key] = deviations.get(key, 0.0) + math.hypot(math.sqrt(_part(d01)), floor)
+    variance = _part(mean_d10) + sum(d * d for d in deviations.values()) / len(parts) ** 2
+    sizes = [np.abs(mean_d10).mean(), np.mean([np.abs(d01).mean() for _, d01 in parts])]
     return variance, float(max(sizes))
 
 

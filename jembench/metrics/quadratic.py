@@ -39,7 +39,7 @@ def score_interval(t: float, plain: float, jackknife: float, degenerate: float, 
         plain: the plug-in F >= 0; it is 0 only where the two sets share their examples.
         jackknife: J, the jackknife variance of F.
         degenerate: D, the variance at theta = 0.
-        z: normal quantile of the level.
+        z: quantile of the normal distribution at the level of the interval.
     """
     near = z * math.sqrt(degenerate)
     scale = math.sqrt(degenerate)

@@ -22,13 +22,13 @@ class Bin(NamedTuple):
     """The examples of confidence in [left, right), the last bin closed.
 
     Attributes:
-        left: lower edge.
-        right: upper edge.
+        left: lower edge of the bin.
+        right: upper edge of the bin.
         examples: number of examples, at least 1.
-        confidence: their mean confidence.
-        accuracy: share of correct ones.
+        confidence: mean confidence of the examples.
+        accuracy: share of correct predictions among the examples.
         low: lower end of the interval of the accuracy.
-        high: upper end.
+        high: upper end of the interval of the accuracy.
     """
 
     left: float
@@ -44,8 +44,8 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, le
     """The bins that hold an example, from left to right.
 
     Args:
-        confidence: `(N,)` in [0, 1].
-        correct: `(N,)` booleans or 0/1.
+        confidence: probability `(N,)` of each predicted class, in [0, 1].
+        correct: whether each prediction is right, `(N,)` booleans or 0/1.
         bins: number of bins of equal width.
         level: intended coverage of each bin's interval.
 

@@ -43,8 +43,8 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Fl
     """Coverage `(n,)`, 1/n..1, and the selective risk `(n,)`, 0..1, at each; ties by expectation.
 
     Args:
-        confidence: `(n,)`, any score that is larger where the model is surer.
-        correct: `(n,)` booleans or 0/1.
+        confidence: confidences `(n,)`, any score that is larger where the model is surer.
+        correct: whether each prediction is right, `(n,)` booleans or 0/1.
 
     Raises:
         ValueError: empty, NaN, or misaligned.

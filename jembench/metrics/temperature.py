@@ -43,8 +43,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> TemperatureFit:
     """The temperature T that calibrates `logits / T` best, by this module's theory.
 
     Args:
-        logits: `(N, K)`.
-        labels: `(N,)` in 0..K-1.
+        logits: logits `(N, K)` of the validation split.
+        labels: true classes `(N,)` in 0..K-1.
 
     Raises:
         ValueError: logits empty or not finite; labels of another length or out of range.
@@ -56,43 +56,43 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> TemperatureFit:
     if label.any() or not z.any():
         return TemperatureFit(_minimum(z, label), "maximum likelihood")
     doubt = 1 / (y.size + 2)
-    wanted = (1 - doubt) * label + doubt * (z.sum(axis=1) - label) / (z.shape[1] - 1)
-    return TemperatureFit(_minimum(z, wanted), "Platt targets")
+    target = (1 - doubt) * label + doubt * (z.sum(axis=1) - label) / (z.shape[1] - 1)
+    return TemperatureFit(_minimum(z, target), "Platt targets")
 
 
-def _minimum(z: Floats, wanted: Floats) -> float:
-    """T at the root of g, where E_{t_i}[z_i] is `wanted`."""
+def _minimum(z: Floats, target: Floats) -> float:
+    """T at the root of g, where E_{t_i}[z_i] is `target`."""
     if not z.any():
         return 1.0
     low, high = -math.log(HIGHEST), -math.log(LOWEST)  # of log b
-    if _slope(z, wanted, math.exp(low))[0] >= 0:
+    if _slope(z, target, math.exp(low))[0] >= 0:
         return HIGHEST
-    if _slope(z, wanted, math.exp(high))[0] <= 0:
+    if _slope(z, target, math.exp(high))[0] <= 0:
         return LOWEST
-    return math.exp(-_root(z, wanted, low, high))
+    return math.exp(-_root(z, target, low, high))
 
 
-def _root(z: Floats, wanted: Floats, low: float, high: float) -> float:
+def _root(z: Floats, target: Floats, low: float, high: float) -> float:
     """Root of g over log b in [low, high], where g changes its sign from - to +."""
     log_b = 0.0
     for _ in range(STEPS):
-        g, curvature = _slope(z, wanted, math.exp(log_b))
+        g, curvature = _slope(z, target, math.exp(log_b))
         if g == 0:
             return log_b
         low, high = (log_b, high) if g < 0 else (low, log_b)
         step = g / (curvature * math.exp(log_b)) if curvature > 0 else math.inf
         newton = log_b - step
-        following = newton if low < newton < high else (low + high) / 2
-        if abs(following - log_b) < TOLERANCE:
-            return following
-        log_b = following
+        proposal = newton if low < newton < high else (low + high) / 2
+        if abs(proposal - log_b) < TOLERANCE:
+            return proposal
+        log_b = proposal
     return log_b
 
 
-def _slope(z: Floats, wanted: Floats, b: float) -> tuple[float, float]:
+def _slope(z: Floats, target: Floats, b: float) -> tuple[float, float]:
     """Slope g(b) and curvature g'(b) of the loss of `b z`."""
     p = np.exp(b * z)
     p /= p.sum(axis=1, keepdims=True)
     mean = (p * z).sum(axis=1)
     variance = (p * np.square(z - mean[:, None])).sum(axis=1)
-    return float(np.mean(mean - wanted)), float(np.mean(variance))
+    return float(np.mean(mean - target)), float(np.mean(variance))

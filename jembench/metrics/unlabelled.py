@@ -64,8 +64,8 @@ class Target:
     """Unlabelled images, as a model sees them.
 
     Attributes:
-        logits: `(N, K)`.
-        log_density: log p(x) `(N,)`, up to a constant; None for a model without a density.
+        logits: logits `(N, K)` of the images.
+        log_density: log p(x) `(N,)` in nats, up to a constant; None for a model without a density.
         twin: predictions `(N,)` of the same architecture from another training seed, if there is one.
     """
 
@@ -113,9 +113,9 @@ class Target:
 
     def take(self, index: ArrayLike) -> Target:
         """The images of these positions, with repetitions."""
-        at = np.asarray(index)
-        density = None if self.log_density is None else self.log_density[at]
-        return Target(self.logits[at], density, None if self.twin is None else self.twin[at])
+        positions = np.asarray(index)
+        density = None if self.log_density is None else self.log_density[positions]
+        return Target(self.logits[positions], density, None if self.twin is None else self.twin[positions])
 
 
 @dataclass(frozen=True)
@@ -180,25 +180,27 @@ def doc(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
 
 def doc_regression(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
     """Difference of confidences, with the line that fits the source and its shifts."""
-    here = float(source.images.confidence.mean())
-    everything = (source, *shifts)
+    source_confidence = float(source.images.confidence.mean())
+    conditions = (source, *shifts)
     slope, offset = _line(
-        [here - float(each.images.confidence.mean()) for each in everything],
-        [source.accuracy - each.accuracy for each in everything],
+        [source_confidence - float(condition.images.confidence.mean()) for condition in conditions],
+        [source.accuracy - condition.accuracy for condition in conditions],
     )
-    return lambda target: _clipped(source.accuracy - slope * (here - float(target.confidence.mean())) - offset)
+    return lambda target: _clipped(
+        source.accuracy - slope * (source_confidence - float(target.confidence.mean())) - offset
+    )
 
 
 def atc(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
     """Average thresholded confidence."""
-    bar = threshold(source.images.confidence, source.correct)
-    return lambda target: float((target.confidence > bar).mean())
+    cutoff = threshold(source.images.confidence, source.correct)
+    return lambda target: float((target.confidence > cutoff).mean())
 
 
 def atc_entropy(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
     """Average thresholded negative entropy."""
-    bar = threshold(source.images.certainty, source.correct)
-    return lambda target: float((target.certainty > bar).mean())
+    cutoff = threshold(source.images.certainty, source.correct)
+    return lambda target: float((target.certainty > cutoff).mean())
 
 
 def gde(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
@@ -214,8 +216,11 @@ def gde(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
 
 def mde(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
     """Meta-distribution energy, with the line that fits the source and its shifts."""
-    everything = (source, *shifts)
-    slope, offset = _line([meta_energy(each.images.logits) for each in everything], [e.accuracy for e in everything])
+    conditions = (source, *shifts)
+    slope, offset = _line(
+        [meta_energy(condition.images.logits) for condition in conditions],
+        [condition.accuracy for condition in conditions],
+    )
     return lambda target: _clipped(slope * meta_energy(target.logits) + offset)
 
 
@@ -262,14 +267,14 @@ def balanced_odds(images: Target, shares: ArrayLike) -> Floats:
 
 
 def _balanced_odds(images: Target, shares: ArrayLike) -> Floats:
-    moved = images.log_p + balance(images.log_p, shares)
+    log_p = images.log_p + balance(images.log_p, shares)
     rows = np.arange(len(images))
-    own = moved[rows, images.prediction]
-    others = moved.copy()
-    others[rows, images.prediction] = -np.inf
-    top = others.max(axis=1)
-    rest: Floats = top + np.log(np.exp(others - top[:, None]).sum(axis=1))
-    return np.clip(own - rest, -ODDS, ODDS)
+    own = log_p[rows, images.prediction]
+    rivals = log_p.copy()
+    rivals[rows, images.prediction] = -np.inf
+    top = rivals.max(axis=1)
+    rivalry: Floats = top + np.log(np.exp(rivals - top[:, None]).sum(axis=1))
+    return np.clip(own - rivalry, -ODDS, ODDS)
 
 
 def density(images: Target) -> Floats:
@@ -281,11 +286,13 @@ def density(images: Target) -> Floats:
 
 def threshold(scores: ArrayLike, correct: ArrayLike) -> float:
     """The t that leaves as many `scores` `(N,)` above it as there are `correct` ones `(N,)`, half-way between two."""
-    ordered = np.sort(finite_vector(scores, "scores"))
+    order_statistics = np.sort(finite_vector(scores, "scores"))
     wrong = round(float((1 - np.asarray(correct, dtype=np.float64)).sum()))
     if wrong == 0:
         return -math.inf
-    return float(ordered[wrong - 1] + ordered[wrong]) / 2 if wrong < ordered.size else math.inf
+    return (
+        float(order_statistics[wrong - 1] + order_statistics[wrong]) / 2 if wrong < order_statistics.size else math.inf
+    )
 
 
 def meta_energy(logits: ArrayLike) -> float:
@@ -328,11 +335,11 @@ def temperature_at(logits: ArrayLike, accuracy: float) -> float:
 
 def _regressed(source: Labelled, shifts: Sequence[Labelled], features: Callable[[Target], Floats]) -> Estimator:
     """Mean over the target of P(correct | features), fitted on all conditions, each of the same weight."""
-    everything = (source, *shifts)
+    conditions = (source, *shifts)
     fit = fit_logistic(
-        np.concatenate([features(each.images) for each in everything]),
-        np.concatenate([each.correct for each in everything]),
-        weights=np.concatenate([np.full(len(each.labels), 1 / len(each.labels)) for each in everything]),
+        np.concatenate([features(condition.images) for condition in conditions]),
+        np.concatenate([condition.correct for condition in conditions]),
+        weights=np.concatenate([np.full(len(condition.labels), 1 / len(condition.labels)) for condition in conditions]),
     )
     return lambda target: float(fit.probability(features(target)).mean())
 

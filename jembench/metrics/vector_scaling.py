@@ -60,8 +60,8 @@ def fit_vector(logits: ArrayLike, labels: ArrayLike) -> VectorScalingFit:
     """The weights and biases that calibrate the logits best, by this module's theory.
 
     Args:
-        logits: `(N, K)`.
-        labels: `(N,)` in 0..K-1.
+        logits: logits `(N, K)` of the validation split.
+        labels: true classes `(N,)` in 0..K-1.
 
     Raises:
         ValueError: logits empty or not finite; labels of another length or out of range; no convergence.
@@ -69,21 +69,21 @@ def fit_vector(logits: ArrayLike, labels: ArrayLike) -> VectorScalingFit:
     raw = finite_matrix(logits, "logits")
     y = class_labels(labels, raw.shape[0], classes=raw.shape[1])
     n, classes = raw.shape
-    centred = _centred(raw)
-    mean, scale = centred.mean(axis=0), centred.std(axis=0)
+    deviations = _centred(raw)
+    mean, scale = deviations.mean(axis=0), deviations.std(axis=0)
     scale[scale <= RESOLUTION * np.abs(raw).max()] = np.inf  # a constant column: 0, whatever its weight
-    z, spread = (centred - mean) / scale, max(fit_temperature(raw, y).temperature, float(centred.std()) / REACH)
+    z, spread = (deviations - mean) / scale, max(fit_temperature(raw, y).temperature, float(deviations.std()) / REACH)
     start = np.concatenate([np.where(np.isinf(scale), 0.0, scale), mean]) / spread
     method, hard = "maximum likelihood", np.eye(classes)[y]
-    found = _minimum(z, hard, start, y)
-    if found is None:
+    theta = _minimum(z, hard, start, y)
+    if theta is None:
         doubt = 1 / (n + 2)
         method, soft = "Platt targets", np.where(hard > 0, 1 - doubt, doubt / max(1, classes - 1))
-        found = _minimum(z, soft, start)
-    if found is None:
+        theta = _minimum(z, soft, start)
+    if theta is None:
         raise ValueError(f"vector scaling found no optimum in {STEPS} steps")
-    weight = found[:classes] / scale
-    bias = found[classes:] - weight * mean
+    weight = theta[:classes] / scale
+    bias = theta[classes:] - weight * mean
     return VectorScalingFit(weight, bias - bias.mean(), method)
 
 
@@ -99,15 +99,15 @@ def _minimum(z: Floats, targets: Floats, start: Floats, labels: Integers | None 
     for _ in range(STEPS):
         gradient, hessian = _derivatives(z, targets, theta)
         step = _newton(gradient, hessian)
-        moved = _centred(_scaled(z, step))
-        if np.abs(moved).max() < TOLERANCE:
+        change = _centred(_scaled(z, step))
+        if np.abs(change).max() < TOLERANCE:
             return theta
-        if labels is not None and (_separates(moved, labels, LOSS) or _separates(_scaled(z, theta), labels, 0.0)):
+        if labels is not None and (_separates(change, labels, LOSS) or _separates(_scaled(z, theta), labels, 0.0)):
             return None
         slope, length = float(gradient @ step), 1.0
-        while (following := _loss(z, targets, theta + length * step)) > loss + 1e-4 * length * slope + ROUNDING:
+        while (trial := _loss(z, targets, theta + length * step)) > loss + 1e-4 * length * slope + ROUNDING:
             length /= 2
-        theta, loss = theta + length * step, following
+        theta, loss = theta + length * step, trial
     return None
 
 

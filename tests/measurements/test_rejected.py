@@ -13,7 +13,7 @@ from jembench.data import gauss, load
 from jembench.ground import generators
 from jembench.measurements.input_gradient import InputGradient
 from jembench.measurements.rejected import Rejected
-from jembench.metrics.fpr import kept
+from jembench.metrics.fpr import true_positives
 from jembench.types import Batch
 from jembench.zoo import catalogue
 
@@ -74,7 +74,7 @@ def test_the_verdict_by_hand(model, clean):
 def test_the_threshold_keeps_what_the_fpr_convention_keeps(model, clean, share):
     columns, _, _ = measure(model, clean, restarts=0, kept=share)
     density = clean["log_density"].astype(np.float64)
-    assert (density >= columns["tau"][0]).sum() == kept(len(density), share)
+    assert (density >= columns["tau"][0]).sum() == true_positives(len(density), share)
 
 
 def test_it_is_independent_of_which_images_are_in_the_batch(model, clean):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pytorch_ood.metrics.functional import fpr_at_tpr as pytorch_ood_fpr
 from sklearn.metrics import roc_curve
 
-from jembench.metrics.fpr import fpr_at_tpr, fpr_estimate, kept
+from jembench.metrics.fpr import fpr_at_tpr, fpr_estimate, true_positives
 
 SCORES = st.lists(st.integers(-3, 3).map(float) | st.floats(-100, 100), min_size=1, max_size=50)
 TPR = st.sampled_from([0.05, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
@@ -48,7 +48,7 @@ def test_keeping_more_accepts_more(positive: list[float], negative: list[float])
 def test_the_share_kept_is_exact() -> None:
     """.95 of 360 is 342 and of 20 is 19, whatever .95 * m rounds to."""
     for m in range(1, 2000):
-        k = kept(m, 0.95)
+        k = true_positives(m, 0.95)
         assert k / m >= 0.95
         assert k == 1 or (k - 1) / m < 0.95
 

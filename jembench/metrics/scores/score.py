@@ -24,12 +24,12 @@ class Score:
     """A named score.
 
     Attributes:
-        name: identifier in files.
-        title: what people read.
+        name: identifier of the score in files.
+        title: name of the score in tables and pictures.
         about: one line of explanation.
-        reads: the columns that it is a function of, which may be of several measurements of the same examples.
-        compute: these columns, ``(N,)`` or ``(N, K)`` each, to scores ``(N,)``; after them the number of ``fit``.
-        fit: the same columns of the training split to a number, for a score that needs one; None otherwise.
+        reads: columns that the score is a function of, which may be of several measurements of the same examples.
+        compute: maps these columns, ``(N,)`` or ``(N, K)`` each, and the number of ``fit``, if any, to scores ``(N,)``.
+        fit: maps the same columns of the training split to a number; None for a score that needs no such number.
     """
 
     name: str
