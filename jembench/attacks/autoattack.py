@@ -45,7 +45,7 @@ class AutoAttack:
 
     Attributes:
         version: ``standard`` for a deterministic victim, ``rand`` for a stochastic one.
-        gradient: what passes back through a refinement.
+        gradient: what the attack's gradient sees of a refinement: ``none``, ``straight-through`` or ``full``.
         name: ``autoattack`` or ``autoattack-rand``.
     """
 
@@ -75,15 +75,15 @@ class AutoAttack:
             raise UserError(f"attack {self.name!r} is not for a {kind} model: use {right!r}")
         with borrowed(self, task):
             attack = self._built(victim, task)
-            images, found = attack.run_standard_evaluation(task.x.clone(), task.y.clone(), batch_size=len(task.x))
-            return Crafted(images.detach(), found != task.y)
+            images, predictions = attack.run_standard_evaluation(task.x.clone(), task.y.clone(), batch_size=len(task.x))
+            return Crafted(images.detach(), predictions != task.y)
 
     def _built(self, victim: Victim, task: Task) -> Any:
         from jembench.attacks.thirdparty import Shielded, seed
 
         model, norm = Shielded(victim), NORMS[task.threat.norm]
-        chosen = {"eps": task.threat.eps, "norm": norm, "seed": seed(task), "version": self.version}
-        attack = import_module("pyautoattack").AutoAttack(model, device=task.x.device, **chosen)
+        arguments = {"eps": task.threat.eps, "norm": norm, "seed": seed(task), "version": self.version}
+        attack = import_module("pyautoattack").AutoAttack(model, device=task.x.device, **arguments)
         classes = model(task.x[:1]).shape[1]
         if classes < 10:
             attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = classes - 1
@@ -96,8 +96,8 @@ class Square:
     """The black-box part.
 
     Attributes:
-        queries: most queries for an image.
-        copies: noisy copies behind a query of a stochastic victim.
+        queries: largest number of queries for an image.
+        copies: number of noisy copies behind a query of a stochastic victim; None for the defence's own votes.
     """
 
     queries: int = 1000
@@ -120,27 +120,26 @@ class Square:
         from jembench.attacks.thirdparty import Shielded, borrowed, check, seed
 
         check(self, task)
-        targeted = task.target is not None
-        wanted = task.y if task.target is None else task.target
+        classes = task.y if task.target is None else task.target
         with borrowed(self, task):
             attack = _square()(
                 Shielded(victim),
                 norm=NORMS[task.threat.norm],
                 n_queries=self.queries,
                 eps=task.threat.eps,
-                targeted=targeted,
+                targeted=task.target is not None,
                 device=task.x.device,
             )
             attack.init_hyperparam(task.x)
             images = task.x.clone()
-            rows = _missed(victim, task, images)
+            rows = _misses(victim, task, images)
             if len(rows):
                 torch.manual_seed(seed(task))
                 # Its method `perturb` would ask a stochastic victim once more, and forget what is not broken twice.
-                _, images[rows] = attack.attack_single_run(task.x[rows].clone(), wanted[rows].clone())
-            left = torch.zeros_like(task.y, dtype=torch.bool)
-            left[_missed(victim, task, images)] = True
-            return Crafted(images.detach(), ~left)
+                _, images[rows] = attack.attack_single_run(task.x[rows].clone(), classes[rows].clone())
+            claims = torch.ones_like(task.y, dtype=torch.bool)
+            claims[_misses(victim, task, images)] = False
+            return Crafted(images.detach(), claims)
 
 
 def _square() -> Any:
@@ -155,7 +154,7 @@ def _square() -> Any:
     return ZeroMarginSquare
 
 
-def _missed(victim: Victim, task: Task, images: Tensor) -> Tensor:
+def _misses(victim: Victim, task: Task, images: Tensor) -> Tensor:
     """The rows that one query does not show to be broken."""
     import torch
 

@@ -27,10 +27,10 @@ class Task:
     Attributes:
         x: clean images ``(B, C, H, W)`` in [0, 1].
         y: labels ``(B,)``.
-        target: the class that each is to get, ``(B,)``; None where any wrong one will do.
-        threat: the ball and the goal.
+        target: class ``(B,)`` that every image is to get; None where any wrong class will do.
+        threat: ball around every image, and goal.
         starts: adversarials of other attacks on the same examples, ``(B, C, H, W)`` each, to begin from or to try.
-        generator: source of all randomness of an attack of ours.
+        generator: source of every draw of an attack of ours.
         stream: key of a seeded fork for an attack that draws from the global generators.
     """
 
@@ -48,10 +48,10 @@ class Crafted:
     """What an attack gives back.
 
     Attributes:
-        images: ``(B, C, H, W)``; the clean image where it found none.
-        claimed: whether it says that it succeeded, ``(B,)``; None if it says nothing.
-        zero: share of its gradients that were 0 everywhere, ``(B,)``; None if it takes none of ours.
-        broken: likewise, that were NaN or infinite.
+        images: adversarial images ``(B, C, H, W)``; the clean image where the attack found none.
+        claimed: whether the attack says that it succeeded, ``(B,)``; None if it says nothing.
+        zero: share of the attack's gradients that were 0 everywhere, ``(B,)``; None if it takes none of ours.
+        broken: share of the attack's gradients that were NaN or infinite, ``(B,)``; None if it takes none of ours.
     """
 
     images: Tensor
@@ -64,13 +64,13 @@ class Attack(Protocol):
     """A frozen dataclass.
 
     Attributes:
-        name: of the attack, a field, so that it is part of every description.
-        norms: the threat models that it can serve.
+        name: name of the attack; a field, so that it is part of every description.
+        norms: norms of the balls that it can serve.
         targeted: whether it can aim at a class.
-        white: whether it uses gradients.
-        gradient: what passes back through a refinement; ``none`` attacks the model without its defence.
-        copies: noisy copies behind one query of a stochastic victim; None for the defence's own votes.
-        precision: of the victim while crafting.
+        white: whether it uses gradients of the victim.
+        gradient: what the attack's gradient sees of a refinement; ``none`` attacks the model without its defence.
+        copies: number of noisy copies behind one query of a stochastic victim; None for the defence's own votes.
+        precision: precision of the victim's network while the attack crafts.
     """
 
     @property

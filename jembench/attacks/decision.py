@@ -41,9 +41,9 @@ class Decision:
     """One of the three.
 
     Attributes:
-        name: ``boundary``, ``hopskipjump`` or ``pointwise``.
-        queries: most queries for an image.
-        copies: noisy copies behind a query of a stochastic victim.
+        name: name of the attack: ``boundary``, ``hopskipjump`` or ``pointwise``.
+        queries: largest number of queries for an image.
+        copies: number of noisy copies behind a query of a stochastic victim; None for the defence's own votes.
     """
 
     name: str

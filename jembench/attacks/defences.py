@@ -32,11 +32,11 @@ class Defence:
     """The settings of a defence.
 
     Attributes:
-        steps: n, SGLD steps; 0 leaves the noise alone.
-        sigma: standard deviation of the noise on the input.
-        votes: V, copies of the image whose logits are averaged.
+        steps: number n of SGLD steps; 0 for a defence by input noise alone.
+        sigma: standard deviation of the noise on the input, in units of the [0, 1] pixel range.
+        votes: number V of copies of the image whose logits are averaged.
         size: step size a of the SGLD steps.
-        noise: standard deviation of their noise.
+        noise: standard deviation of the noise of an SGLD step, in units of the [0, 1] pixel range.
     """
 
     steps: int
@@ -70,8 +70,8 @@ class Defended:
     """A classifier behind a defence; stochastic.
 
     Args:
-        base: the model, a density if the defence takes steps.
-        defence: the settings.
+        base: model behind the defence: a classifier, and a density if the defence takes steps.
+        defence: settings of the defence.
 
     Raises:
         UserError: if the model has no logits, or no density to climb.
@@ -80,10 +80,10 @@ class Defended:
     stochastic = True
 
     def __init__(self, base: Any, defence: Defence) -> None:
-        found = capabilities(base)
-        if "classifier" not in found:
+        abilities = capabilities(base)
+        if "classifier" not in abilities:
             raise UserError("a model without logits cannot be defended")
-        if defence.steps > 0 and "density" not in found:
+        if defence.steps > 0 and "density" not in abilities:
             raise UserError("a model without a density cannot be refined: SGLD climbs log p(x)")
         self.base = base
         self.defence = defence
@@ -94,19 +94,19 @@ class Defended:
         """Mean logits ``(B, K)`` of the refined copies of ``x (B, C, H, W)``.
 
         Args:
-            x: images.
-            generator: source of all noise.
-            gradient: what passes back through the refinement.
-            copies: instead of the defence's own number of votes.
+            x: images ``(B, C, H, W)`` in [0, 1].
+            generator: source of the input noise and of the noise of every SGLD step.
+            gradient: what the gradient in ``x`` sees of the refinement: ``none``, ``straight-through`` or ``full``.
+            copies: number of noisy copies; the defence's own votes by default.
         """
         from jembench.langevin import sgld
 
-        chosen, n = self.defence, copies or self.defence.votes
+        defence, n = self.defence, copies or self.defence.votes
         z = x.repeat(n, *[1] * (x.ndim - 1))
-        if chosen.sigma > 0:
-            z = z + chosen.sigma * sgld.noise_like(z, generator)
-        if chosen.steps > 0:
-            chain = sgld.SGLD(chosen.steps, chosen.size, chosen.noise)
+        if defence.sigma > 0:
+            z = z + defence.sigma * sgld.noise_like(z, generator)
+        if defence.steps > 0:
+            chain = sgld.SGLD(defence.steps, defence.size, defence.noise)
             z = sgld.refine(self.base.log_density, z, settings=chain, generator=generator, gradient=gradient)
         f: Tensor = self.base.logits(z)
         return f.reshape(n, len(x), -1).mean(0)

@@ -57,14 +57,14 @@ class MinimalDistance:
     """PGD by margin in balls of every size, up to ``eps`` of the threat.
 
     Attributes:
-        name: of the attack.
-        steps: of PGD, of a restart in one ball.
-        restarts: starting points in one ball.
-        size: first step, in units of the radius; the steps shrink.
+        name: name of the attack.
+        steps: number of PGD steps of a restart in one ball.
+        restarts: number of starting points in one ball.
+        size: length of the first step, in units of the radius; the steps shrink.
         tolerance: relative error of the distance, if PGD does not fail; balls are half of it apart.
-        gradient: what passes back through a refinement.
-        copies: noisy copies behind a query of a stochastic victim.
-        precision: of the victim: at a boundary every bit counts.
+        gradient: what the attack's gradient sees of a refinement: ``none``, ``straight-through`` or ``full``.
+        copies: number of noisy copies behind a query of a stochastic victim; None for the defence's own votes.
+        precision: precision of the victim's network: at a boundary every bit counts.
     """
 
     name: str = "distance"
@@ -152,17 +152,17 @@ class _Bracket:
         starts = (self.images[rows],) if restart == 0 else ()
         return replace(task, x=task.x[rows], y=task.y[rows], target=target, starts=starts)
 
-    def judge(self, found: Crafted, rows: Tensor) -> Tensor:
+    def judge(self, outcome: Crafted, rows: Tensor) -> Tensor:
         """Which of the rows were broken by a search."""
-        assert found.claimed is not None
-        assert found.zero is not None
-        assert found.broken is not None
+        assert outcome.claimed is not None
+        assert outcome.zero is not None
+        assert outcome.broken is not None
         self._searches[rows] += 1
-        self._zero[rows] += found.zero
-        self._broken[rows] += found.broken
-        hit = self.offer(found.images, rows, found.claimed)
-        self._gap[rows[hit]] = (2 * self._gap[rows[hit]]).clamp_max(0.5)
-        return hit
+        self._zero[rows] += outcome.zero
+        self._broken[rows] += outcome.broken
+        hits = self.offer(outcome.images, rows, outcome.claimed)
+        self._gap[rows[hits]] = (2 * self._gap[rows[hits]]).clamp_max(0.5)
+        return hits
 
     def tallies(self) -> tuple[Tensor, Tensor]:
         """Share of gradients that were 0, and not finite, ``(B,)`` each: means over the searches."""
@@ -171,12 +171,12 @@ class _Bracket:
 
     def offer(self, images: Tensor, rows: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Which images of the rows are adversarial and nearer than those before, which they then replace."""
-        taken = distance(images - self._task.x[rows], self._task.threat.norm) < self.high[rows]
+        hits = distance(images - self._task.x[rows], self._task.threat.norm) < self.high[rows]
         if candidates is not None:
-            taken = taken & candidates
-        taken[taken.clone()] = self._breaks(images[taken], rows[taken])
-        self._approach(images[taken], rows[taken])
-        return taken
+            hits = hits & candidates
+        hits[hits.clone()] = self._breaks(images[hits], rows[hits])
+        self._approach(images[hits], rows[hits])
+        return hits
 
     def linearise(self) -> None:
         """Try the boundaries as they look from the clean images; they say where to begin, and which class is near."""
@@ -187,9 +187,9 @@ class _Bracket:
             return
         x, norm = self._task.x[rows], self._task.threat.norm
         classes, margins, slopes = self._slopes(x, rows, CLASSES)
-        again, shape = x.repeat(len(margins), *[1] * (x.ndim - 1)), (len(margins), *x.shape)
-        points = _nearest(again, again, torch.cat(margins), torch.cat(slopes), norm)
-        radii = distance(points - again, norm).reshape(shape[:2])
+        origins, shape = x.repeat(len(margins), *[1] * (x.ndim - 1)), (len(margins), *x.shape)
+        points = _nearest(origins, origins, torch.cat(margins), torch.cat(slopes), norm)
+        radii = distance(points - origins, norm).reshape(shape[:2])
         radii = radii.where((radii > NEAREST) & (radii <= self.widest), math.inf)
         order = radii.argsort(0)
         for nearest in order:
@@ -218,15 +218,15 @@ class _Bracket:
     def _approach(self, images: Tensor, rows: Tensor) -> None:
         """Keep adversarials, drawn towards x on the line and then along the boundary."""
         norm = self._task.threat.norm
-        for again in range(PROJECTIONS + 1):
+        for attempt in range(PROJECTIONS + 1):
             if not len(rows):
                 return
-            images = self._drawn(images, rows)
+            images = self._bisection(images, rows)
             length = distance(images - self._task.x[rows], norm)
             nearer = length < self.high[rows]
             self.images[rows[nearer]], self.high[rows[nearer]] = images[nearer], length[nearer]
             rows = rows[nearer & (length > NEAREST)]
-            if again == PROJECTIONS or not len(rows):
+            if attempt == PROJECTIONS or not len(rows):
                 return
             x, images = self._task.x[rows], self.images[rows]
             _, (m,), (g,) = self._slopes(images, rows, 1)
@@ -236,7 +236,7 @@ class _Bracket:
             broken = self._breaks(images, rows)
             images, rows = images[broken], rows[broken]
 
-    def _drawn(self, images: Tensor, rows: Tensor) -> Tensor:
+    def _bisection(self, images: Tensor, rows: Tensor) -> Tensor:
         """Adversarials at the nearest point of the line to x that bisection finds; none within ``low``."""
         x = self._task.x[rows]
         bad = (self.low[rows] / distance(images - x, self._task.threat.norm).clamp_min(NEAREST)).clamp_max(1)
@@ -244,10 +244,10 @@ class _Bracket:
         best = images
         for _ in range(HALVINGS):
             share = (bad + good) / 2
-            tried = x.lerp(images, _column(share, x)).clamp(0, 1)
-            broken = self._breaks(tried, rows)
+            points = x.lerp(images, _column(share, x)).clamp(0, 1)
+            broken = self._breaks(points, rows)
             good, bad = share.where(broken, good), bad.where(broken, share)
-            best = tried.where(_column(broken, x), best)
+            best = points.where(_column(broken, x), best)
         return best
 
     def _breaks(self, images: Tensor, rows: Tensor) -> Tensor:
@@ -281,10 +281,10 @@ class _Bracket:
                 margins = [self._margin(f, rows)]
             else:
                 y = self._task.y[rows, None]
-                others = f.scatter(1, y, -math.inf).topk(min(count, f.shape[1] - 1), dim=1)
-                classes, margins = others.indices.T, list((f.gather(1, y) - others.values).T)
-            slopes = [torch.autograd.grad(each.sum(), z, retain_graph=True)[0] for each in margins]
-        return classes, [each.detach() for each in margins], [each.nan_to_num(0.0, 0.0, 0.0) for each in slopes]
+                rivals = f.scatter(1, y, -math.inf).topk(min(count, f.shape[1] - 1), dim=1)
+                classes, margins = rivals.indices.T, list((f.gather(1, y) - rivals.values).T)
+            slopes = [torch.autograd.grad(gap.sum(), z, retain_graph=True)[0] for gap in margins]
+        return classes, [gap.detach() for gap in margins], [slope.nan_to_num(0.0, 0.0, 0.0) for slope in slopes]
 
 
 def _nearest(x: Tensor, z: Tensor, m: Tensor, g: Tensor, norm: Norm) -> Tensor:

@@ -35,16 +35,16 @@ class Rung:
     """PGD.
 
     Attributes:
-        name: of the attack.
-        steps: T, of a restart.
-        restarts: starting points.
-        losses: of the restarts, in turn.
-        size: first step a, in units of eps.
+        name: name of the attack.
+        steps: number T of steps of a restart.
+        restarts: number of starting points of every example.
+        losses: losses of the restarts, in turn.
+        size: length a of the first step, in units of eps.
         decay: whether the steps shrink.
-        gradient: what passes back through a refinement.
-        copies: noisy copies behind a query of a stochastic victim (EOT).
+        gradient: what the attack's gradient sees of a refinement: ``none``, ``straight-through`` or ``full``.
+        copies: number of noisy copies behind a query of a stochastic victim (EOT); None for the defence's own votes.
         confident: whether it goes on after a success: what barely fools this victim does not fool another.
-        precision: of the victim while crafting.
+        precision: precision of the victim's network while the attack crafts.
     """
 
     name: str = "pgd"

@@ -22,9 +22,9 @@ Loss = Literal["ce", "margin", "dlr"]
 
 def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """How far the goal is, ``(B,)``: below 0 where y is not predicted, or where the target is."""
-    chosen = (y if target is None else target)[:, None]
-    other = logits.detach().scatter(1, chosen, -math.inf).argmax(1, keepdim=True)
-    gap = (logits.gather(1, chosen) - logits.gather(1, other)).squeeze(1)
+    classes = (y if target is None else target)[:, None]
+    other = logits.detach().scatter(1, classes, -math.inf).argmax(1, keepdim=True)
+    gap = (logits.gather(1, classes) - logits.gather(1, other)).squeeze(1)
     return gap if target is None else -gap
 
 
@@ -37,23 +37,23 @@ def loss(name: Loss, logits: Tensor, y: Tensor, target: Tensor | None = None) ->
     if name == "ce":
         from torch.nn.functional import cross_entropy
 
-        chosen, sign = (y, 1.0) if target is None else (target, -1.0)
-        return sign * cross_entropy(logits, chosen, reduction="none")
+        classes, sign = (y, 1.0) if target is None else (target, -1.0)
+        return sign * cross_entropy(logits, classes, reduction="none")
     if name == "margin":
         return -margin(logits, y, target)
     if name == "dlr":
         spread = _spread(logits, targeted=target is not None)
         if target is None:
             return -margin(logits, y) / spread
-        own, wanted = (logits.gather(1, k[:, None]).squeeze(1) for k in (y, target))
-        return (wanted - own) / spread
+        f_y, f_t = (logits.gather(1, k[:, None]).squeeze(1) for k in (y, target))
+        return (f_t - f_y) / spread
     raise ValueError(f"unknown loss {name!r}")
 
 
 def _spread(logits: Tensor, *, targeted: bool) -> Tensor:
-    needed = 4 if targeted else 3
-    if logits.shape[1] < needed:
-        raise ValueError(f"the DLR loss needs at least {needed} classes, not {logits.shape[1]}")
-    ordered = logits.topk(needed, dim=1).values
-    low = ordered[:, 2:].mean(1)
-    return (ordered[:, 0] - low).clamp_min(1e-12)
+    count = 4 if targeted else 3
+    if logits.shape[1] < count:
+        raise ValueError(f"the DLR loss needs at least {count} classes, not {logits.shape[1]}")
+    top = logits.topk(count, dim=1).values
+    low = top[:, 2:].mean(1)
+    return (top[:, 0] - low).clamp_min(1e-12)

@@ -32,34 +32,34 @@ def nearest(attack: Attack, victim: Victim, task: Task, *, queries: int) -> Craf
     check(attack, task)
     with borrowed(attack, task):
         judge = _Judge(victim, task, queries)
-        starts, started, broken = _starts(judge, task)
-        rows = started.nonzero().squeeze(1)
+        starts, has_start, broken = _starts(judge, task)
+        rows = has_start.nonzero().squeeze(1)
         if len(rows):
             judge.follow(rows, starts[rows])
             _run(foolbox, attack.name, judge, starts[rows], queries)
-        found = judge.nearest()
+        candidates = judge.nearest()
         if victim.stochastic:
-            found = _to_radius(judge, found)
-        claimed = broken | (started & inside(task.x, found, task))
-        images = torch.where(claimed.reshape(-1, 1, 1, 1), found, task.x)
-        return Crafted(images, claimed)
+            candidates = _to_radius(judge, candidates)
+        claims = broken | (has_start & inside(task.x, candidates, task))
+        images = torch.where(claims.reshape(-1, 1, 1, 1), candidates, task.x)
+        return Crafted(images, claims)
 
 
 def _run(foolbox: ModuleType, name: str, judge: _Judge, starts: Tensor, queries: int) -> None:
     """Let foolbox search; what it finds is what the judge has seen."""
-    x, wanted = judge.task.x[judge.rows], judge.wanted[judge.rows]
+    x, goals = judge.task.x[judge.rows], judge.goals[judge.rows]
     model = foolbox.PyTorchModel(judge, bounds=(0, 1), device=x.device)
     rules = foolbox.criteria
     rule = rules.Misclassification if judge.task.target is None else rules.TargetedMisclassification
-    theirs = _attack(foolbox, name, judge.task.threat.norm, queries)
+    attack = _attack(foolbox, name, judge.task.threat.norm, queries)
     try:
         for _ in range(RESTARTS.get(name, 1)):
-            theirs.run(model, x, rule(wanted), starting_points=starts)
-    except _Done:
+            attack.run(model, x, rule(goals), starting_points=starts)
+    except _SearchEnd:
         return
 
 
-class _Done(Exception):  # noqa: N818
+class _SearchEnd(Exception):  # noqa: N818
     """The search can end."""
 
 
@@ -69,11 +69,11 @@ class _Judge(nn.Module):
     def __init__(self, victim: Victim, task: Task, queries: int) -> None:
         super().__init__()
         self.task = task
-        self.wanted = task.y if task.target is None else task.target
+        self.goals = task.y if task.target is None else task.target
         self.rows = torch.arange(0)
         self._victim = victim
-        self._left = queries
-        self._known: dict[bytes, int] = {}
+        self._budget = queries
+        self._decisions: dict[bytes, int] = {}
         self._classes = 0
         self._nearest, self._length = task.x.clone(), torch.zeros(len(task.x), dtype=torch.float64)
         self.eval()
@@ -90,34 +90,34 @@ class _Judge(nn.Module):
 
     def fools(self, classes: Tensor, rows: Tensor) -> Tensor:
         """Whether predictions reach the goal of the rows."""
-        wanted = self.wanted[rows]
-        return classes != wanted if self.task.target is None else classes == wanted
+        goals = self.goals[rows]
+        return classes != goals if self.task.target is None else classes == goals
 
     def decide(self, images: Tensor, *, anew: bool = False) -> Tensor:
         """The class of each image; of one that was seen before, as before."""
         keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in images.detach().cpu().numpy()]
-        new = {key: i for i, key in enumerate(keys) if anew or key not in self._known}
+        new = {key: i for i, key in enumerate(keys) if anew or key not in self._decisions}
         if new:
             with torch.no_grad():
                 logits = self._victim(images[list(new.values())])
             self._classes = logits.shape[1]
-            self._known.update(zip(new, logits.argmax(1).tolist(), strict=True))
-        return torch.tensor([self._known[key] for key in keys], dtype=torch.int64, device=images.device)
+            self._decisions.update(zip(new, logits.argmax(1).tolist(), strict=True))
+        return torch.tensor([self._decisions[key] for key in keys], dtype=torch.int64, device=images.device)
 
     def forward(self, images: Tensor) -> Tensor:
         """Decisions as logits of 0 and 1, with what they teach; ends the search where no more is to be learned."""
-        if self._left == 0:
-            raise _Done
-        self._left -= 1
+        if self._budget == 0:
+            raise _SearchEnd
+        self._budget -= 1
         rows, eps = self.rows, self.task.threat.eps
-        classes = self.wanted[rows] if self.task.target is not None else (self.wanted[rows] + 1) % self._classes
-        left = (self._length[rows] > eps).nonzero().squeeze(1)  # the others are told that all is well
-        classes[left] = self.decide(images[left])
+        classes = self.goals[rows] if self.task.target is not None else (self.goals[rows] + 1) % self._classes
+        far = (self._length[rows] > eps).nonzero().squeeze(1)  # the others are told that all is well
+        classes[far] = self.decide(images[far])
         length = distance((images - self.task.x[rows]).double(), self.task.threat.norm)
-        closer = left[(self.fools(classes, rows) & (length < self._length[rows]))[left]]
+        closer = far[(self.fools(classes, rows) & (length < self._length[rows]))[far]]
         self._nearest[rows[closer]], self._length[rows[closer]] = images[closer], length[closer]
         if bool((self._length[rows] <= eps).all()):
-            raise _Done
+            raise _SearchEnd
         return nn.functional.one_hot(classes, self._classes).float()
 
 
@@ -157,33 +157,33 @@ def _starts(judge: _Judge, task: Task) -> tuple[Tensor, Tensor, Tensor]:
     every = torch.arange(len(x), device=x.device)
     clean = judge.decide(x)
     broken = judge.fools(clean, every)
-    starts, started = x.clone(), torch.zeros_like(broken)
+    starts, has_start = x.clone(), torch.zeros_like(broken)
 
     def offer(images: Tensor, rows: Tensor) -> None:
         if len(rows):
             good = judge.fools(judge.decide(images), rows)
-            starts[rows[good]], started[rows[good]] = images[good], True
+            starts[rows[good]], has_start[rows[good]] = images[good], True
 
-    for given in task.starts:
-        rows = (~(broken | started)).nonzero().squeeze(1)
-        offer(given.to(x).clamp(0, 1)[rows], rows)
-    for row in (~(broken | started)).nonzero().squeeze(1):
-        others = judge.fools(clean, row.expand(len(x))).nonzero().squeeze(1)
-        if len(others):
-            length = distance(x[others] - x[row], task.threat.norm)
-            starts[row], started[row] = x[others[length.argmin()]], True
+    for start in task.starts:
+        rows = (~(broken | has_start)).nonzero().squeeze(1)
+        offer(start.to(x).clamp(0, 1)[rows], rows)
+    for row in (~(broken | has_start)).nonzero().squeeze(1):
+        candidates = judge.fools(clean, row.expand(len(x))).nonzero().squeeze(1)
+        if len(candidates):
+            length = distance(x[candidates] - x[row], task.threat.norm)
+            starts[row], has_start[row] = x[candidates[length.argmin()]], True
     for _ in range(DRAWS):
-        rows = (~(broken | started)).nonzero().squeeze(1)
+        rows = (~(broken | has_start)).nonzero().squeeze(1)
         offer(torch.rand(x.shape).to(x)[rows], rows)
-    return starts, started, broken
+    return starts, has_start, broken
 
 
-def _to_radius(judge: _Judge, found: Tensor) -> Tensor:
+def _to_radius(judge: _Judge, images: Tensor) -> Tensor:
     """Adversarials moved along their direction to the radius eps, where one more query sees what is wanted there."""
     x, threat = judge.task.x, judge.task.threat
-    length = distance((found - x).double(), threat.norm)
+    length = distance((images - x).double(), threat.norm)
     share = (threat.eps / length.clamp_min(1e-12)).to(x).reshape(-1, 1, 1, 1)
-    outer = project(x + share * (found - x), x, threat.norm, threat.eps)
+    outer = project(x + share * (images - x), x, threat.norm, threat.eps)
     rows = torch.arange(len(x), device=x.device)
     better = judge.fools(judge.decide(outer, anew=True), rows)
-    return torch.where(better.reshape(-1, 1, 1, 1), outer, found)
+    return torch.where(better.reshape(-1, 1, 1, 1), outer, images)

@@ -27,10 +27,10 @@ class PGD:
     """The settings of the attack that training uses, in units of the [0, 1] pixel range.
 
     Attributes:
-        norm: of the ball.
-        eps: its radius.
+        norm: norm of the ball.
+        eps: radius of the ball, in units of the [0, 1] pixel range.
         steps: number of steps.
-        size: length a of a step.
+        size: length a of a step, in units of the [0, 1] pixel range.
     """
 
     norm: Norm
@@ -51,10 +51,10 @@ def pgd(
 
     Args:
         loss: maps images to a loss per image ``(B,)``, row by row; the attack climbs it.
-        x: clean images in [0, 1].
-        settings: ball and steps.
+        x: clean images ``(B, C, H, W)`` in [0, 1].
+        settings: norm and radius of the ball, number and length of the steps.
         generator: source of the random start.
-        draw: standard normal noise of the shape of its first argument; from the generator by default.
+        draw: draws standard normal noise of the shape of its first argument; by default from the generator.
     """
     normal = draw(x, generator) if draw is not None else torch.randn(x.shape, generator=generator).to(x)
     start = project(x + random_offset(normal, settings.norm, settings.eps), x, settings.norm, settings.eps)
@@ -77,11 +77,11 @@ def climb(
     Args:
         loss: maps images to a loss per image ``(B,)``, row by row; after rows were taken out, of fewer.
         x: clean images ``(B, C, H, W)``, the centres of the balls.
-        start: images in them.
-        norm: of the balls.
-        eps: their radius, one number or one for each example.
-        sizes: length of every step, likewise.
-        watch: told of every iterate and its gradient; it returns the rows that go on, or None if all do.
+        start: images ``(B, C, H, W)`` in the balls, where the ascent begins.
+        norm: norm of the balls.
+        eps: radius of the balls, one number or one for each example ``(B,)``.
+        sizes: length of every step, one number or one for each example ``(B,)``.
+        watch: called with every iterate and its gradient; it returns the rows that go on, or None if all do.
     """
     adversarial = start
     with torch.enable_grad():
@@ -91,12 +91,12 @@ def climb(
             adversarial = adversarial.detach()
             if watch is not None and (rows := watch(adversarial, gradient)) is not None:
                 x, adversarial, gradient = x[rows], adversarial[rows], gradient[rows]
-                eps, *sizes = (item[rows] if isinstance(item, Tensor) else item for item in (eps, *sizes))
+                eps, *sizes = (setting[rows] if isinstance(setting, Tensor) else setting for setting in (eps, *sizes))
                 if not len(rows):
                     break
             steepest = direction(gradient.nan_to_num(0.0, 0.0, 0.0), norm)  # no direction: stay, and let others go on
-            moved = adversarial + _column(sizes[step], gradient) * steepest
-            adversarial = project(moved, x, norm, eps)
+            iterate = adversarial + _column(sizes[step], gradient) * steepest
+            adversarial = project(iterate, x, norm, eps)
     return adversarial.detach()
 
 
@@ -133,9 +133,9 @@ def direction(gradient: Tensor, norm: Norm) -> Tensor:
     return gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
-def project(moved: Tensor, x: Tensor, norm: Norm, eps: float | Tensor) -> Tensor:
+def project(images: Tensor, x: Tensor, norm: Norm, eps: float | Tensor) -> Tensor:
     """The nearest point of the ball, then of [0, 1]: for these two norms the result is in both."""
-    delta = moved - x
+    delta = images - x
     radius = _column(eps, x)
     if norm == "linf":
         delta = delta.clamp(-radius, radius)  # type: ignore[arg-type]

@@ -37,12 +37,12 @@ class Plugin:
 
     Attributes:
         reference: ``path/to/file.py:function``.
-        sha256: of the file; read from it where it is not given.
-        norms: that it serves.
-        targeted: whether it takes ``target=…``.
-        white: whether it uses gradients.
-        gradient: what passes back through a refinement.
-        copies: noisy copies behind a query of a stochastic victim.
+        sha256: SHA-256 of the file; computed from the file where it is not given.
+        norms: norms of the balls that the function serves.
+        targeted: whether the function takes ``target=…``.
+        white: whether the function uses gradients of the victim.
+        gradient: what the attack's gradient sees of a refinement: ``none``, ``straight-through`` or ``full``.
+        copies: number of noisy copies behind a query of a stochastic victim; None for the defence's own votes.
     """
 
     reference: str
@@ -69,25 +69,24 @@ class Plugin:
             raise UserError(f"attack {self.reference!r} is not the file that was planned: it has changed since")
         aim = {} if task.target is None else {"target": task.target.clone()}
         own = generators.generator(*task.stream, "plugin")  # not the one that verification draws from
-        chosen = {"norm": task.threat.norm, "eps": task.threat.eps, "generator": own, **aim}
+        arguments = {"norm": task.threat.norm, "eps": task.threat.eps, "generator": own, **aim}
         what = f"attack {self.reference!r} failed"
         with guard.guarded(what), usercode.importable(self.reference), generators.forked(*task.stream):
             function = usercode.load(self.reference)
             with torch.enable_grad():
-                found = function(victim, task.x.clone(), task.y.clone(), **chosen)
-        return self._read(found, task)
+                answer = function(victim, task.x.clone(), task.y.clone(), **arguments)
+        return self._read(answer, task)
 
-    def _read(self, found: Any, task: Task) -> Crafted:
-        images, claimed = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+    def _read(self, answer: Any, task: Task) -> Crafted:
+        images, claims = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
         shape = tuple(task.x.shape)
         if not isinstance(images, Tensor) or not images.is_floating_point() or tuple(images.shape) != shape:
             raise UserError(f"attack {self.reference!r} returned {_kind(images)}, not images of shape {shape}")
-        if claimed is not None and (
-            not isinstance(claimed, Tensor) or claimed.dtype != torch.bool or claimed.shape != task.y.shape
+        if claims is not None and (
+            not isinstance(claims, Tensor) or claims.dtype != torch.bool or claims.shape != task.y.shape
         ):
-            raise UserError(f"attack {self.reference!r} claims {_kind(claimed)}, not one boolean for each image")
-        claims = None if claimed is None else claimed.detach().to(task.x.device)
-        return Crafted(images.detach().to(task.x), claims)
+            raise UserError(f"attack {self.reference!r} claims {_kind(claims)}, not one boolean for each image")
+        return Crafted(images.detach().to(task.x), None if claims is None else claims.detach().to(task.x.device))
 
 
 def _kind(value: object) -> str:

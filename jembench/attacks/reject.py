@@ -50,9 +50,9 @@ class Evasion:
     """The settings of the attack.
 
     Attributes:
-        steps: T, of a restart.
-        restarts: starting points of every example.
-        size: first step, in units of eps.
+        steps: number T of steps of a restart.
+        restarts: number of starting points of every example.
+        size: length of the first step, in units of eps; the steps shrink.
     """
 
     steps: int = 40
@@ -64,10 +64,10 @@ def evade(settings: Evasion, victim: Victim, task: Task, tau: float) -> Crafted:
     """Images that are misclassified and accepted, where some were found; else those that violate least.
 
     Args:
-        settings: of the attack.
-        victim: with logits and a log density.
-        task: untargeted; its starts are tried first.
-        tau: the log density below which the model abstains; minus infinity if it never does.
+        settings: steps, restarts and size of the attack.
+        victim: model under attack, with logits and a log density.
+        task: examples of an untargeted threat, whose starts are tried first.
+        tau: log density in nats below which the model abstains; minus infinity if it never does.
     """
     search = _Search(victim, task, tau)
     threat = task.threat
@@ -75,15 +75,15 @@ def evade(settings: Evasion, victim: Victim, task: Task, tau: float) -> Crafted:
         search.offer(project(start.to(task.x), task.x, threat.norm, threat.eps), search.rows)
     sizes = [settings.size * threat.eps * share for share in decayed(settings.steps)]
     for restart in range(settings.restarts):
-        if not len(rows := search.left()):
+        if not len(rows := search.unsolved()):
             break
         x, start = task.x[rows], search.images[rows]
         search.rows, place = rows, restart % 3
         if place == 2 or (restart == 0 and not task.starts) or (place == 1 and not math.isfinite(tau)):
             normal = torch.randn(task.x.shape, generator=task.generator).to(task.x)[rows]
             start = project(x + random_offset(normal, threat.norm, threat.eps), x, threat.norm, threat.eps)
-        climbed = search.losses[place]
-        end = climb(climbed, x, start, norm=threat.norm, eps=threat.eps, sizes=sizes, watch=search.watch)
+        objective = search.losses[place]
+        end = climb(objective, x, start, norm=threat.norm, eps=threat.eps, sizes=sizes, watch=search.watch)
         search.offer(end, search.rows)
     return Crafted(search.images, search.worst < 0)
 
@@ -97,11 +97,11 @@ class _Search:
         self.images = task.x.clone()
         self.worst = torch.full(task.y.shape, math.inf, device=task.x.device)
         self.rows = torch.arange(len(task.y), device=task.x.device)
-        self._now = self.worst
+        self._violation = self.worst
         # Without a finite threshold there is no level set of log p to follow.
         self.losses = (self.first, self.orthogonal if math.isfinite(tau) else self.joint, self.joint)
 
-    def left(self) -> Tensor:
+    def unsolved(self) -> Tensor:
         """Rows without a success."""
         return (~(self.worst < 0)).nonzero().squeeze(1)
 
@@ -109,47 +109,47 @@ class _Search:
         """Keep the images of these rows that violate less."""
         if len(rows):
             with torch.no_grad():
-                m, p, _ = self._short(images, rows)
+                m, p, _ = self._gaps(images, rows)
                 self._keep(images, _largest(m, p), rows)
 
     def first(self, images: Tensor) -> Tensor:
         """L_1."""
-        m, p, f = self._noted(images)
+        m, p, f = self._violations(images)
         return (m >= 0) * loss("ce", f, self._task.y[self.rows]) - p.relu()
 
     def joint(self, images: Tensor) -> Tensor:
         """L_3: minus the sum of the violations."""
-        m, p, _ = self._noted(images)
+        m, p, _ = self._violations(images)
         return -(m.relu() + p.relu())
 
     def orthogonal(self, images: Tensor) -> Tensor:
         """A loss whose gradient is u."""
-        m, p, _ = self._noted(images)
+        m, p, _ = self._violations(images)
         g_m, g_p = (-torch.autograd.grad(part.sum(), images)[0] for part in (m, p))
         u = _column(m >= 0, images) * _across(g_m, g_p) + _column(p > 0, images) * _across(g_p, g_m)
         return (u * images).flatten(1).sum(1)
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
         """Keep what is better; rows that succeed leave."""
-        self._keep(images, self._now, self.rows)
-        done = self._now < 0
-        if not bool(done.any()):
+        self._keep(images, self._violation, self.rows)
+        successes = self._violation < 0
+        if not bool(successes.any()):
             return None
-        kept = (~done).nonzero().squeeze(1)
-        self.rows = self.rows[kept]
-        return kept
+        rows = (~successes).nonzero().squeeze(1)
+        self.rows = self.rows[rows]
+        return rows
 
     def _keep(self, images: Tensor, violation: Tensor, rows: Tensor) -> None:
         better = violation < self.worst[rows]
-        chosen = rows[better]
-        self.images[chosen], self.worst[chosen] = images[better], violation[better]
+        index = rows[better]
+        self.images[index], self.worst[index] = images[better], violation[better]
 
-    def _noted(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        m, p, f = self._short(images, self.rows)
-        self._now = _largest(m.detach(), p.detach())
+    def _violations(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        m, p, f = self._gaps(images, self.rows)
+        self._violation = _largest(m.detach(), p.detach())
         return m, p, f
 
-    def _short(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _gaps(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """By how much each constraint is missed, in nats ``(B,)``, and the logits; it holds below 0, and at most 0."""
         f = self._victim(images)
         return margin(f, self._task.y[rows]), self._tau - self._victim.log_density(images), f

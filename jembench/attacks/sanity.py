@@ -46,7 +46,7 @@ class Slope:
 
     Attributes:
         zero: whether the gradient of the cross-entropy at the image is exactly 0 everywhere, ``(B,)``.
-        broken: whether it is not finite, ``(B,)``.
+        broken: whether the gradient of the cross-entropy at the image is not finite, ``(B,)``.
         follows: share of random steps that raise the loss by less than one along the gradient, ``(B,)``.
     """
 
@@ -64,9 +64,9 @@ def slope(victim: Victim, x: Tensor, y: Tensor, *, norm: Norm, eps: float, gener
     blind = zero | broken | (_size(gradient) == 0) | ~_size(gradient).isfinite()
     # Not clamped to [0, 1]: at the edge of the range a clamp would take most of some steps and nothing of others.
     ends = [z + STEP * eps * direction(r, norm) for r in [gradient.nan_to_num(0.0, 0.0, 0.0), *normals]]
-    along, *others = _losses(victim, ends, y, generator)
-    beaten = torch.stack([(along > other).float() for other in others]).mean(0)
-    return Slope(zero, broken, torch.where(blind, torch.full_like(beaten, 0.5), beaten))
+    along, *controls = _losses(victim, ends, y, generator)
+    share = torch.stack([(along > control).float() for control in controls]).mean(0)
+    return Slope(zero, broken, torch.where(blind, torch.full_like(share, 0.5), share))
 
 
 def _gradient(victim: Victim, x: Tensor, y: Tensor) -> Tensor:
@@ -85,12 +85,12 @@ def _gradient(victim: Victim, x: Tensor, y: Tensor) -> Tensor:
 def _losses(victim: Victim, ends: list[Tensor], y: Tensor, generator: Generator) -> list[Tensor]:
     """Minus the margin at each of several sets of images, all on the same draws of a stochastic victim."""
     state = generator.get_state()
-    found = []
+    losses = []
     for images in ends:
         generator.set_state(state)
         with torch.no_grad():
-            found.append(-torch.stack([margin(victim(images), y) for _ in range(_rounds(victim))]).mean(0))
-    return found
+            losses.append(-torch.stack([margin(victim(images), y) for _ in range(_rounds(victim))]).mean(0))
+    return losses
 
 
 def _rounds(victim: Victim) -> int:

@@ -15,8 +15,8 @@ from jembench.attacks.pgd import climb, decayed, project, random_offset
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
 
-SCORED = 4  # queries behind the score of a stochastic victim's adversarial
-JUDGED = 8  # fresh ones behind the word that it is broken
+SCORE_QUERIES = 4  # queries behind the score of a stochastic victim's adversarial
+VERDICT_QUERIES = 8  # fresh ones behind the word that it is broken
 
 
 def search(
@@ -62,8 +62,8 @@ class Best:
     """The best adversarial of every example so far, by margin, and what the gradients were like.
 
     Args:
-        victim: that is asked.
-        task: the examples.
+        victim: model under attack, which is asked for logits.
+        task: examples of the attack, with its threat.
         confident: whether broken examples are still searched.
     """
 
@@ -81,15 +81,17 @@ class Best:
         if not len(rows):
             return
         with torch.no_grad():
-            scores = [self.margin(self.victim(images), rows) for _ in range(SCORED if self.victim.stochastic else 1)]
+            scores = [
+                self.margin(self.victim(images), rows) for _ in range(SCORE_QUERIES if self.victim.stochastic else 1)
+            ]
         self.keep(images, torch.stack(scores).mean(0), rows)
 
     def keep(self, images: Tensor, margins: Tensor, rows: Tensor) -> None:
         """Keep what is better than before; a margin that is NaN is not."""
         better = margins < self.margins[rows]
         if bool(better.any()):
-            chosen = rows[better]
-            self.images[chosen], self.margins[chosen] = images[better], margins[better]
+            index = rows[better]
+            self.images[index], self.margins[index] = images[better], margins[better]
 
     def margin(self, logits: Tensor, rows: Tensor) -> Tensor:
         """How far the goal of the rows is."""
@@ -113,7 +115,7 @@ class Best:
         if not self.victim.stochastic:
             return self.margins < 0
         with torch.no_grad():
-            fresh = torch.stack([self.margin(self.victim(self.images), self._rows) for _ in range(JUDGED)])
+            fresh = torch.stack([self.margin(self.victim(self.images), self._rows) for _ in range(VERDICT_QUERIES)])
         return fresh.mean(0) < -fresh.std(0)
 
     def tally(self, rows: Tensor, largest: Tensor) -> None:
@@ -137,16 +139,16 @@ class _Climber:
         self._best, self._name, self._rows = best, name, rows
         self._margins = best.margins[rows]
         self._start = rows
-        self._found = best.task.x[rows].clone()
+        self._iterates = best.task.x[rows].clone()
         self._low = torch.full_like(self._margins, math.inf)
 
     def loss(self, images: Tensor) -> Tensor:
         task, rows = self._best.task, self._rows
         logits = self._best.victim(images)
         y, target = task.y[rows], None if task.target is None else task.target[rows]
-        left = margin(logits if self._name == "margin" else logits.detach(), y, target)
-        self._margins = left.detach()
-        return -left if self._name == "margin" else loss(self._name, logits, y, target)
+        gap = margin(logits if self._name == "margin" else logits.detach(), y, target)
+        self._margins = gap.detach()
+        return -gap if self._name == "margin" else loss(self._name, logits, y, target)
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
         self._best.tally(self._rows, torch.linalg.vector_norm(gradient.flatten(1), math.inf, 1))
@@ -157,16 +159,16 @@ class _Climber:
         broken = self._margins < 0
         if self._best.confident or not bool(broken.any()):
             return None
-        kept = (~broken).nonzero().squeeze(1)
-        self._rows = self._rows[kept]
-        return kept
+        rows = (~broken).nonzero().squeeze(1)
+        self._rows = self._rows[rows]
+        return rows
 
     def finish(self, end: Tensor) -> None:
         """The last iterate counts too; of a stochastic victim, the best one is scored again."""
         self._best.offer(end, self._rows)
         if self._best.victim.stochastic:
-            self._best.offer(self._found, self._start)
+            self._best.offer(self._iterates, self._start)
 
     def _note(self, images: Tensor) -> None:
         better = self._margins < self._low
-        self._found[better], self._low[better] = images[better], self._margins[better]
+        self._iterates[better], self._low[better] = images[better], self._margins[better]

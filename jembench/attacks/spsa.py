@@ -38,11 +38,11 @@ class SPSA:
     """The attack; ``steps * (2 * samples + 1)`` queries for an image.
 
     Attributes:
-        steps: T.
-        samples: n, directions of an estimate.
+        steps: number T of steps.
+        samples: number n of directions of an estimate.
         delta: half of the distance of the two queries in every pixel, in units of the [0, 1] pixel range.
         size: length a of a step, in units of eps.
-        copies: noisy copies behind a query of a stochastic victim.
+        copies: number of noisy copies behind a query of a stochastic victim; None for the defence's own votes.
     """
 
     steps: int = 40
@@ -78,7 +78,7 @@ class SPSA:
             sizes = [self.size * task.threat.eps] * self.steps
             norm, eps = task.threat.norm, task.threat.eps
             end = climb(
-                search.slope, task.x[rows], best.images[rows], norm=norm, eps=eps, sizes=sizes, watch=search.see
+                search.slope, task.x[rows], best.images[rows], norm=norm, eps=eps, sizes=sizes, watch=search.watch
             )
             search.finish(end)
         return Crafted(best.images, best.broken())
@@ -89,31 +89,31 @@ class _Ascent:
 
     def __init__(self, attack: SPSA, best: Best, rows: Tensor) -> None:
         self._attack, self._best, self._rows = attack, best, rows
-        self._all, self._found = rows, best.images[rows].clone()
+        self._all, self._iterates = rows, best.images[rows].clone()
         self._low = best.margins.new_full(rows.shape, math.inf)
 
     def slope(self, images: Tensor) -> Tensor:
         """A function ``(B,)`` of the images whose gradient is the estimate, upwards in minus the margin."""
         return -(images * self._estimate(images.detach())).flatten(1).sum(1)
 
-    def see(self, images: Tensor, gradient: Tensor) -> Tensor | None:
+    def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
         """Score every iterate; rows that are broken do not go on."""
         margins = self._margins(images, self._rows)
         if self._best.victim.stochastic:
             better = margins < self._low
-            self._found[better], self._low[better] = images[better], margins[better]
+            self._iterates[better], self._low[better] = images[better], margins[better]
             return None
         self._best.keep(images, margins, self._rows)
         if not bool((margins < 0).any()):
             return None
-        kept = (~(margins < 0)).nonzero().squeeze(1)
-        self._rows = self._rows[kept]
-        return kept
+        rows = (~(margins < 0)).nonzero().squeeze(1)
+        self._rows = self._rows[rows]
+        return rows
 
     def finish(self, end: Tensor) -> None:
         self._best.offer(end, self._rows)
         if self._best.victim.stochastic:
-            self._best.offer(self._found, self._all)
+            self._best.offer(self._iterates, self._all)
 
     def _estimate(self, images: Tensor) -> Tensor:
         import torch

@@ -56,7 +56,7 @@ def borrowed(attack: Attack, task: Task) -> Iterator[None]:
         UserError: naming the attack, for any failure inside.
     """
     trace, root = sys.gettrace(), logging.getLogger()
-    handlers, disabled = root.handlers[:], logging.root.manager.disable
+    handlers, level = root.handlers[:], logging.root.manager.disable
     logging.disable()
     try:
         with (
@@ -71,7 +71,7 @@ def borrowed(attack: Attack, task: Task) -> Iterator[None]:
     finally:
         sys.settrace(trace)  # pyautoattack sets it to None, which would end a debugger or a measurement of coverage
         root.handlers[:] = handlers  # logging.info of a library installs one
-        logging.disable(disabled)
+        logging.disable(level)
 
 
 def inside(x: Tensor, images: Tensor, task: Task) -> Tensor:
@@ -94,10 +94,10 @@ class Shielded(nn.Module):
             logits: Tensor = _ToImages.apply(x, self._victim)
             return logits
         with torch.no_grad():
-            return _said(self._victim.forward(x))
+            return _without_nan(self._victim.forward(x))
 
 
-def _said(logits: Tensor) -> Tensor:
+def _without_nan(logits: Tensor) -> Tensor:
     """Logits with ties in place of NaN: a margin of 0 is a success to every attack, where NaN would be neither."""
     return torch.where(logits.isnan().any(1, keepdim=True), torch.zeros_like(logits), logits)
 
@@ -110,7 +110,7 @@ class _ToImages(torch.autograd.Function):
         with torch.enable_grad():
             ctx.images = x.detach().requires_grad_()
             ctx.logits = victim(ctx.images)
-        result = _said(ctx.logits.detach())  # a copy: attacks write into the logits that they are given
+        result = _without_nan(ctx.logits.detach())  # a copy: attacks write into the logits that they are given
         return result
 
     @staticmethod

@@ -28,9 +28,9 @@ class Threat:
     """A ball and a goal.
 
     Attributes:
-        norm: of the ball.
-        eps: its radius, in units of the [0, 1] pixel range.
-        goal: what the adversary wants.
+        norm: norm of the ball.
+        eps: radius of the ball, in units of the [0, 1] pixel range.
+        goal: goal of the adversary: any wrong class, the next wrong class in turn, or the least likely one.
     """
 
     norm: Norm
@@ -64,8 +64,8 @@ def targets(goal: Goal, logits: Tensor, y: Tensor, index: Tensor) -> Tensor | No
     """The class ``(B,)`` that every example is to get; None where any wrong one will do.
 
     Args:
-        goal: of the threat.
-        logits: of the clean images, ``(B, K)``.
+        goal: goal of the adversary.
+        logits: logits ``(B, K)`` of the clean images.
         y: labels ``(B,)``.
         index: positions ``(B,)`` of the examples in their source: those of ``targeted`` take the wrong classes in turn,
             so that every attack on an example has the same.

@@ -61,12 +61,11 @@ def resolve(name: str) -> str | None:
     Raises:
         UserError: for one that is refused, with the reason.
     """
-    every = [*REFUSED, *names()]
-    found = next((each for each in every if each == name), None)
-    found = found or next((each for each in every if each.lower() == name.lower()), None)
-    if found in REFUSED:
-        raise UserError(f"attack {found!r} of torchattacks is not to be had: {REFUSED[found]}")
-    return found
+    classes = [*REFUSED, *names()]
+    match = name if name in classes else next((other for other in classes if other.lower() == name.lower()), None)
+    if match in REFUSED:
+        raise UserError(f"attack {match!r} of torchattacks is not to be had: {REFUSED[match]}")
+    return match
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,10 @@ class Torchattack:
     """One class of torchattacks.
 
     Attributes:
-        name: of the class.
-        options: its arguments, by name.
-        gradient: what passes back through a refinement.
-        copies: noisy copies behind a query of a stochastic victim.
+        name: name of the class.
+        options: arguments of the class, by name.
+        gradient: what the attack's gradient sees of a refinement: ``none``, ``straight-through`` or ``full``.
+        copies: number of noisy copies behind a query of a stochastic victim; None for the defence's own votes.
     """
 
     name: str
@@ -88,14 +87,14 @@ class Torchattack:
     white: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        found = resolve(self.name)
-        if found is None:
+        name = resolve(self.name)
+        if name is None:
             raise unknown("attack", self.name, names())
-        object.__setattr__(self, "name", found)
-        allowed = [argument for argument in self._arguments() if argument not in OURS]
+        object.__setattr__(self, "name", name)
+        options = [argument for argument in self._arguments() if argument not in OURS]
         for option, _ in self.options:
-            if option not in allowed:
-                raise unknown(f"option of attack {found!r}", option, allowed)
+            if option not in options:
+                raise unknown(f"option of attack {name!r}", option, options)
         object.__setattr__(self, "options", tuple(sorted(self.options)))
 
     @property
@@ -121,7 +120,7 @@ class Torchattack:
         """What the class gives back; of one without a radius, where it is within eps."""
         check(self, task)
         with borrowed(self, task):
-            attack = self._made(victim, task)
+            attack = self._instance(victim, task)
             labels = task.y
             if task.target is not None:
                 attack.set_mode_targeted_by_label(quiet=True)
@@ -134,28 +133,28 @@ class Torchattack:
 
     def _arguments(self) -> dict[str, Any]:
         """Names of the arguments of the class with their defaults."""
-        found = inspect.signature(self._class().__init__).parameters
-        return {name: parameter.default for name, parameter in found.items()}
+        parameters = inspect.signature(self._class().__init__).parameters
+        return {name: parameter.default for name, parameter in parameters.items()}
 
     def _radius(self) -> str | None:
         return next((name for name in RADIUS if name in self._arguments()), None)
 
-    def _made(self, victim: Victim, task: Task) -> Any:
+    def _instance(self, victim: Victim, task: Task) -> Any:
         """An instance for the task."""
         arguments, radius = self._arguments(), self._radius()
         model = Shielded(victim)
-        chosen: dict[str, Any] = dict(self.options)
+        options: dict[str, Any] = dict(self.options)
         if radius is not None:
-            chosen[radius] = task.threat.eps
-            if "alpha" in arguments and "alpha" not in chosen:
-                chosen["alpha"] = arguments["alpha"] / arguments[radius] * task.threat.eps
+            options[radius] = task.threat.eps
+            if "alpha" in arguments and "alpha" not in options:
+                options["alpha"] = arguments["alpha"] / arguments[radius] * task.threat.eps
         if "norm" in arguments:
-            chosen["norm"] = NORMS[task.threat.norm]
+            options["norm"] = NORMS[task.threat.norm]
         if "seed" in arguments:
-            chosen["seed"] = seed(task)
+            options["seed"] = seed(task)
         if "n_classes" in arguments:
-            chosen["n_classes"] = model(task.x[:1]).shape[1]
-        attack = self._class()(model, **chosen)
+            options["n_classes"] = model(task.x[:1]).shape[1]
+        attack = self._class()(model, **options)
         attack.set_device(task.x.device)  # it looks for the device of a parameter, and a victim has none
         return attack
 
@@ -164,7 +163,7 @@ def _near(images: Tensor, victim: Victim, task: Task) -> Crafted:
     """The images within eps, claimed where one query agrees; the clean ones for the others."""
     images = images.clamp(0, 1)
     near = inside(task.x, images, task)
-    kept = torch.where(near.reshape(-1, 1, 1, 1), images, task.x)
-    classes = victim.predictions(kept)
-    fooled = classes != task.y if task.target is None else classes == task.target
-    return Crafted(kept, near & fooled)
+    adversarial = torch.where(near.reshape(-1, 1, 1, 1), images, task.x)
+    classes = victim.predictions(adversarial)
+    successes = classes != task.y if task.target is None else classes == task.target
+    return Crafted(adversarial, near & successes)

@@ -28,8 +28,8 @@ class Transfer:
     """The best of the task's ``starts``.
 
     Attributes:
-        sources: what the candidates were made on, names or fingerprints: who makes them says so.
-        copies: noisy copies behind a query of a stochastic victim.
+        sources: names or fingerprints of the models that the candidates were made on, as their maker says.
+        copies: number of noisy copies behind a query of a stochastic victim; None for the defence's own votes.
     """
 
     sources: tuple[str, ...] = ()

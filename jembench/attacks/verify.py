@@ -31,14 +31,14 @@ class Verified:
     """The verdict on images ``(B, C, H, W)``.
 
     Attributes:
-        images: those that were judged; the clean ones where an adversarial was not valid.
+        images: images that were judged; the clean ones where an adversarial was not valid.
         valid: whether the adversarial was finite, in range and in the ball, ``(B,)``.
         excess: by how much it was out of the ball or of [0, 1], ``(B,)`` float64; infinite where it was not finite.
-        distance: from the clean image, ``(B,)`` float64.
+        distance: distance from the clean image in the norm of the threat, ``(B,)`` float64.
         vote: whether the goal was **missed** by the vote: the label (untargeted) or not the target, ``(B,)``.
-        one_shot: share of draws of which this holds, ``(B,)``.
+        one_shot: share of draws that missed the goal, ``(B,)``.
         margin: mean over draws of the margin of :func:`jembench.attacks.losses.margin`, ``(B,)``.
-        meter: passes through the network.
+        meter: rows that passed through the network.
     """
 
     images: Tensor
@@ -77,19 +77,19 @@ def verify(
     """Judge adversarial images.
 
     Args:
-        model: of the contract, with its defence.
-        x: clean images ``(B, C, H, W)``.
+        model: classifier of the contract, with its defence.
+        x: clean images ``(B, C, H, W)`` in [0, 1].
         y: labels ``(B,)``.
-        adversarial: of any floating type.
-        threat: that they must keep to; ``eps`` may be infinite, for attacks of minimal distance.
-        target: classes ``(B,)`` of a targeted goal.
-        draws: of a stochastic model.
-        generator: source of its noise: not one that an attack has drawn from.
+        adversarial: adversarial images ``(B, C, H, W)`` of any floating type.
+        threat: ball that the images must lie in; ``eps`` may be infinite, for attacks of minimal distance.
+        target: classes ``(B,)`` of a targeted goal; None for an untargeted one.
+        draws: number of fresh draws of a stochastic model.
+        generator: source of the noise of a stochastic model: not one that an attack has drawn from.
     """
-    images, valid, excess = _checked(x, adversarial.detach().to(x), threat)
+    images, valid, excess = _validity(x, adversarial.detach().to(x), threat)
     victim = Victim(model, generator=generator)
     rounds = draws if victim.stochastic else 1
-    chosen = y if target is None else target
+    goal = y if target is None else target
     votes = torch.zeros((len(x), 0), dtype=torch.int64, device=x.device)
     total = torch.zeros(len(x), dtype=torch.float32, device=x.device)
     classes = 0
@@ -97,26 +97,26 @@ def verify(
         for _ in range(rounds):
             f = victim(images)
             classes = f.shape[1]
-            said = torch.where(f.isnan().any(1), classes, f.argmax(1))  # NaN logits say no class: never right
-            votes = torch.cat([votes, said[:, None]], dim=1)
+            prediction = torch.where(f.isnan().any(1), classes, f.argmax(1))  # NaN logits say no class: never right
+            votes = torch.cat([votes, prediction[:, None]], dim=1)
             total += margin(f, y, target) / rounds
     counts = torch.nn.functional.one_hot(votes, classes + 1).sum(1)
-    hit, share = counts.argmax(1) == chosen, (votes == chosen[:, None]).float().mean(1)
-    missed, kept = (hit, share) if target is None else (~hit, 1 - share)
+    hit, share = counts.argmax(1) == goal, (votes == goal[:, None]).float().mean(1)
+    vote, one_shot = (hit, share) if target is None else (~hit, 1 - share)
     length = distance((images - x).double(), threat.norm)
-    return Verified(images, valid, excess, length, missed, kept, total, victim.meter)
+    return Verified(images, valid, excess, length, vote, one_shot, total, victim.meter)
 
 
-def _checked(x: Tensor, adversarial: Tensor, threat: Threat) -> tuple[Tensor, Tensor, Tensor]:
+def _validity(x: Tensor, adversarial: Tensor, threat: Threat) -> tuple[Tensor, Tensor, Tensor]:
     """The images to judge, which of the adversarials are valid, and by how much they are out."""
     finite = adversarial.flatten(1).isfinite().all(1)
-    shown = torch.where(finite.reshape(-1, *[1] * (x.ndim - 1)), adversarial, x)
-    beyond = distance((shown - x).double(), threat.norm) - threat.eps
-    outside = (shown.double() - shown.double().clamp(0, 1)).flatten(1).abs().amax(1)
+    candidates = torch.where(finite.reshape(-1, *[1] * (x.ndim - 1)), adversarial, x)
+    beyond = distance((candidates - x).double(), threat.norm) - threat.eps
+    outside = (candidates.double() - candidates.double().clamp(0, 1)).flatten(1).abs().amax(1)
     excess = torch.maximum(beyond, outside).clamp_min(0.0)
     if bool(((excess > TOLERANCE) & (excess <= ROUNDING)).any()):
         finite_eps = min(threat.eps, float(x[0].numel()))  # no image is farther away, in either norm
-        shown = pgd.project(shown, x, threat.norm, finite_eps)
+        candidates = pgd.project(candidates, x, threat.norm, finite_eps)
     valid = finite & (excess <= ROUNDING)
-    images = torch.where(valid.reshape(-1, *[1] * (x.ndim - 1)), shown, x)
+    images = torch.where(valid.reshape(-1, *[1] * (x.ndim - 1)), candidates, x)
     return images, valid, torch.where(finite, excess, torch.full_like(excess, float("inf")))

@@ -27,9 +27,9 @@ class Meter:
     """Rows that went through the network.
 
     Attributes:
-        forwards: forward.
-        gradients: backward.
-        queries: rows that the attack itself asked for.
+        forwards: number of rows of forward passes.
+        gradients: number of rows of backward passes.
+        queries: number of rows that the attack itself asked for.
     """
 
     forwards: int = 0
@@ -41,11 +41,11 @@ class Victim(nn.Module):
     """The logits of a model; an ``nn.Module``, since third-party attacks want one.
 
     Args:
-        model: a classifier of the contract; it is in evaluation mode already.
-        generator: source of the noise of a stochastic one.
-        copies: noisy copies behind one query of a stochastic model; a defence's own votes by default.
-        gradient: what passes back through a refinement; ``none`` shows the model without its defence.
-        precision: of the network.
+        model: classifier of the contract, in evaluation mode already.
+        generator: source of the noise of a stochastic model.
+        copies: number of noisy copies behind one query of a stochastic model; a defence's own votes by default.
+        gradient: what the attack's gradient sees of a refinement; ``none`` shows the model without its defence.
+        precision: precision of the network.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Victim(nn.Module):
         self._gradient = gradient
         self.precision: Precision = precision
         self._classes = 0
-        defended = isinstance(model, Defended)
-        base = _Metered(model.base if defended else model, self.meter)
-        bare = defended and gradient == "none"
-        self._model = Defended(base, model.defence) if defended and not bare else base
+        defence = model.defence if isinstance(model, Defended) else None
+        base = _Metered(model if defence is None else model.base, self.meter)
+        bare = defence is not None and gradient == "none"
+        self._model = base if defence is None or bare else Defended(base, defence)
         self.stochastic = not bare and bool(getattr(model, "stochastic", False))
         self.eval()
 

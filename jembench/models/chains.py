@@ -46,10 +46,10 @@ class ChainSampler(nn.Module):
     """The sampler of a model.
 
     Args:
-        origin: where fresh chains begin.
-        settings: the SGLD chain that the model was trained with.
+        origin: distribution of the images where fresh chains begin.
+        settings: number and size of the SGLD steps that the model was trained with.
         buffer: number of persistent chains kept with the weights.
-        labelled: whether their classes mean anything: they start there, or climb log p(x|y).
+        labelled: whether the classes of the chains mean anything: chains start in them, or climb log p(x|y).
     """
 
     chains: Tensor
@@ -106,29 +106,29 @@ class ChainSampler(nn.Module):
         """Images ``(n, C, H, W)`` at the ends of ``n`` chains, clamped to [0, 1].
 
         Args:
-            model: what the chains climb.
+            model: densities that the chains climb.
             n: number of chains.
-            generator: source of starts and of the chains' noise.
-            labels: ``(n,)`` classes: the chains then climb log p(x|y) instead of log p(x).
+            generator: source of the starts and of the noise of every step.
+            labels: classes ``(n,)``, whose log p(x|y) the chains then climb; None for chains on log p(x).
             start: ``fresh``, or ``buffer`` from different persistent chains of the training, of the classes if given.
-            steps: length of a chain; the training's by default.
-            conditional: climb log p(x|y) also without labels, of random classes or of the persistent chains' own.
+            steps: number of steps of a chain; the training's by default.
+            conditional: whether chains without labels climb log p(x|y), of random classes or of the persistent chains'.
 
         Raises:
             ValueError: if ``start`` is ``buffer`` and it holds too few chains, or the labels are not ``(n,)``.
         """
         if labels is not None and labels.shape != (n,):
             raise ValueError(f"labels must have shape ({n},), not {tuple(labels.shape)}")
-        where = self.chains.device
+        device = self.chains.device
         if start == "buffer":
-            slots = chosen(self.labels.cpu(), n, labels=labels, generator=generator).to(where)
+            slots = random_slots(self.labels.cpu(), n, labels=labels, generator=generator).to(device)
             x, y = self.chains[slots], self.labels[slots]
         else:
             y = torch.randint(self.origin.classes, (n,), generator=generator) if labels is None else labels.cpu()
-            x, y = self.origin(y, generator).to(where), y.to(where)
+            x, y = self.origin(y, generator).to(device), y.to(device)
         settings = self.settings if steps is None else replace(self.settings, steps=steps)
-        wanted = y if conditional or labels is not None else None
-        return self.climb(model, x, wanted, settings=settings, generator=generator).clamp(0, 1)
+        classes = y if conditional or labels is not None else None
+        return self.climb(model, x, classes, settings=settings, generator=generator).clamp(0, 1)
 
 
 def density(model: Energy, x: Tensor, labels: Tensor | None) -> Tensor:
@@ -136,14 +136,14 @@ def density(model: Energy, x: Tensor, labels: Tensor | None) -> Tensor:
     return model.log_density(x) if labels is None else model.log_conditional(x, labels)
 
 
-def chosen(chain_labels: Tensor, n: int, *, labels: Tensor | None, generator: Generator) -> Tensor:
+def random_slots(chain_labels: Tensor, n: int, *, labels: Tensor | None, generator: Generator) -> Tensor:
     """Different slots ``(n,)`` of a buffer, uniformly, of the classes ``labels (n,)`` if there are any.
 
     Args:
-        chain_labels: ``(N,)`` classes of the chains.
+        chain_labels: classes ``(N,)`` of the chains in the buffer.
         n: number of slots.
-        labels: ``(n,)`` classes that the chains in these slots must have.
-        generator: source of the choice.
+        labels: classes ``(n,)`` that the chains in these slots must have; None for any.
+        generator: source of the random choice.
 
     Raises:
         ValueError: if there are too few chains, in all or of one class.
@@ -155,11 +155,11 @@ def chosen(chain_labels: Tensor, n: int, *, labels: Tensor | None, generator: Ge
         return order[:n]
     slots = torch.empty(n, dtype=torch.int64)
     for y in sorted(set(labels.tolist())):
-        wanted, there = labels.cpu() == y, order[chain_labels[order] == y]
-        count = int(wanted.sum())
-        if count > len(there):
-            raise ValueError(f"the buffer holds {len(there)} chains of class {y}, fewer than {count}")
-        slots[wanted] = there[:count]
+        mask, candidates = labels.cpu() == y, order[chain_labels[order] == y]
+        count = int(mask.sum())
+        if count > len(candidates):
+            raise ValueError(f"the buffer holds {len(candidates)} chains of class {y}, fewer than {count}")
+        slots[mask] = candidates[:count]
     return slots
 
 

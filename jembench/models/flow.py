@@ -34,7 +34,7 @@ class ActNorm(nn.Module):
     """Per-channel affine map y = exp(log_scale) (x + bias), the identity until :meth:`initialise`.
 
     Args:
-        channels: C.
+        channels: number of channels C of ``x (B, C, h, w)``.
     """
 
     def __init__(self, channels: int) -> None:
@@ -68,7 +68,7 @@ class InvertibleConv(nn.Module):
     signs of s stay what they are then, so W stays invertible under every update of the weights.
 
     Args:
-        channels: C.
+        channels: number of channels C of ``x (B, C, h, w)``.
     """
 
     permutation: Tensor
@@ -115,8 +115,8 @@ class Coupling(nn.Module):
     starts at zero.
 
     Args:
-        channels: C, even.
-        width: hidden channels of the network of t and r.
+        channels: number of channels C of ``x (B, C, h, w)``, even.
+        width: number of hidden channels of the network of t and r.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -131,19 +131,19 @@ class Coupling(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y ``(B, C, h, w)`` and the log-det ``(B,)``."""
-        kept, moved = x.chunk(2, dim=1)
-        t, r = self._affine(kept)
-        return torch.cat([kept, (moved + t) * r.exp()], dim=1), r.flatten(1).sum(dim=1)
+        x1, x2 = x.chunk(2, dim=1)
+        t, r = self._affine(x1)
+        return torch.cat([x1, (x2 + t) * r.exp()], dim=1), r.flatten(1).sum(dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
         """x ``(B, C, h, w)``."""
-        kept, moved = y.chunk(2, dim=1)
-        t, r = self._affine(kept)
-        return torch.cat([kept, moved * (-r).exp() - t], dim=1)
+        y1, y2 = y.chunk(2, dim=1)
+        t, r = self._affine(y1)
+        return torch.cat([y1, y2 * (-r).exp() - t], dim=1)
 
-    def _affine(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+    def _affine(self, x1: Tensor) -> tuple[Tensor, Tensor]:
         """Shift t and log-scale r, both ``(B, C / 2, h, w)``."""
-        t, raw = self.network(kept).chunk(2, dim=1)
+        t, raw = self.network(x1).chunk(2, dim=1)
         return t, BOUND * torch.tanh(raw / BOUND)
 
 
@@ -191,8 +191,8 @@ class Flow(nn.Module):
 
     Args:
         shape: (C, H, W) of an image, H and W divisible by 2^scales.
-        width: hidden channels of the coupling networks.
-        depth: steps per scale.
+        width: number of hidden channels of the coupling networks.
+        depth: number of steps of a scale.
         scales: number of scales.
 
     Raises:
@@ -235,8 +235,8 @@ class Flow(nn.Module):
         log_det = x.new_zeros(len(x))
         for index, scale in enumerate(self.scales):
             if index > 0:
-                x, factored = x.chunk(2, dim=1)
-                latents.append(factored.flatten(1))
+                x, latent = x.chunk(2, dim=1)
+                latents.append(latent.flatten(1))
             x, change = scale(x)
             log_det = log_det + change
         return torch.cat([*latents, x.flatten(1)], dim=1), log_det

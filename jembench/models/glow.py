@@ -46,8 +46,8 @@ class Glow(nn.Module):
     Args:
         flow: bijection from normalised images ``(B, C, H, W)`` to latents ``(B, D)``.
         shape: (C, H, W) of an image, D = C H W.
-        mean: subtracted from the [0, 1] pixels, a number or one per channel.
-        std: divides them afterwards, likewise.
+        mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
+        std: number, or one per channel, that the pixels are then divided by.
 
     Raises:
         ValueError: if ``std`` is not positive.
@@ -135,8 +135,8 @@ class ConditionalGlow(Glow):
         flow: bijection from normalised images ``(B, C, H, W)`` to latents ``(B, D)``.
         shape: (C, H, W) of an image, D = C H W.
         classes: number of classes K, equally likely.
-        mean: subtracted from the [0, 1] pixels, a number or one per channel.
-        std: divides them afterwards, likewise.
+        mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
+        std: number, or one per channel, that the pixels are then divided by.
 
     Raises:
         ValueError: if ``std`` is not positive.
@@ -184,9 +184,9 @@ class ConditionalGlow(Glow):
         Args:
             n: number of images.
             generator: source of the classes, if they are not given, and of the latents.
-            labels: ``(n,)`` classes; drawn uniformly by default.
-            start: ignored.
-            steps: ignored.
+            labels: classes ``(n,)`` of the images; drawn uniformly by default.
+            start: of no effect: there is no chain to start.
+            steps: of no effect: there is no chain to run.
 
         Raises:
             ValueError: if the labels are not ``(n,)``.
@@ -205,7 +205,7 @@ def from_recipe(recipe: Recipe, track: Track) -> Glow:
 
 
 def conditional_from_recipe(recipe: Recipe, track: Track) -> ConditionalGlow:
-    """An untrained class-conditional Glow, likewise."""
+    """An untrained class-conditional Glow; its rotations and networks come from torch's global generator."""
     part = recipe.model
     return ConditionalGlow(_flow(recipe, track), shape=track.shape, classes=track.classes, mean=part.mean, std=part.std)
 

@@ -47,9 +47,9 @@ class IGEBM(Softmax):
     Args:
         network: maps normalised images to energies, by ``energy(x, y)`` and ``energies(x)``.
         classes: number of classes K.
-        sampler: its SGLD chains, each of one class.
-        mean: subtracted from the pixels.
-        std: divides them.
+        sampler: sampler of the model by SGLD chains, each of one class.
+        mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
+        std: number, or one per channel, that the pixels are then divided by.
     """
 
     conditional = True
@@ -130,8 +130,8 @@ def fitted_bias(scores: Tensor, labels: Tensor) -> Tensor:
     with the ridge of :data:`RIDGE`. The likelihood does not know a common constant, so the ridge makes sum(b) = 0.
 
     Args:
-        scores: s = -E, ``(n, K)``.
-        labels: y, ``(n,)``.
+        scores: negative energies s = -E ``(n, K)`` of validation images.
+        labels: classes y ``(n,)`` of the images.
 
     Returns:
         b, ``(K,)``, of the type and device of ``scores``.

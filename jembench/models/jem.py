@@ -33,9 +33,9 @@ class JEM(Softmax):
 
     Args:
         network: maps normalised images to logits; one with ``stem`` and ``trunk`` can be sampled proximally.
-        sampler: its SGLD chains.
-        mean: subtracted from the pixels.
-        std: divides them.
+        sampler: sampler of the model by SGLD chains.
+        mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
+        std: number, or one per channel, that the pixels are then divided by.
     """
 
     conditional = False

@@ -22,7 +22,7 @@ def from_timm(name: str, *, shape: tuple[int, int, int], classes: int) -> nn.Mod
     """An untrained timm classifier; its weights come from torch's global generator.
 
     Args:
-        name: as in ``timm.list_models()``, without the tag of pretrained weights.
+        name: name as in ``timm.list_models()``, without the tag of pretrained weights.
         shape: (C, H, W) of an image.
         classes: number of logits K.
 
@@ -38,14 +38,14 @@ def from_timm(name: str, *, shape: tuple[int, int, int], classes: int) -> nn.Mod
     def build() -> Any:
         return timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=classes)
 
-    return _tried(build, f"timm model {name!r}", shape, classes)
+    return _trial(build, f"timm model {name!r}", shape, classes)
 
 
 def from_torchvision(name: str, *, shape: tuple[int, int, int], classes: int) -> nn.Module:
     """An untrained torchvision classifier; its weights come from torch's global generator.
 
     Args:
-        name: as in ``torchvision.models.list_models(module=torchvision.models)``.
+        name: name as in ``torchvision.models.list_models(module=torchvision.models)``.
         shape: (C, H, W) of an image; these networks have three input channels, so that C is 3, or 1 and repeated.
         classes: number of logits K.
 
@@ -58,17 +58,17 @@ def from_torchvision(name: str, *, shape: tuple[int, int, int], classes: int) ->
         raise UserError(f"torchvision model {name!r} takes 1 or 3 channels, not {shape[0]}")
 
     def build() -> Any:
-        made = models.get_model(name, weights=None, num_classes=classes)
-        return made if shape[0] == 3 else Repeated(made)
+        network = models.get_model(name, weights=None, num_classes=classes)
+        return network if shape[0] == 3 else Repeated(network)
 
-    return _tried(build, f"torchvision model {name!r}", shape, classes)
+    return _trial(build, f"torchvision model {name!r}", shape, classes)
 
 
 class Repeated(nn.Module):
     """A network of three channels that sees the one channel of an image three times.
 
     Args:
-        network: takes ``(B, 3, H, W)``.
+        network: network that maps images ``(B, 3, H, W)``.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -77,37 +77,37 @@ class Repeated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What ``network`` makes of ``x (B, 1, H, W)``."""
-        made: Tensor = self.network(x.expand(-1, 3, -1, -1))
-        return made
+        output: Tensor = self.network(x.expand(-1, 3, -1, -1))
+        return output
 
 
-def require(name: str, known: Collection[str], what: str) -> None:
+def require(name: str, names: Collection[str], what: str) -> None:
     """Refuse an unknown name; not by :func:`jembench.types.unknown`, whose line would list a thousand others.
 
     Raises:
-        UserError: if ``name`` is not among the ``known``.
+        UserError: if ``name`` is not among the ``names``.
     """
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
+    if name not in names:
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UserError(f"unknown {what} {name!r}{hint} ({len(known)} are known)")
+        raise UserError(f"unknown {what} {name!r}{hint} ({len(names)} are known)")
 
 
-def _tried(build: Callable[[], Any], what: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
+def _trial(build: Callable[[], Any], what: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The network, if it maps two images to logits ``(2, classes)`` in both modes; its buffers are as they were."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made: nn.Module = build()
-            outputs = _outputs(made, torch.zeros((2, *shape)))
+            network: nn.Module = build()
+            outputs = _outputs(network, torch.zeros((2, *shape)))
     except Exception as error:  # the library's code may raise anything
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{what} fails on images of shape {shape}: {type(error).__name__}: {reason}") from error
     for output in outputs:
         if not isinstance(output, Tensor) or output.shape != (2, classes):
-            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise UserError(f"{what} returns {got} for 2 images of shape {shape}, not logits (2, {classes})")
-    return made.train()
+            result = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise UserError(f"{what} returns {result} for 2 images of shape {shape}, not logits (2, {classes})")
+    return network.train()
 
 
 def _outputs(network: nn.Module, x: Tensor) -> list[Any]:

@@ -73,7 +73,7 @@ class Pixels(nn.Module):
     """The feature extractor of the ``gauss`` track: x itself, and the classes of the mixture.
 
     Args:
-        oracle: of the classes.
+        oracle: mixture that gives the class logits.
     """
 
     def __init__(self, oracle: Oracle) -> None:

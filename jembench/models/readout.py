@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 def last_linear(network: nn.Module) -> nn.Linear | None:
     """The linear layer that was registered last, if there is one: in most classifiers it gives the logits."""
-    found = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    return found[-1] if found else None
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    return layers[-1] if layers else None
 
 
 def entering(layer: nn.Module, network: nn.Module, x: Tensor) -> Tensor:
@@ -17,12 +17,12 @@ def entering(layer: nn.Module, network: nn.Module, x: Tensor) -> Tensor:
     Raises:
         ValueError: if it is not called, or on something of another shape.
     """
-    seen: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    features: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
     try:
         network(x)
     finally:
         handle.remove()
-    if not seen or seen[-1].ndim != 2 or len(seen[-1]) != len(x):
+    if not features or features[-1].ndim != 2 or len(features[-1]) != len(x):
         raise ValueError("no features (B, F) enter the network's last linear layer")
-    return seen[-1]
+    return features[-1]

@@ -30,15 +30,15 @@ class ModelPart(Entry):
     """What the weights are loaded into. The options of a network are in :data:`jembench.models.NETWORKS`.
 
     Attributes:
-        kind: a key of :data:`jembench.models.KINDS`.
-        network: a key of :data:`jembench.models.NETWORKS`.
-        name: of an architecture of timm or torchvision.
-        width: channels, or the widening factor of a wide residual network.
-        depth: layers of a wide residual network, or flow steps per scale.
-        scales: of a flow.
+        kind: kind of the model, a key of :data:`jembench.models.KINDS`.
+        network: architecture, a key of :data:`jembench.models.NETWORKS`.
+        name: name of an architecture of timm or torchvision; None for other networks.
+        width: number of channels, or the widening factor of a wide residual network.
+        depth: number of layers of a wide residual network, or of flow steps per scale.
+        scales: number of scales of a flow.
         norm: normalisation layers of a wide residual network.
-        mean: subtracted from the [0, 1] pixels.
-        std: divides them afterwards.
+        mean: number that is subtracted from the [0, 1] pixels.
+        std: number that the pixels are then divided by.
     """
 
     kind: str
@@ -53,9 +53,9 @@ class ModelPart(Entry):
 
     def options(self) -> dict[str, int | str]:
         """What the network is made with, beside shape and classes."""
-        known = NETWORKS[self.network]
-        given = {name: getattr(self, name) for name in (*known.options, *known.optional)}
-        return {name: value for name, value in given.items() if value is not None}
+        network = NETWORKS[self.network]
+        options = {name: getattr(self, name) for name in (*network.options, *network.optional)}
+        return {name: value for name, value in options.items() if value is not None}
 
     @model_validator(mode="after")
     def _coherent(self) -> ModelPart:
@@ -64,8 +64,12 @@ class ModelPart(Entry):
         except UserError as error:
             raise ValueError(str(error)) from error
         if network.family != kind.family:
-            fitting = ", ".join(name for name, item in NETWORKS.items() if item.family == kind.family)
-            raise ValueError(f"kind {self.kind!r} cannot be made of network {self.network!r} (of: {fitting or 'none'})")
+            alternatives = ", ".join(
+                name for name, architecture in NETWORKS.items() if architecture.family == kind.family
+            )
+            raise ValueError(
+                f"kind {self.kind!r} cannot be made of network {self.network!r} (of: {alternatives or 'none'})"
+            )
         for option in ("name", "width", "depth", "scales", "norm"):
             value = getattr(self, option)
             if value is None and option in network.options:
@@ -79,15 +83,16 @@ class DataPart(Entry):
     """The training streams. Every image also gets Gaussian noise (see :mod:`jembench.training.streams`).
 
     Attributes:
-        labels_per_class: examples whose label is known; all by default. The others are used without it.
-        labels_seed: of the draw of these examples; ``training.seed`` by default.
-        shift: images of the labelled stream are moved by up to this many pixels each way.
-        shift_density: likewise for the stream of log p(x); ``shift`` by default.
+        labels_per_class: number of examples of a class whose label is known; all by default. The others are used
+            without their label.
+        labels_seed: seed of the draw of the examples whose label is known; ``training.seed`` by default.
+        shift: largest shift of the images of the labelled stream, in pixels each way.
+        shift_density: largest shift of the images of the stream of log p(x), in pixels; ``shift`` by default.
         padding: what comes in where an image is moved: ``zero``, or ``reflect``, its mirror image.
-        flip: whether images are mirrored left-right, every second one at random.
-        flip_density: likewise for the stream of log p(x); ``flip`` by default.
+        flip: whether images of the labelled stream are mirrored left-right, every second one at random.
+        flip_density: whether images of the stream of log p(x) are mirrored left-right; ``flip`` by default.
         noise: standard deviation of the input noise of the labelled stream, in units of the [0, 1] pixel range.
-        noise_density: likewise for the stream of log p(x); ``noise`` by default.
+        noise_density: standard deviation of the input noise of the stream of log p(x); ``noise`` by default.
     """
 
     labels_per_class: Positive | None = None
@@ -117,16 +122,16 @@ class OptimiserPart(Entry):
     """The optimiser (see :mod:`jembench.training.optimisers`).
 
     Attributes:
-        name: ``adam`` or ``sgd``.
-        learning_rate: after the warm-up.
-        momentum: of ``sgd``.
-        weight_decay: L2, added to the gradient.
-        warmup: iterations over which the learning rate rises linearly.
+        name: name of the optimiser, ``adam`` or ``sgd``.
+        learning_rate: learning rate after the warm-up.
+        momentum: momentum of ``sgd``; ``adam`` has its own.
+        weight_decay: factor of the weights that is added to their gradient (L2).
+        warmup: number of iterations over which the learning rate rises linearly.
         decay: factor on the learning rate at every fraction of the run in ``decay_at``.
-        decay_at: these fractions.
-        clip: bound on the norm of the gradient.
+        decay_at: fractions of the run at which the learning rate is multiplied by ``decay``.
+        clip: bound on the norm of the gradient of the weights; None for no bound.
         sam: radius rho of sharpness-aware minimisation, 0 for none.
-        adaptive: whether the radius is relative to the size of each weight.
+        adaptive: whether the radius ``sam`` is relative to the size of each weight.
         ema: decay of the moving average of the weights that is evaluated and kept, 0 for none. Statistics of batch
             normalisation are not averaged: they stay those of the last weights.
     """
@@ -157,17 +162,18 @@ class SamplingPart(Entry):
     """The SGLD chain (see :mod:`jembench.langevin.sgld`) and the replay buffer (see :mod:`jembench.langevin.replay`).
 
     Attributes:
-        steps: gradients of a chain per iteration.
-        inner: moves per gradient, the further ones through the first layer only (proximal, JEM++).
-        size: step on the gradient.
-        noise: standard deviation of the noise of a step.
-        clip: bound on every element of the gradient.
+        steps: number of gradients of a chain per iteration.
+        inner: number of moves per gradient, the further ones through the first layer only (proximal, JEM++).
+        size: step size on the gradient of log p(x), in units of the [0, 1] pixel range.
+        noise: standard deviation of the noise of a step, in units of the [0, 1] pixel range.
+        clip: bound on every element of the gradient; None for no bound.
         clamp: whether images stay in [0, 1].
-        precision: of the network inside the chain; images are always fp32.
+        precision: precision of the network inside the chain; images are always fp32.
         buffer: number of persistent chains, a multiple of ``training.batch``.
         restart: probability that a chain starts afresh.
         relabel: whether a chain gets a new random class whenever it is continued.
-        start: where it starts: ``uniform`` noise or ``gaussian``, a Gaussian per class of the training images.
+        start: where a fresh chain starts: ``uniform`` noise, or ``gaussian``, a Gaussian per class of the training
+            images.
     """
 
     steps: Positive = 20
@@ -187,11 +193,11 @@ class TrainingPart(Entry):
     """The run.
 
     Attributes:
-        iterations: number of updates.
-        batch: images of each stream and chains per iteration, over all processes.
-        precision: of the network in the training step; weights and updates are always fp32.
-        seed: of all randomness.
-        initial: the baseline of the track whose network the run starts from, instead of random weights.
+        iterations: number of updates of the weights.
+        batch: number of images of each stream, and of chains, per iteration, over all processes.
+        precision: precision of the network in the training step; weights and updates are always fp32.
+        seed: seed of every generator of the run.
+        initial: name of the track's baseline whose network the run starts from; None for random weights.
         store: precision in which the weights are kept at the end.
     """
 
@@ -207,8 +213,8 @@ class SupervisorPart(Entry):
     """When a run counts as diverged, and what is kept to go back to (see :mod:`jembench.training.supervisor`).
 
     Attributes:
-        snapshot_every: iterations between snapshots.
-        keep: how many snapshots are kept beside the first.
+        snapshot_every: number of iterations between snapshots.
+        keep: number of snapshots that are kept beside the first.
         max_gap: bound on the mean absolute difference of log p(x) between data and samples, in nats.
         max_gradient: bound on the norm of the gradient of the weights.
         min_spread: the logits and the log densities of a batch must differ by more than this: a dead network's do not.
@@ -231,8 +237,8 @@ class SelectionPart(Entry):
     Attributes:
         criterion: ``last``; or the checkpoint with the highest validation ``accuracy``, the lowest ``nll``, the highest
             accuracy among those with an ECE of at most ``max_ece`` (``ece-accuracy``), or the highest ``likelihood``.
-        every: iterations between validations; one epoch by default.
-        max_ece: see above.
+        every: number of iterations between validations; one epoch by default.
+        max_ece: largest ECE, 0..1, of a checkpoint that the criterion ``ece-accuracy`` may choose.
     """
 
     criterion: Criterion = "last"

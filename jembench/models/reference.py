@@ -24,7 +24,7 @@ class Reference(nn.Module):
     """A :class:`~jembench.types.Sampler` that draws the start of a chain and leaves it there.
 
     Args:
-        origin: where.
+        origin: distribution of the starts of the chains.
     """
 
     def __init__(self, origin: starts.Start) -> None:

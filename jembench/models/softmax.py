@@ -26,8 +26,8 @@ class Softmax(nn.Module):
 
     Args:
         network: maps normalised images ``(B, C, H, W)`` to logits ``(B, K)``.
-        mean: subtracted from the [0, 1] pixels, a number or one per channel.
-        std: divides them afterwards, likewise.
+        mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
+        std: number, or one per channel, that the pixels are then divided by.
         tapped: whether the last linear layer of a network that shows no ``readout`` of its own is taken for it. Whoever
             says so must check that it is (:func:`jembench.zoo.foreign.abilities`).
     """
@@ -59,9 +59,9 @@ class Softmax(nn.Module):
     @property
     def readout(self) -> nn.Linear | None:
         """The linear layer that gives the logits, if the network shows it."""
-        shown = getattr(self.network, "readout", None)
-        if isinstance(shown, nn.Linear):
-            return shown
+        layer = getattr(self.network, "readout", None)
+        if isinstance(layer, nn.Linear):
+            return layer
         return last_linear(self.network) if self.tapped else None
 
     def penultimate(self, x: Tensor) -> Tensor:
@@ -99,8 +99,8 @@ def full(f: Tensor) -> Tensor:
 def network(recipe: Recipe, track: Track) -> nn.Module:
     """The untrained network of a recipe; its weights come from torch's global generator."""
     builder = load(NETWORKS[recipe.model.network].builder)
-    untrained: nn.Module = builder(shape=track.shape, classes=track.classes, **recipe.model.options())
-    return untrained
+    net: nn.Module = builder(shape=track.shape, classes=track.classes, **recipe.model.options())
+    return net
 
 
 def from_recipe(recipe: Recipe, track: Track) -> Softmax:

@@ -38,11 +38,11 @@ class WideResNet(nn.Module):
     Args:
         shape: (C, H, W) of an image.
         classes: number of logits K.
-        depth: 6n + 4, n >= 1.
-        width: k, the factor of the channels.
-        norm: before every activation: ``none``, ``batch`` (running statistics follow 9 parts of the last batch to 1 of
-            the past, as published), ``instance`` (with gain and bias), ``layer`` (over all channels and positions of
-            one image: a group norm of one group), or ``act`` (:class:`ChannelAffine`).
+        depth: number of layers, 6n + 4 with n >= 1.
+        width: widening factor k of the channels.
+        norm: normalisation before every activation: ``none``, ``batch`` (running statistics follow 9 parts of the last
+            batch to 1 of the past, as published), ``instance`` (with gain and bias), ``layer`` (over all channels and
+            positions of one image: a group norm of one group), or ``act`` (:class:`ChannelAffine`).
 
     Raises:
         ValueError: for another depth or norm.
@@ -167,7 +167,7 @@ def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     is dropped: the unused heads, JEM++'s second names of its layers, the flags of an actnorm.
 
     Args:
-        state: the model's state dict, not the whole checkpoint around it.
+        state: state dict of the model, not the whole checkpoint around it.
 
     Raises:
         ValueError: for a VERA network with norm layers, whose first block leaves its norm out: another function; or if
@@ -175,17 +175,17 @@ def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if any("logp_net.layer1.0.bn1." in name for name in state):
         raise ValueError("a VERA network with norm layers has none in its first block: it is not this WideResNet")
-    renamed = {_renamed(name): tensor for name, tensor in state.items()}
-    if len(renamed) < len(state):
+    weights = {_our_name(name): tensor for name, tensor in state.items()}
+    if len(weights) < len(state):
         raise ValueError("two of its names mean the same tensor, such as 'f.conv1.bias' beside 'logp_net.conv1.bias'")
     return {
         name: tensor
-        for name, tensor in renamed.items()
+        for name, tensor in weights.items()
         if not name.startswith(_UNUSED) and not name.endswith(".initialized")
     }
 
 
-def _renamed(name: str) -> str:
+def _our_name(name: str) -> str:
     name = name.removeprefix("module.")
     if name.startswith("logp_net.linear."):
         return "class_output." + name.removeprefix("logp_net.linear.")

@@ -14,7 +14,7 @@ from jembench.langevin import sgld
 from jembench.langevin.sgld import SGLD
 from jembench.langevin.starts import ClassGaussians, Start, Uniform
 from jembench.models import chains as chains_of
-from jembench.models.chains import ChainSampler, chosen
+from jembench.models.chains import ChainSampler, random_slots
 from jembench.models.jem import JEM
 from jembench.models.recipes import Recipe
 from jembench.models.small import SmallNet
@@ -199,20 +199,20 @@ def test_chosen_slots_are_different_and_of_their_class_or_refused(labels, n, con
         lacking = [f"{len(held)} chains, fewer than {n}"] if n > len(held) else []
     if lacking:
         with pytest.raises(ValueError, match=f"the buffer holds {lacking[0]}"):
-            chosen(held, n, labels=wanted, generator=generators.generator(seed))
+            random_slots(held, n, labels=wanted, generator=generators.generator(seed))
         return
-    slots = chosen(held, n, labels=wanted, generator=generators.generator(seed))
+    slots = random_slots(held, n, labels=wanted, generator=generators.generator(seed))
     assert len(set(slots.tolist())) == len(slots) == n
     if wanted is not None:
         assert torch.equal(held[slots], wanted)
-    assert torch.equal(slots, chosen(held, n, labels=wanted, generator=generators.generator(seed)))
+    assert torch.equal(slots, random_slots(held, n, labels=wanted, generator=generators.generator(seed)))
 
 
 def test_every_chain_of_a_class_is_chosen_equally_often():
     labels, counts = torch.tensor([0, 0, 1, 0, 1, 1, 0]), torch.zeros(7)
     generator = generators.generator("often")
     for _ in range(2000):
-        counts[chosen(labels, 2, labels=torch.tensor([1, 0]), generator=generator)] += 1
+        counts[random_slots(labels, 2, labels=torch.tensor([1, 0]), generator=generator)] += 1
     assert counts[labels == 0].tolist() == pytest.approx([500] * 4, abs=5 * math.sqrt(500 * 0.75))
     assert counts[labels == 1].tolist() == pytest.approx([2000 / 3] * 3, abs=5 * math.sqrt(2000 * 2 / 9))
 
@@ -220,7 +220,7 @@ def test_every_chain_of_a_class_is_chosen_equally_often():
 def test_every_chain_is_chosen_equally_often_in_every_place():
     counts, generator = torch.zeros(3, 5), generators.generator("places")
     for _ in range(1500):
-        counts[range(3), chosen(torch.zeros(5), 3, labels=None, generator=generator)] += 1
+        counts[range(3), random_slots(torch.zeros(5), 3, labels=None, generator=generator)] += 1
     assert counts.flatten().tolist() == pytest.approx([300] * 15, abs=5 * math.sqrt(300 * 0.8))
 
 
