@@ -149,12 +149,12 @@ def test_the_records_give_the_numbers_again(digits: dict[str, Result]) -> None:
     """AUROC and average precision of every set and score, by scikit-learn from the published scalars."""
     result = digits["jem"]
     frame = result.records("ood")
-    assert list(frame.columns) == ["source", "index", *(score.name for score in SCORES)]
+    assert list(frame.columns) == ["source", "index", *SCORES]
     inside = frame[frame["source"] == "test"]
     for source in set(frame["source"]) - {"test", "train"}:
         outside = frame[frame["source"] == source]
         truth = np.array([1] * len(inside) + [0] * len(outside))
-        for score in (score.name for score in SCORES):
+        for score in SCORES:
             scores = np.concatenate([inside[score], outside[score]])
             found = {
                 name: result.metrics[f"{source}/{score}/{name}"].value for name in ("auroc", "aupr_in", "aupr_out")

@@ -50,7 +50,7 @@ def list_(
     elif what == "attacks":
         rows = [(name, attacks.about(name)) for name in attacks.known()]
     else:
-        rows = [(score.name, f"{score.title}: {score.about}") for score in SCORES]
+        rows = [(name, SCORES.about(name)) for name in SCORES]
     width = max(len(name) for name, _ in rows)
     for name, about in rows:
         typer.echo(f"{name:{width}}  {about}")

@@ -65,7 +65,7 @@ class Ood:
 
     name: ClassVar[str] = "ood"
     version: ClassVar[int] = 2
-    columns: ClassVar[tuple[str, ...]] = tuple(score.name for score in SCORES)
+    columns: ClassVar[tuple[str, ...]] = tuple(SCORES)
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """All measurements of the test split and of every OOD set at hand; log densities of first training images."""
@@ -78,7 +78,7 @@ class Ood:
         """One column for every score that the batch's measurement carries alone."""
         return {
             score.name: score.compute(*(batch.columns[read.column] for read in score.reads))
-            for score in SCORES
+            for score in SCORES.values()
             if score.fit is None and {read.measurement for read in score.reads} == {batch.measurement.name}
         }
 
@@ -86,7 +86,7 @@ class Ood:
         """Every score of every source that has the records which the score reads."""
         records = _by_measurement(list(batches))
         result: Scores = {source: {} for columns in records.values() for source in columns}
-        for score in SCORES:
+        for score in SCORES.values():
             fit: tuple[float, ...] = ()
             if score.fit is not None:
                 training = _columns(records, "train", score)
@@ -104,14 +104,14 @@ class Ood:
         scores = self.joined(batches)
         result = []
         for source in track.ood:
-            for score in SCORES:
+            for score in SCORES.values():
                 problem = source.absent or _problem(scores, ("test", source.name), score)
                 rows = detected(scores, source.name, score.name, problem)
                 if score != BASELINE:
                     rows.append(_gain(scores, source.name, (source,), score))
                 result += _claimed(rows, (source,))
         for name, sources in groups(track).items():
-            for score in SCORES:
+            for score in SCORES.values():
                 names = ("test", *(source.name for source in sources))
                 rows = means(scores, name, sources, score.name, _absent(sources) or _problem(scores, names, score))
                 if score != BASELINE:
@@ -220,7 +220,7 @@ def _problem(scores: Scores, sources: Iterable[str], score: Score) -> str | None
 def _by_measurement(batches: Sequence[RecordBatch]) -> dict[str, Scores]:
     """Measurement -> source -> the columns that scores read."""
     reads: dict[str, list[str]] = {}
-    for score in SCORES:
+    for score in SCORES.values():
         for read in score.reads:
             reads.setdefault(read.measurement, []).append(read.column)
     return {

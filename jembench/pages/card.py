@@ -28,7 +28,7 @@ PICTURES = {"curve.png": "the training run", "samples.png": "persistent chains a
 #: Metrics of the golden result that a card shows.
 METRICS = {
     "test/accuracy": "accuracy",
-    **{f"mean/{score.name}/auroc": f"mean AUROC of {score.title}" for score in SCORES},
+    **{f"mean/{score.name}/auroc": f"mean AUROC of {score.title}" for score in SCORES.values()},
     "test/bits_per_dim": "bits/dim",
 }
 

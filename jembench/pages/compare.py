@@ -211,7 +211,7 @@ def _auroc(one: _Side, other: _Side, name: str, sources: Sequence[Source], score
             return
         pairs.append((new, old, source.base))
     estimate, p = paired_auroc.mean_auroc_difference(pairs, found, reference)
-    titles = {item.name: item.title for item in SCORES}
+    titles = {name: score.title for name, score in SCORES.items()}
     words, kind = [name, titles.get(score, score)], Kind("auroc", "higher")
     yield _test(one, other, words, f"{name}/{score}/auroc", kind, estimate, p, len(found))
 

@@ -297,7 +297,7 @@ def test_the_users_model_is_left_as_it_was(tmp_path: Path) -> None:
     ("model", "measured", "missing"),
     [
         (ClassifierOnly(), {"max_py", "entropy", "max_logit"}, "differentiable log density"),
-        (DensityOnly(), {score.name for score in SCORES if score.reads[0].measurement != "logits"}, "logits"),
+        (DensityOnly(), {score.name for score in SCORES.values() if score.reads[0].measurement != "logits"}, "logits"),
         (SamplerOnly(), set(), "logits"),
     ],
     ids=["classifier", "density", "sampler"],

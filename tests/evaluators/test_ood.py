@@ -132,11 +132,14 @@ def test_an_infinite_score_is_ranked() -> None:
 
 
 def test_every_set_and_score_has_every_metric_even_without_records() -> None:
-    ids = {f"{name}/{score.name}/{kind.name}" for name in SETS for score in SCORES for kind in KINDS}
+    ids = {f"{name}/{score}/{kind.name}" for name in SETS for score in SCORES for kind in KINDS}
     means = ("near", "mean")  # no set of gauss is far
-    ids |= {f"{name}/{score.name}/{kind.name}" for name in means for score in SCORES for kind in KINDS}
+    ids |= {f"{name}/{score}/{kind.name}" for name in means for score in SCORES for kind in KINDS}
     ids |= {
-        f"{name}/{score.name}/auroc_gain" for name in (*SETS, "near", "mean") for score in SCORES if score != BASELINE
+        f"{name}/{score.name}/auroc_gain"
+        for name in (*SETS, "near", "mean")
+        for score in SCORES.values()
+        if score != BASELINE
     }
     assert set(by_id(Ood().metrics([], TRACK))) == ids
 

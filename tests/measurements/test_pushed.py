@@ -10,7 +10,7 @@ from jembench.ground import generators
 from jembench.measurements.logits import Logits
 from jembench.measurements.pushed import Pushed
 from jembench.measurements.seen import Seen
-from jembench.metrics.scores.max_py import max_py
+from jembench.metrics.scores import max_py
 from jembench.types import Batch
 
 N = 60

@@ -208,7 +208,7 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
     for source in sets:
         sizes = " + ".join(str(size) for size in get(document, f"{source}/max_py/auroc").n.values())
         labels = [source, "" if source in MEANS else sizes]
-        for place, score in enumerate(SCORES):
+        for place, score in enumerate(SCORES.values()):
             found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in OOD]
             rows.append([labels[place] if place < len(labels) else "", score.title, *found])
     header = ["OOD set, n", "score", *OOD.values()]
@@ -220,7 +220,7 @@ def _gains(document: ResultDocument, sets: list[str]) -> Table:
     """By how much every score's AUROC is above that of the baseline, and the p-value."""
     rows: list[list[Cell]] = []
     for source in sets:
-        others = [score for score in SCORES if score != BASELINE]
+        others = [score for score in SCORES.values() if score != BASELINE]
         for place, score in enumerate(others):
             gain = get(document, f"{source}/{score.name}/auroc_gain")
             p = "" if gain.p is None else f"{gain.p:.3f}" if gain.p >= 0.001 else "<0.001"
@@ -247,7 +247,7 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[T
     rows = [
         [document.model.name, score.title, *(get(document, f"{source}/{score.name}/auroc") for source in means)]
         for document in documents
-        for score in SCORES
+        for score in SCORES.values()
     ]
     title = f"OOD detection, mean AUROC of all scores · {documents[0].track}"
     return [first, Table(title, ["model", "score", *means], rows, notes[:1], wide=True)]

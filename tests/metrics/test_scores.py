@@ -16,14 +16,17 @@ from jembench.measurements.input_gradient import InputGradient
 from jembench.measurements.logits import Logits
 from jembench.measurements.refinement import RefinementEffect
 from jembench.metrics import scores
-from jembench.metrics.scores.complexity import complexity
-from jembench.metrics.scores.entropy import entropy
-from jembench.metrics.scores.max_logit import max_logit
-from jembench.metrics.scores.max_py import max_py
-from jembench.metrics.scores.refine_distance import refine_distance
-from jembench.metrics.scores.refine_gradient import refine_gradient
-from jembench.metrics.scores.refine_log_px import refine_log_px
-from jembench.metrics.scores.typicality import training_mean, typicality
+from jembench.metrics.scores import (
+    complexity,
+    entropy,
+    max_logit,
+    max_py,
+    refine_distance,
+    refine_gradient,
+    refine_log_px,
+    training_mean,
+    typicality,
+)
 from jembench.models.oracle import Oracle
 from jembench.models.softmax import Softmax
 from jembench.types import Batch
@@ -38,7 +41,7 @@ def scored(model, images):
     batch = Batch(images, torch.full((len(images),), -1), torch.arange(len(images)), 256)
     records = {name: made.columns(model, batch, generators.generator()) for name, made in MEASUREMENTS.items()}
     found = {}
-    for score in scores.SCORES:
+    for score in scores.SCORES.values():
         columns = [records[read.measurement][read.column] for read in score.reads]
         fitted = () if score.fit is None else (score.fit(*columns),)
         found[score.name] = score.compute(*columns, *fitted)
@@ -109,16 +112,16 @@ def test_larger_is_more_in_distribution_for_the_truth():
 
 def test_scores_are_in_float64():
     """Ties made by rounding would move an AUROC."""
-    for score in scores.SCORES:
+    for score in scores.SCORES.values():
         columns = [np.ones((2, 3), np.float32) if r.column == "logits" else np.ones(2, np.float32) for r in score.reads]
         fitted = () if score.fit is None else (1.0,)
         assert score.compute(*columns, *fitted).dtype == np.float64
 
 
-def test_names_are_unique_and_validation_keeps_its_three():
+def test_names_are_those_of_the_family_and_validation_keeps_its_three():
     """The numbers that choose checkpoints are those of the paper's scores, each of one column."""
-    names = [score.name for score in scores.SCORES]
-    assert len(set(names)) == len(names) == 10
+    assert [score.name for score in scores.SCORES.values()] == list(scores.SCORES)
+    assert len(scores.SCORES) == 10
     assert [score.name for score in scores.PAPER] == ["log_px", "max_py", "mass"]
     assert all(len(score.reads) == 1 and score.fit is None for score in scores.PAPER)
 
