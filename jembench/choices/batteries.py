@@ -21,7 +21,7 @@ from jembench.attacks.threat import TITLES, Goal, check_eps
 from jembench.choices.protocols import LEVELS, V1
 from jembench.choices.sampling import Sampling, chains, generation
 from jembench.data.sets import Grid
-from jembench.evaluators import evaluator
+from jembench.evaluators import EVALUATORS
 from jembench.evaluators.battery import DECISION, Battery, Surrogate
 from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.distance import Distance
@@ -161,7 +161,7 @@ def evaluators(
         elif name == "chains":
             made.append(chains(track, sampling or Sampling()))
         else:
-            made.append(evaluator(name))
+            made.append(EVALUATORS[name]())
     if detectors:
         made.append(Detectors(tuple(dict.fromkeys(detectors))))
     return tuple(made)

@@ -19,7 +19,7 @@ def list_(
     """List what there is."""
     from jembench import attacks, data
     from jembench.choices import protocols, suites
-    from jembench.measurements.detector import METHODS
+    from jembench.measurements.detector import DETECTORS
     from jembench.metrics.scores import SCORES
     from jembench.models.recipes import read_recipe
     from jembench.zoo import baselines
@@ -44,7 +44,7 @@ def list_(
     elif what == "protocols":
         rows = [(name, protocols.PROTOCOLS.about(name)) for name in protocols.PROTOCOLS]
     elif what == "detectors":
-        rows = [(name, method.about) for name, method in METHODS.items()]
+        rows = [(name, DETECTORS.about(name)) for name in DETECTORS]
     elif what == "extractors":
         rows = [(name, EXTRACTORS.about(name)) for name in EXTRACTORS]
     elif what == "attacks":

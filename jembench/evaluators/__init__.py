@@ -1,33 +1,28 @@
-"""The evaluators, by name. A new one is a module here and a line in :data:`EVALUATORS`."""
+"""Evaluators: records in, numbers out. A new one is a module here and a line in :data:`EVALUATORS`."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from jembench.ground.families import Family
 
 if TYPE_CHECKING:
     from jembench.evaluators.contract import Evaluator
 
-EVALUATORS = {
-    "accuracy": "jembench.evaluators.accuracy:Accuracy",
-    "calibration": "jembench.evaluators.calibration:Calibration",
-    "shifts": "jembench.evaluators.shifts:Shifts",
-    "unlabelled": "jembench.evaluators.unlabelled:Unlabelled",
-    "ood": "jembench.evaluators.ood:Ood",
-    "stress": "jembench.evaluators.stress:Stress",
-    "generation": "jembench.evaluators.generation:Generation",
-    "chains": "jembench.evaluators.chains:Chains",
-    "likelihood": "jembench.evaluators.likelihood:Likelihood",
-    "robustness": "jembench.evaluators.robustness:Robustness",
-    "distance": "jembench.evaluators.distance:Distance",
-}
-
-
-def evaluator(name: str) -> Evaluator:
-    """The evaluator called ``name``, a key of :data:`EVALUATORS`, with its own settings.
-
-    Those with attacks have none: they are made for a model by :mod:`jembench.choices.batteries`.
-    """
-    module, _, attribute = EVALUATORS[name].partition(":")
-    made: Evaluator = getattr(import_module(module), attribute)()
-    return made
+EVALUATORS: Family[type[Evaluator]] = Family(
+    "evaluator",
+    {
+        "accuracy": ("jembench.evaluators.accuracy:Accuracy", "the share of test images that are classified right"),
+        "calibration": ("jembench.evaluators.calibration:Calibration", "whether p(y|x) means what it says"),
+        "shifts": ("jembench.evaluators.shifts:Shifts", "accuracy and calibration under shift, attack, refinement"),
+        "unlabelled": ("jembench.evaluators.unlabelled:Unlabelled", "accuracy as estimated without labels"),
+        "ood": ("jembench.evaluators.ood:Ood", "OOD detection by every score"),
+        "stress": ("jembench.evaluators.stress:Stress", "OOD detection under attack, refinement and shift"),
+        "detectors": ("jembench.evaluators.detectors:Detectors", "OOD detection by post-hoc detectors"),
+        "generation": ("jembench.evaluators.generation:Generation", "how good, varied and new generated images are"),
+        "chains": ("jembench.evaluators.chains:Chains", "what SGLD chains do that are longer than in training"),
+        "likelihood": ("jembench.evaluators.likelihood:Likelihood", "bits per dimension of test images"),
+        "robustness": ("jembench.evaluators.robustness:Robustness", "accuracy when an adversary moves the images"),
+        "distance": ("jembench.evaluators.distance:Distance", "how far the nearest adversarial of every image is"),
+    },
+)

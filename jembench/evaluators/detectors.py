@@ -16,7 +16,7 @@ import numpy as np
 from jembench.evaluators.contract import scalars
 from jembench.evaluators.ood import Scores, detected, groups, means
 from jembench.measurements.contract import Need, RecordBatch
-from jembench.measurements.detector import METHODS, Detector
+from jembench.measurements.detector import DETECTORS, Detector
 from jembench.measurements.features import Features
 from jembench.metrics.metric import Metric
 from jembench.types import UserError
@@ -32,13 +32,13 @@ class Detectors:
     """OOD detection by post-hoc detectors.
 
     Attributes:
-        names: names of the detectors, keys of :data:`jembench.measurements.detector.METHODS`; by default all of them.
+        names: names of the detectors, keys of :data:`jembench.measurements.detector.DETECTORS`; by default all of them.
 
     Raises:
         UserError: for no name, an unknown one, one twice, or if pytorch-ood is not installed.
     """
 
-    names: tuple[str, ...] = tuple(METHODS)
+    names: tuple[str, ...] = tuple(DETECTORS)
 
     name: ClassVar[str] = "detectors"
     version: ClassVar[int] = 1

@@ -27,17 +27,19 @@ class Family(Mapping[str, T]):
         self._table = dict(table)  # the place where entry points of other packages would join
 
     def __getitem__(self, name: str) -> T:
-        thing: T = load(self._entry(name)[0])
+        self.check(name)
+        thing: T = load(self._table[name][0])
         return thing
 
     def about(self, name: str) -> str:
         """The one line about a thing, which is not loaded."""
-        return self._entry(name)[1]
+        self.check(name)
+        return self._table[name][1]
 
-    def _entry(self, name: str) -> tuple[str, str]:
+    def check(self, name: str) -> None:
+        """Raise the error of an unknown name; nothing is loaded."""
         if name not in self._table:
             raise unknown(self.noun, name, self._table)
-        return self._table[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._table

@@ -1,1 +1,60 @@
-"""Measurements: what asks a model, and turns a batch into per-example columns."""
+"""Measurements: what asks a model, and turns a batch into per-example columns.
+
+A new one is a module here and a line in :data:`MEASUREMENTS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jembench.ground.families import Family
+
+if TYPE_CHECKING:
+    from jembench.measurements.contract import Measurement
+
+MEASUREMENTS: Family[type[Measurement]] = Family(
+    "measurement",
+    {
+        "logits": ("jembench.measurements.logits:Logits", "the logits of every example, from one forward pass"),
+        "features": (
+            "jembench.measurements.features:Features",
+            "what enters the last layer of a classifier, its penultimate features",
+        ),
+        "input_gradient": (
+            "jembench.measurements.input_gradient:InputGradient",
+            "log p(x) and the norm of its gradient",
+        ),
+        "refinement": ("jembench.measurements.refinement:RefinementEffect", "what n SGLD steps do to every example"),
+        "code_length": (
+            "jembench.measurements.code_length:CodeLength",
+            "how many bits a lossless compressor needs for an image",
+        ),
+        "detector": ("jembench.measurements.detector:Detector", "the score of a post-hoc detector of outliers"),
+        "seen": ("jembench.measurements.seen:Seen", "what a model says of images after something was done to them"),
+        "twin": ("jembench.measurements.twin:Twin", "what another model predicts of the same images"),
+        "dequantised": (
+            "jembench.measurements.dequantised:Dequantised",
+            "exact log p with uniform noise within a grey level",
+        ),
+        "unnormalised": ("jembench.measurements.dequantised:Unnormalised", "log p with such noise, up to log Z"),
+        "annealed": ("jembench.measurements.partition:ImportanceWeights", "log weights of annealed chains, for log Z"),
+        "samples": ("jembench.measurements.samples:Samples", "images that a model generates"),
+        "embedded": ("jembench.measurements.embedded:Embedded", "images as a feature extractor sees them"),
+        "trajectory": ("jembench.measurements.trajectory:Trajectory", "what happens along a long chain"),
+        "attacked": (
+            "jembench.measurements.attacked:AttackOutcome",
+            "one attack on every example, and what its images really do",
+        ),
+        "worst": ("jembench.measurements.worst:Worst", "the worst case over all attacks on every example"),
+        "rejected": ("jembench.measurements.rejected:Rejected", "robustness of a model that may abstain"),
+        "certificate": (
+            "jembench.measurements.certificate:Certificate",
+            "the L2 ball in which the smoothed class is certain",
+        ),
+        "distal": ("jembench.measurements.distal:Distal", "noise that becomes a confident example"),
+        "gradient_check": (
+            "jembench.measurements.gradient_check:GradientCheck",
+            "whether a gradient is there, finite and the slope of the loss",
+        ),
+    },
+)

@@ -36,8 +36,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from jembench.ground.families import Family
 from jembench.measurements.contract import costs
-from jembench.types import Batch, Capability, UserError, unknown
+from jembench.types import Batch, Capability, UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 Reads = Literal["features", "maps", "logits", "images"]
 
 
-class _Method(NamedTuple):
+class PostHoc(NamedTuple):
     """A detector of pytorch-ood.
 
     Attributes:
@@ -57,7 +58,6 @@ class _Method(NamedTuple):
         least: number of training images that the detector needs at least.
     """
 
-    about: str
     make: Callable[[Any, Any, Any], Any]
     reads: Reads = "features"
     fitted: bool = True
@@ -77,76 +77,54 @@ def _bias(readout: Any) -> Any:
     return readout.weight.new_zeros(readout.out_features) if readout.bias is None else readout.bias
 
 
-METHODS: dict[str, _Method] = {
-    "mahalanobis": _Method(
-        "distance to the nearest class mean (Lee et al. 2018)", lambda ood, model, last: ood.Mahalanobis(None)
-    ),
-    "rmd": _Method("that, relative to one mean of all (Ren et al. 2021)", lambda ood, model, last: ood.RMD(None)),
-    "knn": _Method(
-        "distance to the 50th training neighbour (Sun et al. 2022)",
-        lambda ood, model, last: ood.KNN(None, k=NEIGHBOURS),
-        least=NEIGHBOURS,
-    ),
-    "vim": _Method(
-        "residual against the principal space, and energy (Wang et al. 2022)",
-        lambda ood, model, last: ood.ViM(None, min(last.in_features // 2, 512), last.weight, _bias(last)),
-    ),
-    "react": _Method(
-        "energy of clipped features (Sun et al. 2021)",
-        lambda ood, model, last: ood.ReAct(None, _head(last), percentile=0.9),
-        "maps",
-    ),
-    "dice": _Method(
-        "energy of sparse weights (Sun & Li 2022)",
-        lambda ood, model, last: ood.DICE(None, last.weight, _bias(last), p=0.9),
-    ),
-    "ash": _Method(
-        "energy of pruned and scaled features (Djurisic et al. 2023)",
-        lambda ood, model, last: ood.ASH(None, _head(last), "ash-s", 0.65),
-        "maps",
-        fitted=False,
-    ),
-    "scale": _Method(
-        "energy of scaled features (Xu et al. 2024)",
-        lambda ood, model, last: ood.SCALE(None, _head(last), 0.65),
-        "maps",
-        fitted=False,
-    ),
-    "she": _Method(
-        "inner product with the class's stored pattern (Zhang et al. 2023)",
-        lambda ood, model, last: ood.SHE(None, last),
-    ),
-    "nnguide": _Method(
-        "energy guided by neighbours (Park et al. 2023)",
-        lambda ood, model, last: ood.NNGuide(None, last, k=10),
-        least=10,
-    ),
-    "fdbd": _Method(
-        "distance to the decision boundaries (Liu & Qin 2024)", lambda ood, model, last: ood.fDBD(None, last)
-    ),
-    "gradnorm": _Method(
-        "gradient norm of the last layer (Huang et al. 2021)",
-        lambda ood, model, last: ood.GradNorm(last, lambda name: name == "weight"),
-        fitted=False,
-    ),
-    "kl_matching": _Method(
-        "divergence from class-typical posteriors (Hendrycks et al. 2022)",
-        lambda ood, model, last: ood.KLMatching(None),
-        "logits",
-    ),
-    "gen": _Method(
-        "generalised entropy of the posteriors (Liu et al. 2023)",
-        lambda ood, model, last: ood.GEN(None),
-        "logits",
-        fitted=False,
-    ),
-    "odin": _Method(
-        "perturbed and tempered confidence (Liang et al. 2018)",
-        lambda ood, model, last: ood.ODIN(model.logits, eps=0.0014, temperature=1000.0),
-        "images",
-        False,
-    ),
-}
+MAHALANOBIS = PostHoc(lambda ood, model, last: ood.Mahalanobis(None))
+RMD = PostHoc(lambda ood, model, last: ood.RMD(None))
+KNN = PostHoc(lambda ood, model, last: ood.KNN(None, k=NEIGHBOURS), least=NEIGHBOURS)
+VIM = PostHoc(lambda ood, model, last: ood.ViM(None, min(last.in_features // 2, 512), last.weight, _bias(last)))
+REACT = PostHoc(lambda ood, model, last: ood.ReAct(None, _head(last), percentile=0.9), "maps")
+DICE = PostHoc(lambda ood, model, last: ood.DICE(None, last.weight, _bias(last), p=0.9))
+ASH = PostHoc(lambda ood, model, last: ood.ASH(None, _head(last), "ash-s", 0.65), "maps", fitted=False)
+SCALE = PostHoc(lambda ood, model, last: ood.SCALE(None, _head(last), 0.65), "maps", fitted=False)
+SHE = PostHoc(lambda ood, model, last: ood.SHE(None, last))
+NNGUIDE = PostHoc(lambda ood, model, last: ood.NNGuide(None, last, k=10), least=10)
+FDBD = PostHoc(lambda ood, model, last: ood.fDBD(None, last))
+GRADNORM = PostHoc(lambda ood, model, last: ood.GradNorm(last, lambda name: name == "weight"), fitted=False)
+KL_MATCHING = PostHoc(lambda ood, model, last: ood.KLMatching(None), "logits")
+GEN = PostHoc(lambda ood, model, last: ood.GEN(None), "logits", fitted=False)
+ODIN = PostHoc(lambda ood, model, last: ood.ODIN(model.logits, eps=0.0014, temperature=1000.0), "images", False)
+
+DETECTORS: Family[PostHoc] = Family(
+    "detector",
+    {
+        "mahalanobis": (
+            "jembench.measurements.detector:MAHALANOBIS",
+            "distance to the nearest class mean (Lee et al. 2018)",
+        ),
+        "rmd": ("jembench.measurements.detector:RMD", "that, relative to one mean of all (Ren et al. 2021)"),
+        "knn": ("jembench.measurements.detector:KNN", "distance to the 50th training neighbour (Sun et al. 2022)"),
+        "vim": (
+            "jembench.measurements.detector:VIM",
+            "residual against the principal space, and energy (Wang et al. 2022)",
+        ),
+        "react": ("jembench.measurements.detector:REACT", "energy of clipped features (Sun et al. 2021)"),
+        "dice": ("jembench.measurements.detector:DICE", "energy of sparse weights (Sun & Li 2022)"),
+        "ash": ("jembench.measurements.detector:ASH", "energy of pruned and scaled features (Djurisic et al. 2023)"),
+        "scale": ("jembench.measurements.detector:SCALE", "energy of scaled features (Xu et al. 2024)"),
+        "she": (
+            "jembench.measurements.detector:SHE",
+            "inner product with the class's stored pattern (Zhang et al. 2023)",
+        ),
+        "nnguide": ("jembench.measurements.detector:NNGUIDE", "energy guided by neighbours (Park et al. 2023)"),
+        "fdbd": ("jembench.measurements.detector:FDBD", "distance to the decision boundaries (Liu & Qin 2024)"),
+        "gradnorm": ("jembench.measurements.detector:GRADNORM", "gradient norm of the last layer (Huang et al. 2021)"),
+        "kl_matching": (
+            "jembench.measurements.detector:KL_MATCHING",
+            "divergence from class-typical posteriors (Hendrycks et al. 2022)",
+        ),
+        "gen": ("jembench.measurements.detector:GEN", "generalised entropy of the posteriors (Liu et al. 2023)"),
+        "odin": ("jembench.measurements.detector:ODIN", "perturbed and tempered confidence (Liang et al. 2018)"),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -157,7 +135,7 @@ class Detector:
     with their labels; a detector of images takes neither, one that learns nothing only the first.
 
     Attributes:
-        detector: name of the detector, a key of :data:`METHODS`.
+        detector: name of the detector, a key of :data:`DETECTORS`.
 
     Raises:
         UserError: for an unknown name, or if pytorch-ood is not installed.
@@ -171,8 +149,7 @@ class Detector:
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier", "features"})
 
     def __post_init__(self) -> None:
-        if self.detector not in METHODS:
-            raise unknown("detector", self.detector, METHODS)
+        DETECTORS.check(self.detector)
         if find_spec("pytorch_ood") is None:
             raise UserError(f"detector {self.detector!r} needs pytorch-ood: pip install 'jembench[ood]'")
 
@@ -184,12 +161,12 @@ class Detector:
     @property
     def fitted(self) -> bool:
         """Whether it learns from the training split."""
-        return METHODS[self.detector].fitted
+        return DETECTORS[self.detector].fitted
 
     @property
     def featured(self) -> bool:
         """Whether it reads features."""
-        return METHODS[self.detector].reads != "images"
+        return DETECTORS[self.detector].reads != "images"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Fit the detector, then score the batch; NaN where its score is no finite number.
@@ -199,7 +176,7 @@ class Detector:
         """
         import torch
 
-        method, device = METHODS[self.detector], batch.images.device
+        method, device = DETECTORS[self.detector], batch.images.device
         detector = method.make(_package(), model, model.readout)
         with torch.no_grad():
             if method.fitted:
@@ -224,7 +201,7 @@ class Detector:
         (record,) = batch.whole
         assert record is not None
         labels = record["label"]
-        least = METHODS[self.detector].least
+        least = DETECTORS[self.detector].least
         if len(labels) < least or len(np.unique(labels)) < classes:
             raise UserError(
                 f"detector {self.detector!r} is fitted on the training split and needs {least} images of it, some of "

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from jembench import data
 from jembench.ground import generators
 from jembench.measurements import detector as module
-from jembench.measurements.detector import METHODS, Detector
+from jembench.measurements.detector import DETECTORS, Detector
 from jembench.measurements.features import Features
 from jembench.types import Batch, UserError
 from jembench.zoo import catalogue
@@ -68,7 +68,7 @@ def direct(model, name):
     }[name]()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_it_is_pytorch_oods_own_with_the_other_sign(model, name):
     """The package fits and scores by itself, from the images, the gradient of the whole network included."""
     training, given = images("train"), images("textures", 0, 40)
@@ -85,7 +85,7 @@ def test_it_is_pytorch_oods_own_with_the_other_sign(model, name):
     assert np.corrcoef(np.argsort(np.argsort(found)), np.argsort(np.argsort(expected)))[0, 1] > 0.999
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_larger_is_more_in_distribution(model, name):
     """Test digits above uniform noise; planted, the package's own sign puts them below."""
     training = images("train")
@@ -94,7 +94,7 @@ def test_larger_is_more_in_distribution(model, name):
     assert np.mean(-inside[:, None] > -outside) < 0.15
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_a_score_depends_on_its_image_and_on_the_training_split_alone(model, name):
     """Scored beside other images it is the same: nothing is fitted on what is scored."""
     training = images("train")
@@ -119,7 +119,7 @@ def test_neither_the_model_nor_the_global_generators_are_touched(model):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(0)
     state = torch.random.get_rng_state()
-    for name in METHODS:
+    for name in DETECTORS:
         score(model, name, given, training)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
