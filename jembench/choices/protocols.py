@@ -20,6 +20,7 @@ it once more:
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -270,8 +271,6 @@ def explain(name: str) -> str:
 
 
 def _bullet(note: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(note, 100, initial_indent="- ", subsequent_indent="  ")
 
 

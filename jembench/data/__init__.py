@@ -95,10 +95,10 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
     Raises:
         UserError: if the bytes are not those that the track was published with, or those that were found.
     """
+    from jembench.data import external, user
+
     known = track(track_name)
     if origin:
-        from jembench.data import external, user
-
         if any(item.name == source_name for item in known.sources):
             return external.load(known, source_name, origin, sha256=sha256)
         own = user.load(source_name, origin, known)
@@ -110,8 +110,6 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
         return own
     source = known.source(source_name)
     if known.external:
-        from jembench.data import external
-
         built: ImageSet = external.built(known, source_name)
     else:
         built = families.load(known.builder)(source_name)

@@ -14,6 +14,7 @@ are then put in a fixed shuffled order, like every source, so that ``--limit`` t
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -127,8 +128,6 @@ def _folder(name: str, folder: Path) -> list[Bytes]:
 
 def _torchvision(name: str, origin: str) -> list[Bytes]:
     """The test part of a data set of torchvision, whose own checksums guard its files."""
-    import inspect
-
     from torchvision import datasets
 
     kind, _, folder = origin.removeprefix(TORCHVISION).partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -45,8 +46,6 @@ def forked(*key: Key) -> Iterator[None]:
 
     Our code draws from generators that it is given; third-party code that draws from the global ones runs in here.
     """
-    import random
-
     import torch
 
     words = stream(key, 16)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from jembench.types import UserError
-
-if TYPE_CHECKING:
-    import torch
 
 
 @contextmanager
@@ -21,6 +17,16 @@ def reproducible() -> Iterator[None]:
     import torch
 
     backends = torch.backends
+
+    def settle(
+        threads: int, dtype: torch.dtype, gradients: bool, convolutions: bool, products: bool, exact: bool, trial: bool
+    ) -> None:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = convolutions, products
+        backends.cudnn.deterministic, backends.cudnn.benchmark = exact, trial
+
     before = (
         torch.get_num_threads(),
         torch.get_default_dtype(),
@@ -31,10 +37,10 @@ def reproducible() -> Iterator[None]:
         backends.cudnn.benchmark,
     )
     try:
-        _set(1, torch.float32, True, False, False, True, False)
+        settle(1, torch.float32, True, False, False, True, False)
         yield
     finally:
-        _set(*before)
+        settle(*before)
 
 
 def check_device(device: str) -> None:
@@ -46,24 +52,3 @@ def check_device(device: str) -> None:
     except Exception as error:  # RuntimeError, AssertionError, ImportError: each backend fails in its own way
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"device {device!r} cannot be used: {reason}") from error
-
-
-def _set(
-    threads: int,
-    dtype: torch.dtype,
-    gradients: bool,
-    convolution_tf32: bool,
-    matmul_tf32: bool,
-    deterministic: bool,
-    benchmark: bool,
-) -> None:
-    import torch
-
-    backends = torch.backends
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
-    torch.set_grad_enabled(gradients)
-    backends.cudnn.allow_tf32 = convolution_tf32
-    backends.cuda.matmul.allow_tf32 = matmul_tf32
-    backends.cudnn.deterministic = deterministic
-    backends.cudnn.benchmark = benchmark

@@ -8,14 +8,32 @@ the published file's name; torch-fidelity itself, which would unpickle whatever 
 from __future__ import annotations
 
 import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from jembench.ground.identity import file_sha256
 from jembench.types import UserError
 
 LAYERS = ["2048", "logits_unbiased"]
+
+
+class Inception(nn.Module):
+    """Images are rounded to 8 bits, as the network wants them; grey ones are repeated for three channels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and class logits without bias."""
+        bytes_ = (x.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
+        features, f = self.network(bytes_)
+        return features, f
 
 
 def published() -> tuple[str, str]:
@@ -24,11 +42,7 @@ def published() -> tuple[str, str]:
     Raises:
         UserError: without torch-fidelity.
     """
-    if find_spec("torch_fidelity") is None:
-        raise UserError("extractor 'inception-v3' needs torch-fidelity: pip install 'jembench[fid]'")
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-
-    url = str(URL_INCEPTION_V3)
+    url = str(_fidelity().URL_INCEPTION_V3)
     return url, url.rpartition("-")[2].partition(".")[0]
 
 
@@ -40,8 +54,6 @@ def weights(file: Path | None = None) -> Path:
     """
     url, digest = published()
     if file is None:
-        import torch
-
         file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
         if not file.is_file():
             try:
@@ -65,32 +77,26 @@ def load(file: Path) -> Any:
     Raises:
         UserError: if the file is not a file of tensors for it.
     """
-    import torch
-    from torch import Tensor, nn
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Inception(nn.Module):
-        """Images are rounded to 8 bits, as the network wants them; grey ones are repeated for three channels."""
-
-        def __init__(self, network: nn.Module) -> None:
-            super().__init__()
-            self.network = network
-
-        def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            """Features and class logits without bias."""
-            bytes_ = (x.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
-            features, f = self.network(bytes_)
-            return features, f
-
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "weights.pth"
             torch.save(state, copy)
-            network = FeatureExtractorInceptionV3(
+            network = _fidelity().FeatureExtractorInceptionV3(
                 "inception-v3-compat", LAYERS, feature_extractor_weights_path=str(copy)
             )
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{file}: not the weights of inception-v3 ({reason})") from error
     return Inception(network)
+
+
+def _fidelity() -> Any:
+    """torch-fidelity's module of the network.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    if find_spec("torch_fidelity") is None:
+        raise UserError("extractor 'inception-v3' needs torch-fidelity: pip install 'jembench[fid]'")
+    return import_module("torch_fidelity.feature_extractor_inceptionv3")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
+from jembench.data import gauss
 from jembench.langevin import sgld
 
 if TYPE_CHECKING:
@@ -92,6 +93,4 @@ def pixels(track: Track) -> Pixels:
 
 def for_track(track: Track) -> Oracle:
     """The oracle of the ``gauss`` track."""
-    from jembench.data import gauss
-
     return Oracle(torch.from_numpy(gauss.means()), sigma=gauss.SIGMA, shape=track.shape)

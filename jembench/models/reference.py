@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
+from jembench import data
 from jembench.langevin import starts
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ def uniform(track: Track) -> Reference:
 
 def class_gaussians(track: Track) -> Reference:
     """The Gaussians of the track's training images."""
-    from jembench import data
-
     train = data.images(track, "train")
     origin = starts.ClassGaussians(shape=track.shape, classes=track.classes)
     origin.fit(lambda y: torch.from_numpy(train.of_class(y)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from jembench.metrics.scores import PAPER, SCORES
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.pages.seeds import Seeds, combined, read_seeds
@@ -163,8 +165,6 @@ def _sizes(n: dict[str, int]) -> str:
 
 
 def _table(rows: list[list[str]], header: list[str]) -> str:
-    from tabulate import tabulate
-
     cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True)
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jembench.ground import files
@@ -103,9 +105,6 @@ class Store:
 
 def encode(columns: Mapping[str, NDArray[Any]], *, compression: str = "none") -> bytes:
     """Columns ``(N,)`` or ``(N, K)`` as the bytes of a Parquet file with their digest: same columns, same bytes."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     arrays = {}
     for name, column in columns.items():
         flat = pa.array(np.ascontiguousarray(column).reshape(-1))
@@ -118,9 +117,6 @@ def encode(columns: Mapping[str, NDArray[Any]], *, compression: str = "none") ->
 
 def decode(data: bytes) -> dict[str, NDArray[Any]]:
     """The columns of :func:`encode`; ``ValueError`` if the bytes are not such a file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table is six times as slow on small files
         columns = _arrays(table)
@@ -134,8 +130,6 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
 
 def _arrays(table: Any) -> dict[str, NDArray[Any]]:
     """The columns of an Arrow table; ``(N, K)`` where it holds lists of K."""
-    import pyarrow as pa
-
     columns = {}
     for name in table.column_names:
         column = table[name].combine_chunks()

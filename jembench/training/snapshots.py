@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from jembench.ground import files
 from jembench.types import UserError
 
@@ -47,8 +49,6 @@ class Ring:
         Raises:
             UserError: if it cannot be written; the ring is then as it was.
         """
-        import torch
-
         number = max((number for number, _ in self.entries), default=-1) + 1
         earlier = [entry for entry in self.entries[1:] if entry[1] < iteration]
         entries = [*self.entries[:1], *[*earlier, (number, iteration)][-self.keep :]]
@@ -122,8 +122,6 @@ def _read(path: Path) -> bytes | None:
 
 
 def _decoded(content: bytes, path: Path) -> dict[str, Any]:
-    import torch
-
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:

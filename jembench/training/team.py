@@ -11,16 +11,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from jembench.ground.shares import Share
 from jembench.types import UserError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,6 @@ class Team:
         """The mean over the team of a tensor of the same shape in every process."""
         if self.size == 1:
             return values
-        from torch import distributed
-
         values = values.clone()
         distributed.all_reduce(values)
         return values / self.size
@@ -60,8 +56,6 @@ class Team:
         """The parts of all processes, one after the other."""
         if self.size == 1:
             return part
-        from torch import distributed
-
         parts = [torch.empty_like(part) for _ in range(self.size)]
         distributed.all_gather(parts, part.contiguous())
         return torch.cat(parts)
@@ -71,8 +65,6 @@ class Team:
         if self.size == 1:
             assert content is not None
             return content
-        from torch import distributed
-
         if not self.leads:
             content = None  # what another process has to say is not heard
         length = torch.tensor(0 if content is None else len(content))
@@ -87,9 +79,6 @@ class Team:
         """The module as torch's DDP, which averages gradients over the team."""
         if self.size == 1:
             return module
-        from torch.nn.modules.batchnorm import _BatchNorm
-        from torch.nn.parallel import DistributedDataParallel
-
         # Other buffers are functions of the weights, or chains, of which every process has its own.
         normed = any(isinstance(part, _BatchNorm) for part in module.modules())
         parallel = DistributedDataParallel(module)
@@ -113,8 +102,6 @@ def team(device: str) -> Iterator[Team]:
     if not called():
         yield Team()
         return
-    from torch import distributed
-
     try:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
     except (ValueError, RuntimeError) as error:

@@ -6,14 +6,18 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from jembench.store.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from jembench.metrics.metric import Metric
     from jembench.store.results import ResultDocument
@@ -57,8 +61,6 @@ def grid(images: NDArray[np.floating[Any]], *, side: int = SIDE, rows: Sequence[
         side: images in a row.
         rows: what is written to the left of each.
     """
-    from PIL import Image
-
     canvas = _tiled(images, side)
     if rows:
         canvas = np.concatenate([_margin(rows, *canvas.shape[::2]), canvas], axis=1)
@@ -84,8 +86,6 @@ def _tiled(images: NDArray[np.floating[Any]], side: int) -> NDArray[np.uint8]:
 
 def _margin(rows: Sequence[str], height: int, channels: int) -> NDArray[np.uint8]:
     """The words of every row, right-aligned at its middle, ``(height, width, C)``."""
-    from PIL import Image, ImageDraw, ImageFont
-
     font = ImageFont.load_default(TEXT)
     width = 2 * MARGIN + max(int(np.ceil(font.getlength(words))) for words in rows)
     margin = Image.new("L", (width, height), 255)
@@ -97,9 +97,6 @@ def _margin(rows: Sequence[str], height: int, channels: int) -> NDArray[np.uint8
 
 def blank(width: float, height: float, shape: tuple[int, int] = (1, 1), **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of that many inches, and its panels row by row; options are those of ``Figure.subplots``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(*shape, squeeze=False, **options).ravel())
@@ -128,8 +125,6 @@ def legend(figure: Figure, columns: int = 4) -> None:
 
 def spread(axis: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
     """A logarithmic scale with marks at 1, 2 and 5 where positive values differ by more than a factor of four."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
     positive = [value for value in values if value > 0]
     if not positive or max(positive) <= FEW * min(positive):
         return
@@ -181,8 +176,6 @@ def curve(history: History) -> bytes:
 
 def robustness(documents: Sequence[ResultDocument]) -> dict[str, bytes]:
     """Worst-case accuracy against eps of all models, a panel for each norm, 95 % intervals: PNG and SVG by kind."""
-    import matplotlib
-
     curves = {norm: _curves(documents, norm) for norm in ("linf", "l2")}
     shown = {norm: found for norm, found in curves.items() if found}
     figure, axes = blank(4.8 * max(1, len(shown)), 3.6, (1, max(1, len(shown))))
@@ -229,8 +222,6 @@ def drawn(figure: Figure, *, colours: int = 64) -> bytes:
 
     Many lines need 256, lest the colour of a thin one is replaced.
     """
-    from PIL import Image
-
     file = io.BytesIO()
     figure.savefig(file, format="png")
     small = io.BytesIO()

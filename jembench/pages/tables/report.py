@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as RichTable
+from rich.text import Text
+from tabulate import tabulate
 
 from jembench.choices.protocols import PROTOCOLS, V1
 from jembench.metrics.metric import DEPENDENT, Metric
@@ -16,9 +20,6 @@ from jembench.pages.tables.shifts import shifts, stress
 from jembench.pages.tables.table import Cell, Table, get, metrics, subset
 from jembench.pages.tables.unlabelled import unlabelled
 from jembench.store.results import ResultDocument
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
 
 BAND = "consistency band"
 PLATT = "Platt targets"
@@ -77,8 +78,6 @@ def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[
 
 def markdown_of(found: Sequence[Table], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
     """GitHub markdown of tables; otherwise as :func:`markdown`."""
-    from tabulate import tabulate
-
     blocks = []
     for table in found:
         rows = []
@@ -95,10 +94,6 @@ def markdown_of(found: Sequence[Table], *, best: Callable[[Cell, list[Cell]], bo
 
 def rich(table: Table) -> RichTable:
     """The table for a terminal of 80 columns: intervals dim, below their value."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     drawn = RichTable(
         title=Text(table.title),
         title_justify="left",
