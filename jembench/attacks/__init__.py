@@ -1,60 +1,58 @@
 """Attacks: adversarial perturbations, eps in units of the [0, 1] pixel range; and how they are found by name.
 
 A name is looked for among ours (:data:`ATTACKS`), then as a user's ``file.py:function``, then among the classes of
-torchattacks. Those are written with capitals: ``pgd`` is ours, ``PGD`` theirs.
+torchattacks. Those are written with capitals: ``pgd`` is ours, ``PGD`` theirs. What an entry names is a class of
+attacks, or a :func:`functools.partial` of one where the name stands for some of its settings.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
-from importlib import import_module
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from jembench.ground.families import Family
 from jembench.types import unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jembench.attacks.contract import Attack
 
-#: name -> (``module:Class``, settings that the name stands for)
-ATTACKS: dict[str, tuple[str, dict[str, str]]] = {
-    "pgd": ("jembench.attacks.ladder:Rung", {}),
-    "autoattack": ("jembench.attacks.autoattack:AutoAttack", {"version": "standard"}),
-    "autoattack-rand": ("jembench.attacks.autoattack:AutoAttack", {"version": "rand"}),
-    "square": ("jembench.attacks.autoattack:Square", {}),
-    "boundary": ("jembench.attacks.decision:Decision", {"name": "boundary"}),
-    "hopskipjump": ("jembench.attacks.decision:Decision", {"name": "hopskipjump"}),
-    "pointwise": ("jembench.attacks.decision:Decision", {"name": "pointwise"}),
-    "spsa": ("jembench.attacks.spsa:SPSA", {}),
-    "transfer": ("jembench.attacks.transfer:Transfer", {}),
-    "null": ("jembench.attacks.null:Null", {}),
-}
+ATTACKS: Family[Callable[..., Attack]] = Family(
+    "attack",
+    {
+        "pgd": (
+            "jembench.attacks.ladder:Rung",
+            "projected gradient descent, and the gradient ladder of a refined defence",
+        ),
+        "autoattack": (
+            "jembench.attacks.autoattack:STANDARD",
+            "AutoAttack standard: APGD, targeted APGD, FAB, Square (deterministic models)",
+        ),
+        "autoattack-rand": (
+            "jembench.attacks.autoattack:RAND",
+            "AutoAttack rand: APGD over 20 draws (stochastic models)",
+        ),
+        "square": ("jembench.attacks.autoattack:Square", "random squares, from scores"),
+        "boundary": ("jembench.attacks.decision:BOUNDARY", "walk along the decision boundary (needs foolbox)"),
+        "hopskipjump": (
+            "jembench.attacks.decision:HOPSKIPJUMP",
+            "the boundary's normal from decisions (needs foolbox)",
+        ),
+        "pointwise": ("jembench.attacks.decision:POINTWISE", "pixel after pixel set back (needs foolbox)"),
+        "spsa": ("jembench.attacks.spsa:SPSA", "finite differences of scores, through any noise"),
+        "transfer": ("jembench.attacks.transfer:Transfer", "adversarials of the other baselines of the track"),
+        "null": ("jembench.attacks.null:Null", "the clean images"),
+    },
+)
 
 
-#: One line about each of ours.
-ABOUT = {
-    "pgd": "projected gradient descent, and the gradient ladder of a refined defence",
-    "autoattack": "AutoAttack standard: APGD, targeted APGD, FAB, Square (deterministic models)",
-    "autoattack-rand": "AutoAttack rand: APGD over 20 draws (stochastic models)",
-    "square": "random squares, from scores",
-    "boundary": "walk along the decision boundary (needs foolbox)",
-    "hopskipjump": "the boundary's normal from decisions (needs foolbox)",
-    "pointwise": "pixel after pixel set back (needs foolbox)",
-    "spsa": "finite differences of scores, through any noise",
-    "transfer": "adversarials of the other baselines of the track",
-    "null": "the clean images",
-}
+def names() -> dict[str, str]:
+    """The attacks that :func:`attack` knows, ours and the classes of torchattacks: name -> one line about it."""
+    from jembench.attacks import torchattacks
 
-
-def about(name: str) -> str:
-    """One line about an attack that :func:`known` lists."""
-    return ABOUT.get(name, "of torchattacks")
-
-
-def known() -> list[str]:
-    """Names of the attacks that :func:`attack` knows: ours, and the classes of torchattacks."""
-    from jembench.attacks.torchattacks import names
-
-    return [*ATTACKS, *names()]
+    return {name: ATTACKS.about(name) for name in ATTACKS} | dict.fromkeys(torchattacks.names(), "of torchattacks")
 
 
 def attack(name: str, **settings: Any) -> Attack:
@@ -68,29 +66,28 @@ def attack(name: str, **settings: Any) -> Attack:
         UserError: for an unknown name or setting, with the nearest that is known.
     """
     if name in ATTACKS:
-        place, fixed = ATTACKS[name]
-        module, _, kind = place.partition(":")
-        return _made(getattr(import_module(module), kind), name, settings, fixed)
+        return _with(partial(ATTACKS[name]), name, settings)
     if ".py:" in name:
         from jembench.attacks.plugin import Plugin
 
-        return _made(Plugin, name, settings, {"reference": name})
+        return _with(partial(Plugin, reference=name), name, settings)
     from jembench.attacks.torchattacks import Torchattack, resolve
 
-    found = resolve(name)
-    if found is None:
-        raise unknown("attack", name, known())
+    theirs = resolve(name)
+    if theirs is None:
+        raise unknown("attack", name, names())
     own = {key: settings.pop(key) for key in ("gradient", "copies") if key in settings}
     options = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in settings.items())
-    return Torchattack(found, options, **own)
+    return Torchattack(theirs, options, **own)
 
 
-def _made(kind: Any, name: str, settings: dict[str, Any], fixed: dict[str, str]) -> Attack:
-    """A dataclass from settings, lists as tuples; what the name stands for is not to be set."""
-    free = [each.name for each in fields(kind) if each.init and each.name not in {"name", *fixed}]
+def _with(kind: partial[Any], name: str, settings: dict[str, Any]) -> Attack:
+    """A dataclass with settings, lists as tuples; those that its name stands for are not to be set."""
+    free = [field.name for field in fields(kind.func) if field.init and field.name not in {"name", *kind.keywords}]
     for key in settings:
         if key not in free:
             raise unknown(f"setting of attack {name!r}", key, free)
-    chosen = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    made: Attack = kind(**chosen, **fixed)
-    return made
+    chosen: Attack = kind(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    )
+    return chosen

@@ -19,6 +19,7 @@ luck.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,6 +90,9 @@ class AutoAttack:
             attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = classes - 1
         attack.attacks_to_run = [part for part in attack.attacks_to_run if NEEDS.get(part, 0) <= classes]
         return attack
+
+
+STANDARD, RAND = partial(AutoAttack, version="standard"), partial(AutoAttack, version="rand")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ along its direction where one more query agrees.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
@@ -70,3 +71,8 @@ class Decision:
         from jembench.attacks.nearest import nearest
 
         return nearest(self, victim, task, queries=self.queries)
+
+
+BOUNDARY = partial(Decision, name="boundary")
+HOPSKIPJUMP = partial(Decision, name="hopskipjump")
+POINTWISE = partial(Decision, name="pointwise")

@@ -48,7 +48,7 @@ def list_(
     elif what == "extractors":
         rows = [(name, EXTRACTORS.about(name)) for name in EXTRACTORS]
     elif what == "attacks":
-        rows = [(name, attacks.about(name)) for name in attacks.known()]
+        rows = list(attacks.names().items())
     else:
         rows = [(name, SCORES.about(name)) for name in SCORES]
     width = max(len(name) for name, _ in rows)

@@ -92,7 +92,7 @@ def test_a_setting_that_is_none_is_one_line(name, settings, message):
 
 
 def test_names_that_are_known_can_be_had():
-    known = attacks.known()
+    known = attacks.names()
     assert {"pgd", "null", "PGD", "EOTPGD", "FAB", "CW"} <= set(known)
     assert not {"JSMA", "AutoAttack", "LGV", "MultiAttack"} & set(known)
     assert all(attack(name).name == name for name in known)
