@@ -81,8 +81,8 @@ def attack(name: str, **settings: Any) -> Attack:
     return Torchattack(theirs, options, **own)
 
 
-def _with(kind: partial[Any], name: str, settings: dict[str, Any]) -> Attack:
-    """A dataclass with settings, lists as tuples; those that its name stands for are not to be set."""
+def _with(kind: Any, name: str, settings: dict[str, Any]) -> Attack:
+    """An attack by a partial of its class, with settings, lists as tuples; those of the partial are not to be set."""
     free = [field.name for field in fields(kind.func) if field.init and field.name not in {"name", *kind.keywords}]
     for key in settings:
         if key not in free:
