@@ -35,13 +35,13 @@ class UnknownNameError(UserError, KeyError):
     __str__ = Exception.__str__  # that of a KeyError puts the line in quotes
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is not among the known ones, with the nearest that is.
+def unknown(what: str, name: str, names: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not among the ``names``, with the nearest that is.
 
     >>> print(unknown("suite", "odd", ["ood", "accuracy"]))
     unknown suite 'odd'; did you mean 'ood'? (known: accuracy, ood)
     """
-    names = sorted(known)
+    names = sorted(names)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return UnknownNameError(f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})")
@@ -131,13 +131,14 @@ class Batch:
     """The examples of one chunk.
 
     Attributes:
-        images: float ``(B, C, H, W)`` in [0, 1], but for noise that a protocol adds.
-        labels: int64 ``(B,)``; -1 where the example has no class of the track.
-        index: int64 ``(B,)``, position of the example in its source.
+        images: images, float ``(B, C, H, W)``, in [0, 1] but for noise that a protocol adds.
+        labels: classes, int64 ``(B,)``; -1 where the example has no class of the track.
+        index: positions of the examples in their source, int64 ``(B,)``.
         levels: number of grey levels of the source: a pixel is k / (levels - 1).
         given: columns of other measurements of the same examples, in the order that the measurement asked for them;
             None where there are none, fewer rows where they are of the first examples only.
-        whole: columns of other measurements of all examples of a source.
+        whole: columns of other measurements of all examples of a source, in the order that the measurement asked for
+            them; None where there are none.
     """
 
     images: Tensor
@@ -151,16 +152,16 @@ class Batch:
 def capabilities(model: object) -> frozenset[Capability]:
     """The capabilities of ``model`` by the methods of its class; a submodule that is called ``logits`` is none."""
     kind = type(model)
-    found: set[Capability] = set()
+    abilities: set[Capability] = set()
     if callable(getattr(kind, "logits", None)):
-        found.add("classifier")
+        abilities.add("classifier")
     if callable(getattr(kind, "log_density", None)) and hasattr(model, "normalized"):
-        found.add("density")
+        abilities.add("density")
     if callable(getattr(kind, "sample", None)):
-        found.add("sampler")
-    chained = all(callable(getattr(kind, method, None)) for method in ("advance", "persistent"))
-    if chained and isinstance(getattr(getattr(model, "chain", None), "steps", None), int):
-        found.add("chain")
+        abilities.add("sampler")
+    steps = getattr(getattr(model, "chain", None), "steps", None)
+    if all(callable(getattr(kind, method, None)) for method in ("advance", "persistent")) and isinstance(steps, int):
+        abilities.add("chain")
     if callable(getattr(kind, "penultimate", None)) and getattr(model, "readout", None) is not None:
-        found.add("features")
-    return frozenset(found)
+        abilities.add("features")
+    return frozenset(abilities)

@@ -43,7 +43,7 @@ class Rung:
         decay: whether the steps shrink.
         gradient: what the attack's gradient sees of a refinement: ``none``, ``straight-through`` or ``full``.
         copies: number of noisy copies behind a query of a stochastic victim (EOT); None for the defence's own votes.
-        confident: whether it goes on after a success: what barely fools this victim does not fool another.
+        confident: whether the attack goes on after a success: what barely fools this victim does not fool another.
         precision: precision of the victim's network while the attack crafts.
     """
 

@@ -36,7 +36,7 @@ class Plugin:
     """A function of a user.
 
     Attributes:
-        reference: ``path/to/file.py:function``.
+        reference: file and name of the function, as ``path/to/file.py:function``.
         sha256: SHA-256 of the file; computed from the file where it is not given.
         norms: norms of the balls that the function serves.
         targeted: whether the function takes ``target=…``.

@@ -42,8 +42,8 @@ def track(name: str, *, folder: Path | None = None) -> Track:
     """The description of a track; loads no image.
 
     Args:
-        name: of the track.
-        folder: of ``.npz`` files with its images, if they are not part of jembench; its downloads by default.
+        name: name of the track.
+        folder: folder of ``.npz`` files with its images, if they are not part of jembench; its downloads by default.
 
     Raises:
         UserError: for an unknown name, no such folder, or a folder for a track that has its images.
@@ -86,37 +86,37 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
     """Build one image set and check it: against the track's pinned size and hash, or what was found before.
 
     Args:
-        track_name: of the track.
-        source_name: of its image set.
-        origin: where a user's own set is read from, or an external one lies prepared.
-        sha256: of what is at the origin, as whoever planned for it found it; by default, of an external set, as it was
-            prepared.
+        track_name: name of the track.
+        source_name: name of one of its sources.
+        origin: where a user's own set is read from, or an external one lies prepared; empty for those of the track.
+        sha256: hash of the images and labels at the origin that whoever planned for them found; by default that of the
+            preparation of an external set, and none of a user's own.
 
     Raises:
         UserError: if the bytes are not those that the track was published with, or those that were found.
     """
     from jembench.data import external, user
 
-    known = track(track_name)
+    description = track(track_name)
     if origin:
-        if any(item.name == source_name for item in known.sources):
-            return external.load(known, source_name, origin, sha256=sha256)
-        own = user.load(source_name, origin, known)
+        if source_name in [source.name for source in description.sources]:
+            return external.load(description, source_name, origin, sha256=sha256)
+        own = user.load(source_name, origin, description)
         if sha256 and array_sha256(own.images, own.labels) != sha256:
             raise UserError(
                 f"{origin}: the images of {source_name!r} have changed since they were planned for: run the command "
                 "again"
             )
         return own
-    source = known.source(source_name)
-    if known.external:
-        built: ImageSet = external.built(known, source_name)
+    source = description.source(source_name)
+    if description.external:
+        image_set: ImageSet = external.built(description, source_name)
     else:
-        built = families.load(known.builder)(source_name)
-    digest = array_sha256(built.images, built.labels)
-    if digest != source.sha256 or len(built) != source.n:
+        image_set = families.load(description.builder)(source_name)
+    digest = array_sha256(image_set.images, image_set.labels)
+    if digest != source.sha256 or len(image_set) != source.n:
         raise UserError(
             f"{track_name}/{source_name}: the images are not those of the track (sha256 {digest[:12]}, "
             f"expected {source.sha256[:12]}): numbers would not be comparable; reinstall jembench and its dependencies"
         )
-    return built
+    return image_set

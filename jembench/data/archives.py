@@ -25,7 +25,7 @@ from jembench.types import UserError, unknown
 
 CROP = 140  # side of the centre crop of an aligned CelebA photograph (178x218)
 SIZE = 32
-TOLD = 5000  # photographs after which there is a word
+REPORT_EVERY = 5000  # photographs between two words of progress
 
 LOG = logging.getLogger("jembench")
 
@@ -38,13 +38,13 @@ class Archive:
     """A published set.
 
     Attributes:
-        about: one line: what it is.
-        terms: on which terms it may be used.
-        kind: the class of ``torchvision.datasets``.
-        megabytes: of its download.
-        home: where it is published.
+        about: one line about the images.
+        terms: terms on which the set may be used.
+        kind: name of the class of ``torchvision.datasets`` that reads it.
+        megabytes: size of the download, in megabytes.
+        home: address where the set is published.
         images: number of images of every split.
-        files: of every split, what it is read from, relative to the folder of downloads.
+        files: paths of the files of every split, relative to the folder of downloads.
     """
 
     about: str
@@ -62,12 +62,12 @@ def _cifar(folder: str, *names: str) -> dict[str, tuple[str, ...]]:
 
 
 CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
-CITED = "no formal licence: cite Krizhevsky, 2009"
+CITATION = "no formal licence: cite Krizhevsky, 2009"
 
 ARCHIVES = {
     "cifar10": Archive(
         "60,000 photographs of 10 classes (Krizhevsky, 2009)",
-        CITED,
+        CITATION,
         "CIFAR10",
         170,
         CIFAR,
@@ -76,7 +76,7 @@ ARCHIVES = {
     ),
     "cifar100": Archive(
         "60,000 photographs of 100 classes (Krizhevsky, 2009)",
-        CITED,
+        CITATION,
         "CIFAR100",
         169,
         CIFAR,
@@ -127,14 +127,14 @@ def fetch(name: str) -> None:
     Raises:
         UserError: for an unknown name, without a network, or if a checksum is wrong.
     """
-    known = archive(name)
+    home = archive(name).home
     advice = (
         f"{name}: cannot be downloaded; run `jembench data fetch {name}` again where there is a network, or give "
         f"--data-dir, a folder with {name}_test.npz and the like"
     )
     if name == "celeba":
         advice = (
-            f"celeba: Google Drive does not give it; get {PHOTOGRAPHS} and {PARTITION} by hand from {known.home} into "
+            f"celeba: Google Drive does not give it; get {PHOTOGRAPHS} and {PARTITION} by hand from {home} into "
             f"{cache.downloads() / 'celeba'} and run `jembench data verify celeba`"
         )
     with cache.locked(f"fetch-{name}"), guard.guarded(advice), guard.impatient():
@@ -154,7 +154,7 @@ def _fetch(name: str) -> None:
                 utils.download_file_from_google_drive(identifier, str(root / "celeba"), file, md5)
         return
     for split in archive(name).files:
-        _opened(name, split, download=True)
+        _data_set(name, split, download=True)
 
 
 def verify(name: str, split: str | None = None) -> None:
@@ -164,16 +164,16 @@ def verify(name: str, split: str | None = None) -> None:
         UserError: for an unknown name, if a file is not there, or if its checksum is wrong.
     """
     splits = archive(name).files
-    wanted = [path for part in (splits if split is None else (split,)) for path in splits[part]]
-    known = _checksums(name)
-    for relative in dict.fromkeys(wanted):
+    names = [path for part in (splits if split is None else (split,)) for path in splits[part]]
+    checksums = _checksums(name)
+    for relative in dict.fromkeys(names):
         path = cache.downloads() / relative
         if not path.is_file():
             raise UserError(f"{name}: there is no {path}: run `jembench data fetch {name}`")
-        if (found := _md5(path)) != known[relative]:
+        if (digest := _md5(path)) != checksums[relative]:
             raise UserError(
-                f"{path}: damaged, or not the published file (MD5 {found}, expected {known[relative]}): remove it and "
-                f"run `jembench data fetch {name}`"
+                f"{path}: damaged, or not the published file (MD5 {digest}, expected {checksums[relative]}): "
+                f"remove it and run `jembench data fetch {name}`"
             )
 
 
@@ -181,10 +181,10 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
     """Images ``(N, H, W, 3)`` and labels ``(N,)`` of a downloaded set, -1 where it has none.
 
     Args:
-        name: of the set.
-        split: of it.
-        view: of photographs larger than 32x32: ``crop``, the centre square of 140 pixels resized to 32x32, or
-            ``resize``, the whole photograph resized so that its shorter side has 32 pixels, as in JEM's code.
+        name: name of the set, a key of :data:`ARCHIVES`.
+        split: name of a split of the set.
+        view: what is done to photographs larger than 32x32: ``crop``, the centre square of 140 pixels resized to 32x32,
+            or ``resize``, the whole photograph resized so that its shorter side has 32 pixels, as in JEM's code.
 
     Raises:
         UserError: if it is not there or a checksum is wrong.
@@ -195,9 +195,9 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
             images = _photographs(split, _VIEWS[view])
         return images, np.full(len(images), -1, dtype=np.int64)
     with guard.guarded(f"{name}: cannot be read from {cache.downloads()}"):
-        made = _opened(name, split, download=False)
-        images = np.asarray(made.data)
-        labels = made.labels if name == "svhn" else made.targets
+        data_set = _data_set(name, split, download=False)
+        images = np.asarray(data_set.data)
+        labels = data_set.labels if name == "svhn" else data_set.targets
     if name == "svhn":
         images = images.transpose(0, 2, 3, 1)
     return images, np.asarray(labels, dtype=np.int64)
@@ -213,7 +213,7 @@ def _photographs(split: str, view: Callable[[Any], NDArray[np.uint8]]) -> NDArra
     images = np.empty((0, SIZE, SIZE, 3), dtype=np.uint8)
     with ZipFile(folder / PHOTOGRAPHS) as content:
         for number, name in enumerate(names):
-            if number and number % TOLD == 0:
+            if number and number % REPORT_EVERY == 0:
                 LOG.info("%s of %s photographs read", number, len(names))
             with content.open(f"{Path(PHOTOGRAPHS).stem}/{name}") as file, Image.open(file) as picture:
                 image = view(picture.convert("RGB"))
@@ -225,15 +225,15 @@ def _photographs(split: str, view: Callable[[Any], NDArray[np.uint8]]) -> NDArra
     return images
 
 
-def _cropped(picture: Any) -> NDArray[np.uint8]:
+def _crop(picture: Any) -> NDArray[np.uint8]:
     from PIL import Image
 
-    left, top = (picture.width - CROP) // 2, (picture.height - CROP) // 2
-    square = picture.crop((left, top, left + CROP, top + CROP))
+    x, y = (picture.width - CROP) // 2, (picture.height - CROP) // 2
+    square = picture.crop((x, y, x + CROP, y + CROP))
     return np.asarray(square.resize((SIZE, SIZE), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
-def _resized(picture: Any) -> NDArray[np.uint8]:
+def _resize(picture: Any) -> NDArray[np.uint8]:
     from PIL import Image
 
     short = min(picture.size)
@@ -241,10 +241,10 @@ def _resized(picture: Any) -> NDArray[np.uint8]:
     return np.asarray(picture.resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
-_VIEWS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {"crop": _cropped, "resize": _resized}
+_VIEWS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {"crop": _crop, "resize": _resize}
 
 
-def _opened(name: str, split: str, *, download: bool) -> Any:
+def _data_set(name: str, split: str, *, download: bool) -> Any:
     """The data set of torchvision, which checks its files once more."""
     from torchvision import datasets
 
@@ -268,8 +268,8 @@ def _checksums(name: str) -> dict[str, str]:
         return {f"svhn/{file}": md5 for _, file, md5 in kind.split_list.values()}
     if name == "celeba":
         return {f"celeba/{file}": md5 for _, md5, file in kind.file_list}
-    listed = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
-    return {f"{kind.base_folder}/{file}": md5 for file, md5 in listed}
+    entries = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+    return {f"{kind.base_folder}/{file}": md5 for file, md5 in entries}
 
 
 def _md5(path: Path) -> str:

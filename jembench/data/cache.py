@@ -16,8 +16,8 @@ from jembench.types import UserError
 
 def root() -> Path:
     """The folder of the cache; it need not exist."""
-    if given := os.environ.get("JEMBENCH_CACHE"):
-        return Path(given).expanduser().absolute()
+    if folder := os.environ.get("JEMBENCH_CACHE"):
+        return Path(folder).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base).expanduser() if base else Path.home() / ".cache").absolute() / "jembench"
 

@@ -140,7 +140,7 @@ def build(name: str) -> ImageSet:
         draws = seeding.integers("digits-v1", "noise", count=360 * 64, high=17)
         images, labels = draws.astype(np.uint8).reshape(-1, 1, 8, 8), np.full(360, -1)
     else:
-        images = _transformed(name, *split("ood-base"))
+        images = _outliers(name, *split("ood-base"))
         labels = np.full(len(images), -1)
     return ImageSet(images, labels.astype(np.int64), TRACK.levels)
 
@@ -173,12 +173,12 @@ def split(name: str) -> tuple[Images, Labels]:
     # Position j of the class-sorted order goes to the split whose quota is furthest behind: stratified to within one.
     sizes = np.array([SPLITS[part] for part in SPLITS])
     owner = np.empty(len(labels), dtype=np.int64)
-    given = np.zeros(len(sizes), dtype=np.int64)
+    counts = np.zeros(len(sizes), dtype=np.int64)
     for position in range(len(labels)):
-        behind = sizes * (position + 1) - given * len(labels)
-        behind[given >= sizes] = np.iinfo(np.int64).min
-        owner[position] = int(np.argmax(behind))
-        given[owner[position]] += 1
+        lag = sizes * (position + 1) - counts * len(labels)
+        lag[counts >= sizes] = np.iinfo(np.int64).min
+        owner[position] = int(np.argmax(lag))
+        counts[owner[position]] += 1
     members = by_class[owner == list(SPLITS).index(name)]
     members = members[seeding.permutation("digits-v1", "order", name, n=len(members))]
     return _frozen(images[members], labels[members])
@@ -211,13 +211,13 @@ def _frozen(images: Images, labels: Labels) -> tuple[Images, Labels]:
     return images, labels
 
 
-def _transformed(name: str, images: Images, labels: Labels) -> Images:
+def _outliers(name: str, images: Images, labels: Labels) -> Images:
     if name == "interp":
         first, second = pairs(labels).T
         total = images[first].astype(np.uint16) + images[second]
         return np.array(total // 2, dtype=np.uint8)
     if name == "inverted":
         return np.array(TRACK.levels - 1 - images, dtype=np.uint8)
-    kept = images[~np.isin(labels, STILL_DIGITS[name])]
-    turned = np.rot90(kept, axes=(2, 3)) if name == "rotated" else kept[..., ::-1]
-    return np.array(turned, dtype=np.uint8, order="C")
+    digits = images[~np.isin(labels, STILL_DIGITS[name])]
+    outliers = np.rot90(digits, axes=(2, 3)) if name == "rotated" else digits[..., ::-1]
+    return np.array(outliers, dtype=np.uint8, order="C")

@@ -84,9 +84,9 @@ class Facts:
     """What is known of a prepared source without reading it.
 
     Attributes:
-        n: number of its images.
-        sha256: hash of its images and labels.
-        whole: whether the set it was cut from had as many images as the published one.
+        n: number of images of the source.
+        sha256: hash of the images and labels of the source.
+        whole: whether the set that it was cut from had as many images as the published one.
     """
 
     n: int
@@ -107,23 +107,23 @@ def found(track: Track, source: Source) -> Source:
             f"{track.name}/{source.name}: needs the uncropped photographs of {part.set}, which a folder of .npz files "
             f"does not hold: leave --data-dir out and run `jembench data fetch {part.set}`"
         )
-    whence = here(track, source)
-    if not whence:
+    paths = here(track, source)
+    if not paths:
         raise UserError(_missing(track, source))
-    place = _place(track, source, whence)
-    known = facts(place)
-    if known is None:
+    place = _place(track, source, paths)
+    preparation = facts(place)
+    if preparation is None:
         with (
             cache.locked(f"{part.set}-{part.split}"),
-            _told(f"preparing {part.set}_{part.split}, once, in {cache.root()}"),
+            _notice(f"preparing {part.set}_{part.split}, once, in {cache.root()}"),
         ):
-            known = facts(place) or _prepare(track, source, whence)
-    if source.sha256 and known.whole and known.sha256 != source.sha256:
+            preparation = facts(place) or _prepare(track, source, paths)
+    if source.sha256 and preparation.whole and preparation.sha256 != source.sha256:
         raise UserError(
-            f"{track.name}/{source.name}: {_names(whence)} hold as many images as the complete set, but not those "
-            f"(sha256 {known.sha256[:12]}, expected {source.sha256[:12]}): the copy is altered; get another one"
+            f"{track.name}/{source.name}: {_names(paths)} hold as many images as the complete set, but not those "
+            f"(sha256 {preparation.sha256[:12]}, expected {source.sha256[:12]}): the copy is altered; get another one"
         )
-    return replace(source, n=known.n, sha256=known.sha256, origin=str(place))
+    return replace(source, n=preparation.n, sha256=preparation.sha256, origin=str(place))
 
 
 def here(track: Track, source: Source) -> list[Path]:
@@ -138,24 +138,24 @@ def load(track: Track, name: str, origin: str, *, sha256: str = "") -> ImageSet:
     """The prepared images of a source, mapped from the disk and hashed.
 
     Args:
-        track: of the source.
-        name: of the source.
-        origin: the folder of its prepared images.
-        sha256: that they must have; that of their facts by default.
+        track: track of the source.
+        name: name of the source.
+        origin: folder of the prepared images of the source.
+        sha256: hash that images and labels must have; that of their facts by default.
 
     Raises:
         UserError: if they are gone, cannot be read or have another hash.
     """
     place = Path(origin)
     try:
-        made = _mapped(place, track.levels)
+        image_set = _mapped(place, track.levels)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(track, name, place, str(error)) from error
-    known = facts(place)
-    wanted = sha256 or (known.sha256 if known else "")
-    if (digest := array_sha256(made.images, made.labels)) != wanted:
-        raise _damaged(track, name, place, f"sha256 {digest[:12]}, expected {wanted[:12] or 'another'}")
-    return made
+    preparation = facts(place)
+    pin = sha256 or (preparation.sha256 if preparation else "")
+    if (digest := array_sha256(image_set.images, image_set.labels)) != pin:
+        raise _damaged(track, name, place, f"sha256 {digest[:12]}, expected {pin[:12] or 'another'}")
+    return image_set
 
 
 def built(track: Track, name: str) -> ImageSet:
@@ -190,39 +190,39 @@ def _part(source: Source) -> Part:
 def facts(place: Path) -> Facts | None:
     """The facts of a folder of the cache, if all of its files are there and have their sizes."""
     try:
-        known = json.loads((place / FACTS).read_text(encoding="utf-8"))
-        if any((place / name).stat().st_size != known["bytes"][name] for name in (IMAGES, LABELS)):
+        content = json.loads((place / FACTS).read_text(encoding="utf-8"))
+        if any((place / name).stat().st_size != content["bytes"][name] for name in (IMAGES, LABELS)):
             return None
-        return Facts(int(known["n"]), str(known["sha256"]), bool(known["whole"]))
+        return Facts(int(content["n"]), str(content["sha256"]), bool(content["whole"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _place(track: Track, source: Source, whence: list[Path]) -> Path:
+def _place(track: Track, source: Source, paths: list[Path]) -> Path:
     """Where the prepared images of a source lie, if these files have not changed since.
 
     Raises:
         UserError: if a file is gone.
     """
     try:
-        stamps = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in whence]
+        stamps = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     except OSError as error:
         raise UserError(f"{track.name}/{source.name}: a file is gone while it is looked at ({error})") from error
     return cache.prepared(identity([VERSION, track.id, source.role, asdict(_part(source)), track.folder, stamps]))
 
 
-def _prepare(track: Track, source: Source, whence: list[Path]) -> Facts:
+def _prepare(track: Track, source: Source, paths: list[Path]) -> Facts:
     """Write the images of all sources that are cut from the same set: reading it is what takes long."""
     part = _part(source)
-    related = [other for other in track.sources if other != source and _read_as(other) == _read_as(source)]
-    places = {other: _place(track, other, whence) for other in (source, *related)}
+    siblings = [sibling for sibling in track.sources if sibling != source and _read_as(sibling) == _read_as(source)]
+    places = {sibling: _place(track, sibling, paths) for sibling in (source, *siblings)}
     if track.folder:
-        images, labels = folders.read(whence)
+        images, labels = folders.read(paths)
     else:
         images, labels = archives.read(part.set, part.split, view=part.view)
-    if _place(track, source, whence) != places[source]:
-        raise UserError(f"{track.name}/{source.name}: {_names(whence)} changed while being read: run the command again")
-    _check(track, source, images, labels, whence)
+    if _place(track, source, paths) != places[source]:
+        raise UserError(f"{track.name}/{source.name}: {_names(paths)} changed while being read: run the command again")
+    _check(track, source, images, labels, paths)
     if not _labelled(source):
         labels = np.full(len(labels), -1, dtype=np.int64)
     images = images.transpose(0, 3, 1, 2)
@@ -230,20 +230,20 @@ def _prepare(track: Track, source: Source, whence: list[Path]) -> Facts:
     copies = len(names) - len(set(names))
     if copies > COPIES * len(names):
         raise UserError(
-            f"{track.name}/{source.name}: {copies} of {len(names)} images in {_names(whence)} are there twice: leave "
+            f"{track.name}/{source.name}: {copies} of {len(names)} images in {_names(paths)} are there twice: leave "
             "out what is a copy"
         )
     order = canonical_order(names)
-    for other in related:
-        if (chosen := cut(labels[order], _part(other))).size:
-            _write(track, other, places[other], images, labels, order[chosen])
-    chosen = cut(labels[order], part)
-    if not chosen.size:
+    for sibling in siblings:
+        if (positions := cut(labels[order], _part(sibling))).size:
+            _write(track, sibling, places[sibling], images, labels, order[positions])
+    positions = cut(labels[order], part)
+    if not positions.size:
         raise UserError(
             f"{track.name}/{source.name}: the {len(labels)} images of {part.set}_{part.split} are too few, none of "
             "them falls to it: add more"
         )
-    return _write(track, source, places[source], images, labels, order[chosen])
+    return _write(track, source, places[source], images, labels, order[positions])
 
 
 def _labelled(source: Source) -> bool:
@@ -258,15 +258,13 @@ def _read_as(source: Source) -> tuple[Any, ...]:
     return () if part is None else (part.set, part.split, part.view, _labelled(source))
 
 
-def _check(track: Track, source: Source, images: Images, labels: Labels, whence: list[Path]) -> None:
+def _check(track: Track, source: Source, images: Images, labels: Labels, paths: list[Path]) -> None:
     """Raise :class:`UserError` unless the images of a set can be those of the track, and its labels where needed."""
-    where = f"{track.name}/{source.name}: {_names(whence)}"
+    where = f"{track.name}/{source.name}: {_names(paths)}"
     channels, height, width = track.shape
-    published = archives.archive(_part(source).set).images[_part(source).split]
-    if not 0 < len(images) <= published:
-        raise UserError(
-            f"{where}: {len(images)} images, the complete set has {published}: files of another set, or copies"
-        )
+    total = archives.archive(_part(source).set).images[_part(source).split]
+    if not 0 < len(images) <= total:
+        raise UserError(f"{where}: {len(images)} images, the complete set has {total}: files of another set, or copies")
     if _part(source).view != "resize" and images.shape[1:] != (height, width, channels):
         raise UserError(
             f"{where}: images of shape {images.shape[1:]} (height, width, colours), the track has "
@@ -281,59 +279,59 @@ def _check(track: Track, source: Source, images: Images, labels: Labels, whence:
 
 
 def _write(
-    track: Track, source: Source, place: Path, images: Images, labels: Labels, chosen: NDArray[np.int64]
+    track: Track, source: Source, place: Path, images: Images, labels: Labels, positions: NDArray[np.int64]
 ) -> Facts:
     """The images of one source, then its facts.
 
     Args:
-        track: of the source.
-        source: whose images they are.
-        place: its folder in the cache.
-        images: of the set, ``(M, C, H, W)``.
-        labels: of the set, ``(M,)``.
-        chosen: positions in the set, ``(1, N)``, or ``(2, N)`` for the mean of two.
+        track: track of the source.
+        source: source that the images are of.
+        place: folder of the source in the cache.
+        images: images ``(M, C, H, W)`` of the set that the source is cut from.
+        labels: labels ``(M,)`` of the set.
+        positions: positions of the source's images in the set, ``(1, N)``, or ``(2, N)`` for means of two.
     """
-    shape = (chosen.shape[1], *images.shape[1:])
+    shape = (positions.shape[1], *images.shape[1:])
     with files.replacing(place / IMAGES) as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, shape[0], BLOCK):
-            block = images[chosen[0, start : start + BLOCK]]
-            if len(chosen) == 2:
-                total = block.astype(np.uint16) + images[chosen[1, start : start + BLOCK]]
+            block = images[positions[0, start : start + BLOCK]]
+            if len(positions) == 2:
+                total = block.astype(np.uint16) + images[positions[1, start : start + BLOCK]]
                 block = (total // 2).astype(np.uint8)
             file.write(np.ascontiguousarray(block).data)
-    mine = np.full(shape[0], -1, dtype=np.int64) if source.role == "ood" else labels[chosen[0]]
+    classes = np.full(shape[0], -1, dtype=np.int64) if source.role == "ood" else labels[positions[0]]
     with files.replacing(place / LABELS) as file:
-        np.save(file, mine, allow_pickle=False)
-    made = _mapped(place, track.levels)
-    published = archives.archive(_part(source).set).images[_part(source).split]
-    known = Facts(shape[0], array_sha256(made.images, made.labels), len(images) == published)
+        np.save(file, classes, allow_pickle=False)
+    image_set = _mapped(place, track.levels)
+    complete = archives.archive(_part(source).set).images[_part(source).split]
+    preparation = Facts(shape[0], array_sha256(image_set.images, image_set.labels), len(images) == complete)
     sizes = {name: (place / name).stat().st_size for name in (IMAGES, LABELS)}
-    files.write(place / FACTS, json.dumps({**asdict(known), "bytes": sizes}).encode())
-    return known
+    files.write(place / FACTS, json.dumps({**asdict(preparation), "bytes": sizes}).encode())
+    return preparation
 
 
 def cut(labels: Labels, part: Part) -> NDArray[np.int64]:
     """Which images of a set a source is made of: positions ``(1, N)``, or ``(2, N)`` where each is the mean of two.
 
     Args:
-        labels: of the set in canonical order, ``(M,)``.
-        part: what the source is.
+        labels: labels ``(M,)`` of the set, in canonical order.
+        part: how the source is cut from the set.
     """
-    kept = np.arange(len(labels))
+    positions = np.arange(len(labels))
     if part.span != (0, 1000):
         first, last = part.span
-        inside = np.zeros(len(labels), dtype=bool)
+        mask = np.zeros(len(labels), dtype=bool)
         for y in np.unique(labels):
             members = np.flatnonzero(labels == y)
-            inside[members[len(members) * first // 1000 : len(members) * last // 1000]] = True
-        kept = np.flatnonzero(inside)
+            mask[members[len(members) * first // 1000 : len(members) * last // 1000]] = True
+        positions = np.flatnonzero(mask)
     if part.mix == "pairs":
-        return kept[pairs(labels[kept])]
+        return positions[pairs(labels[positions])]
     if part.mix == "batches":
-        return kept[batches(len(kept))]
-    return kept[None]
+        return positions[batches(len(positions))]
+    return positions[None]
 
 
 def fingerprints(images: Images, labels: Labels) -> list[bytes]:
@@ -370,7 +368,7 @@ def batches(n: int) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _told(words: str) -> Iterator[None]:
+def _notice(words: str) -> Iterator[None]:
     """Say what is done, once it has taken a while."""
     timer = threading.Timer(PATIENCE, LOG.info, [words])
     timer.daemon = True

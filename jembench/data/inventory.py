@@ -19,10 +19,10 @@ class SourceState:
     """A source of a track as it was found.
 
     Attributes:
-        source: as the track has it.
-        state: of it.
-        n: number of its images here.
-        words: what is wrong with it, if anything.
+        source: source as the track describes it.
+        state: state of the source on this machine.
+        n: number of images of the source on this machine.
+        words: what is wrong with the source; empty if nothing is.
     """
 
     source: Source
@@ -33,8 +33,8 @@ class SourceState:
 
 def downloaded(name: str) -> Path | None:
     """Where a published set lies, if all of it has been downloaded."""
-    every = [archives.files(name, split) for split in archives.archive(name).files]
-    return cache.downloads() if all(every) else None
+    splits = [archives.files(name, split) for split in archives.archive(name).files]
+    return cache.downloads() if all(splits) else None
 
 
 def sources(track: Track) -> list[SourceState]:
@@ -49,11 +49,11 @@ def _state(track: Track, source: Source) -> SourceState:
     if not external.here(track, source):
         return SourceState(source, "missing")
     try:
-        found = external.found(track, source)
-        external.load(track, source.name, found.origin)
+        local = external.found(track, source)
+        external.load(track, source.name, local.origin)
     except UserError as error:
         return SourceState(source, "damaged", words=str(error))
-    known = external.facts(Path(found.origin))
-    if known is None or not known.whole:
-        return SourceState(source, "subset", found.n)
-    return SourceState(source, "complete" if source.sha256 else "unpinned", found.n)
+    preparation = external.facts(Path(local.origin))
+    if preparation is None or not preparation.whole:
+        return SourceState(source, "subset", local.n)
+    return SourceState(source, "complete" if source.sha256 else "unpinned", local.n)

@@ -28,12 +28,14 @@ class Part:
     """How a source is cut from a published set that jembench does not carry: see :mod:`jembench.data.external`.
 
     Attributes:
-        set: of these images, such as ``cifar10``.
-        split: its part, ``train`` or ``test``.
-        span: of every class, the images from this share to that share of the canonical order, in thousandths.
-        mix: ``pairs``, the mean of two images of different classes, each used once; ``batches``, of image i and
-            i + 100: JEM's code mixes each batch of 100 with the one before.
-        view: ``crop`` or ``resize``, what is done to photographs that are not stored at the size of the track.
+        set: name of the published set, such as ``cifar10``.
+        split: split of the published set, ``train`` or ``test``.
+        span: range of the images of every class in canonical order that are taken, from and to, in thousandths.
+        mix: what the images are: ``pairs``, means of two images of different classes, each used once; ``batches``,
+            means of image i and i + 100, since JEM's code mixes each batch of 100 with the one before; empty for the
+            images themselves.
+        view: what is done to photographs that are not stored at the size of the track, ``crop`` or ``resize``; empty
+            for others.
     """
 
     set: str
@@ -48,8 +50,8 @@ class Source:
     """One image set of a track.
 
     Attributes:
-        name: identifier, unique in the track.
-        role: what it is for; only ``test``, ``ood`` and ``chains`` may appear in a published number.
+        name: identifier of the set, unique in the track.
+        role: use of the set; only ``test``, ``ood`` and ``chains`` may appear in a published number.
         n: number of images.
         sha256: hash of its images and labels (:func:`jembench.ground.identity.array_sha256`); empty where no complete
             copy of a published set was at hand to pin it.
@@ -57,10 +59,10 @@ class Source:
         about: one line of explanation.
         origin: where a user's own set is read from (:mod:`jembench.data.user`), or the prepared images of an external
             one; empty for those that jembench carries.
-        near: of an OOD set, whether its images are close to those of the track, so that it is hard to tell.
-        part: of an external set, how it is cut from a published one; n is that of the complete set.
+        near: whether the images of an OOD set are close to those of the track, so that it is hard to tell.
+        part: how an external set is cut from a published one; n is that of the complete set. None for other sets.
         noise: standard deviation of Gaussian noise on its pixels, wherever the model under evaluation sees them.
-        absent: of an OOD set, why a protocol cannot have it here: its figures are empty and say so.
+        absent: why a protocol cannot have an OOD set here: its figures are empty and say so. Empty if it can.
     """
 
     name: str
@@ -81,9 +83,9 @@ class Grid:
     """The balls of one threat model of a track, in units of the [0, 1] pixel range.
 
     Attributes:
-        norm: ``linf`` or ``l2``.
-        eps: radii, ascending.
-        headline: the one of them at which every attack runs.
+        norm: norm of the balls, ``linf`` or ``l2``.
+        eps: radii of the balls, ascending.
+        headline: radius, one of ``eps``, at which every attack runs.
     """
 
     norm: Norm
@@ -96,8 +98,8 @@ class Severities:
     """The amounts of one kind of shift, from mild to severe: see :mod:`jembench.data.shifts`.
 
     Attributes:
-        kind: of the shift.
-        amounts: ascending; the first is severity 1.
+        kind: name of the shift, a key of :data:`jembench.data.shifts.SHIFTS`.
+        amounts: amounts of the shift, ascending; the first is severity 1.
     """
 
     kind: str
@@ -109,23 +111,23 @@ class Track:
     """An in-distribution data set with its splits and OOD sets.
 
     Attributes:
-        name: identifier.
-        version: raised by every change that moves numbers.
+        name: identifier of the track.
+        version: number that every change of the track raises that moves a figure.
         shape: (C, H, W) of an image.
         levels: number of grey levels; a pixel is k / (levels - 1).
         classes: number of classes K.
-        chunk: examples per chunk and per batch of an evaluation.
-        sources: all image sets.
+        chunk: number of examples of a chunk and of a batch of an evaluation.
+        sources: all image sets of the track.
         builder: ``module:function`` that makes the images of a source by its name; empty where they are the user's.
-        threats: what its adversaries may do.
-        shifts: what happens to the test images in the tables.
+        threats: balls that adversaries may use, a grid for every norm.
+        shifts: shifts of the test images in the tables.
         extractor: name of the feature extractor of sample quality (:mod:`jembench.zoo.extractors`).
         exact: whether the density of the images is known, so that a model can be that density itself.
         published_fid: sources of the real images that the FID of JEM++ and SADA-JEM is of.
-        held_out: what happens to the validation images for estimators to be fitted on: of no kind in ``shifts``.
-        costly: of a source, the first so many images are used by measurements that take many passes for an image or
-            look at it many times (views and refinements); all by default.
-        folder: of a track with external sources, the user's folder of ``.npz`` files; the downloads if empty.
+        held_out: shifts of the validation images that estimators are fitted on: of no kind in ``shifts``.
+        costly: number of the first images of a source that are used by measurements that take many passes for an image
+            or look at it many times (views and refinements); all by default.
+        folder: the user's folder of ``.npz`` files, for a track with external sources; the downloads if empty.
     """
 
     name: str
@@ -162,12 +164,12 @@ class Track:
 
     def placed(self, name: str, origin: str) -> Track:
         """The track with the place of one of its sources."""
-        moved = (replace(item, origin=origin) if item.name == name else item for item in self.sources)
-        return replace(self, sources=tuple(moved))
+        sources = (replace(each, origin=origin) if each.name == name else each for each in self.sources)
+        return replace(self, sources=tuple(sources))
 
     def source(self, name: str) -> Source:
         """The source called ``name``; ``KeyError`` if there is none."""
-        return next(source for source in self.sources if source.name == name)
+        return {source.name: source for source in self.sources}[name]
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,8 @@ class ImageSet:
     """Images as integers, with labels.
 
     Attributes:
-        images: uint8 or uint16 ``(N, C, H, W)``, values 0..levels-1.
-        labels: int64 ``(N,)``, -1 where an example has no class of the track.
+        images: images, uint8 or uint16 ``(N, C, H, W)``, values 0..levels-1.
+        labels: classes, int64 ``(N,)``, -1 where an example has no class of the track.
         levels: number of grey levels.
     """
 
@@ -192,15 +194,15 @@ class ImageSet:
         return self._floats(self.images[start:stop])
 
     def at(self, index: NDArray[np.integer]) -> NDArray[np.float32]:
-        """The images of an index, likewise."""
+        """The images at positions ``index (M,)`` as float32 in [0, 1]."""
         return self._floats(self.images[index])
 
     def of_class(self, y: int) -> NDArray[np.float32]:
-        """The images of class y, likewise."""
+        """The images of class y as float32 in [0, 1]."""
         return self.at(np.flatnonzero(self.labels == y))
 
-    def _floats(self, chosen: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
-        x = np.array(chosen, dtype=np.float32)  # of a mapped set, an array like any other
+    def _floats(self, integers: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
+        x = np.array(integers, dtype=np.float32)  # of a mapped set, an array like any other
         x /= np.float32(self.levels - 1)
         let_go(self.images)
         return x

@@ -37,10 +37,10 @@ def shift(kind: str, x: Tensor, amount: float, *, generator: Generator) -> Tenso
     """Shifted images ``(B, C, H, W)`` in [0, 1].
 
     Args:
-        kind: a name of :data:`SHIFTS`.
-        x: images in [0, 1].
-        amount: a, at least 0.
-        generator: source of what is random about it.
+        kind: name of the shift, a key of :data:`SHIFTS`.
+        x: images ``(B, C, H, W)`` in [0, 1].
+        amount: amount a of the shift, at least 0.
+        generator: source of the noise, the directions and the positions of a shift.
 
     Raises:
         UserError: for an unknown kind.
@@ -61,8 +61,8 @@ def _blur(x: Tensor, a: float, _: Generator) -> Tensor:
     if a == 0:
         return x
     radius = max(1, math.ceil(3 * a))
-    at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-0.5 * (at / a).square())
+    offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-0.5 * (offsets / a).square())
     kernel = kernel / kernel.sum()
     channels = x.shape[1]
     x = functional.pad(x, (radius, radius, radius, radius), mode="replicate")
@@ -87,15 +87,15 @@ def _rotation(x: Tensor, a: float, _: Generator) -> Tensor:
 
 def _translation(x: Tensor, a: float, generator: Generator) -> Tensor:
     angle = 2 * math.pi * torch.rand(len(x), generator=generator)
-    moved = torch.eye(2, 3).repeat(len(x), 1, 1)
-    moved[:, :, 2] = 2 * a * torch.stack([angle.cos(), angle.sin()], dim=1)  # the image spans [-1, 1]
-    return _affine(x, moved)
+    matrices = torch.eye(2, 3).repeat(len(x), 1, 1)
+    matrices[:, :, 2] = 2 * a * torch.stack([angle.cos(), angle.sin()], dim=1)  # the image spans [-1, 1]
+    return _affine(x, matrices)
 
 
 def _shear(x: Tensor, a: float, generator: Generator) -> Tensor:
-    slanted = torch.eye(2, 3).repeat(len(x), 1, 1)
-    slanted[:, 0, 1] = a * (2 * torch.randint(2, (len(x),), generator=generator) - 1)
-    return _affine(x, slanted)
+    matrices = torch.eye(2, 3).repeat(len(x), 1, 1)
+    matrices[:, 0, 1] = a * (2 * torch.randint(2, (len(x),), generator=generator) - 1)
+    return _affine(x, matrices)
 
 
 def _affine(x: Tensor, matrices: Tensor) -> Tensor:
@@ -109,17 +109,17 @@ def _affine(x: Tensor, matrices: Tensor) -> Tensor:
 def _occlusion(x: Tensor, a: float, generator: Generator) -> Tensor:
     height, width = x.shape[2:]
     tall, wide = (min(round(a * side), side) for side in (height, width))
-    top = torch.randint(height - tall + 1, (len(x), 1), generator=generator)
-    left = torch.randint(width - wide + 1, (len(x), 1), generator=generator)
+    y0 = torch.randint(height - tall + 1, (len(x), 1), generator=generator)
+    x0 = torch.randint(width - wide + 1, (len(x), 1), generator=generator)
     rows, columns = torch.arange(height), torch.arange(width)
-    hidden = ((rows >= top) & (rows < top + tall))[:, :, None] & ((columns >= left) & (columns < left + wide))[:, None]
-    return x.masked_fill(hidden[:, None].to(x.device), 0.5)
+    mask = ((rows >= y0) & (rows < y0 + tall))[:, :, None] & ((columns >= x0) & (columns < x0 + wide))[:, None]
+    return x.masked_fill(mask[:, None].to(x.device), 0.5)
 
 
 def _impulse(x: Tensor, a: float, generator: Generator) -> Tensor:
-    struck = (torch.rand(x.shape, generator=generator) < a).to(x.device)
+    mask = (torch.rand(x.shape, generator=generator) < a).to(x.device)
     extreme = torch.randint(2, x.shape, generator=generator).to(x)
-    return torch.where(struck, extreme, x)
+    return torch.where(mask, extreme, x)
 
 
 def _gamma(x: Tensor, a: float, _: Generator) -> Tensor:

@@ -44,16 +44,16 @@ def source(name: str, origin: str, track: Track) -> Source:
     """The description of a user's set: it is read once, for its hash.
 
     Args:
-        name: what tables call it.
-        origin: path, ``torchvision:NAME:FOLDER`` or entry point.
-        track: whose images it is to look like.
+        name: name of the set in tables.
+        origin: path of a folder or file, ``torchvision:NAME:FOLDER``, or the name of an entry point.
+        track: track whose shape and grey levels the images are brought to.
 
     Raises:
         UserError: for a name that cannot be one or that the track has, or a set that cannot be read.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", name):
         raise UserError(f"OOD set {name!r}: a name is made of letters, digits, '.', '_' and '-', at most 40")
-    if name in {known.name for known in track.sources} | {"mean", "near", "far"}:
+    if name in {other.name for other in track.sources} | {"mean", "near", "far"}:
         raise UserError(f"OOD set {name!r}: track {track.name} has that name already: choose another")
     images = load(name, origin, track)
     digest = array_sha256(images.images, images.labels)
@@ -82,9 +82,9 @@ def load(name: str, origin: str, track: Track) -> ImageSet:
         raise UserError(f"OOD set {name!r}: {origin} holds no images")
     images = np.stack([_fitted(image, track.shape) for image in raw])
     order = seeding.permutation("user-ood", n=len(images))
-    stored = np.rint(images[order] * ((track.levels - 1) / (LEVELS - 1)))
+    values = np.rint(images[order] * ((track.levels - 1) / (LEVELS - 1)))
     kind = np.uint8 if track.levels <= LEVELS else np.uint16
-    return ImageSet(stored.astype(kind), np.full(len(images), -1, dtype=np.int64), track.levels)
+    return ImageSet(values.astype(kind), np.full(len(images), -1, dtype=np.int64), track.levels)
 
 
 def _read(name: str, origin: str) -> list[Bytes]:
@@ -100,30 +100,30 @@ def _read(name: str, origin: str) -> list[Bytes]:
         raise UserError(f"OOD set {name!r}: {origin} is neither a folder of pictures nor .npz nor .npy")
     entry = next(iter(metadata.entry_points(group=GROUP, name=origin)), None)
     if entry is None:
-        known = ", ".join(sorted(metadata.entry_points(group=GROUP).names)) or "none"
+        names = ", ".join(sorted(metadata.entry_points(group=GROUP).names)) or "none"
         raise UserError(
-            f"OOD set {name!r}: {origin} is no folder, no file and no entry point of {GROUP} (known: {known})"
+            f"OOD set {name!r}: {origin} is no folder, no file and no entry point of {GROUP} (known: {names})"
         )
     with guard.guarded(f"OOD set {name!r}: entry point {origin!r} fails"):
-        made = np.asarray(entry.load()())
-    return _arrays(name, made)
+        array = np.asarray(entry.load()())
+    return _arrays(name, array)
 
 
 def _folder(name: str, folder: Path) -> list[Bytes]:
     from PIL import Image
 
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
-    found = []
+    pictures = []
     for path in paths:
         try:
             with Image.open(path) as picture:
                 if picture.mode[0] in "IF":
                     raise UserError(f"OOD set {name!r}: {path} has more than 8 bits a colour: convert it first")
                 grey = picture.mode in ("1", "L", "LA")
-                found.append(np.asarray(picture.convert("L" if grey else "RGB"), dtype=np.uint8))
+                pictures.append(np.asarray(picture.convert("L" if grey else "RGB"), dtype=np.uint8))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(f"OOD set {name!r}: {path} is no picture that can be read ({error})") from error
-    return [image if image.ndim == 3 else image[:, :, None] for image in found]
+    return [image if image.ndim == 3 else image[:, :, None] for image in pictures]
 
 
 def _torchvision(name: str, origin: str) -> list[Bytes]:
@@ -133,30 +133,33 @@ def _torchvision(name: str, origin: str) -> list[Bytes]:
     kind, _, folder = origin.removeprefix(TORCHVISION).partition(":")
     if kind not in datasets.__all__:
         raise unknown(f"torchvision data set of OOD set {name!r}:", kind, datasets.__all__)
-    made = getattr(datasets, kind)
-    takes = inspect.signature(made).parameters
-    if {"classes", "background"} & set(takes):
+    constructor = getattr(datasets, kind)
+    parameters = inspect.signature(constructor).parameters
+    if {"classes", "background"} & set(parameters):
         raise UserError(f"OOD set {name!r}: torchvision's {kind} has no test part")
-    options: dict[str, Any] = {"root": folder} if "root" in takes else {}
-    options |= {"train": False} if "train" in takes else {"split": "test"} if "split" in takes else {}
+    options: dict[str, Any] = {"root": folder} if "root" in parameters else {}
+    options |= {"train": False} if "train" in parameters else {"split": "test"} if "split" in parameters else {}
     with guard.guarded(f"OOD set {name!r}: torchvision's {kind} cannot be read from {folder!r}"):
-        found = made(**options)
-        pictures = [found[i][0] for i in range(len(found))]
-        colours = [np.asarray(each if each.mode == "L" else each.convert("RGB"), dtype=np.uint8) for each in pictures]
+        data_set = constructor(**options)
+        pictures = [data_set[i][0] for i in range(len(data_set))]
+        colours = [
+            np.asarray(picture if picture.mode == "L" else picture.convert("RGB"), dtype=np.uint8)
+            for picture in pictures
+        ]
     return [image if image.ndim == 3 else image[:, :, None] for image in colours]
 
 
 def _from_numpy(name: str, path: Path) -> NDArray[Any]:
-    with guard.guarded(f"OOD set {name!r}: {path} cannot be read"), arrays.opened(path) as loaded:
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            key = next((key for key in KEYS if key in loaded.files), None)
-            if key is None and len(loaded.files) != 1:
+    with guard.guarded(f"OOD set {name!r}: {path} cannot be read"), arrays.opened(path) as content:
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            key = next((key for key in KEYS if key in content.files), None)
+            if key is None and len(content.files) != 1:
                 raise UserError(
-                    f"OOD set {name!r}: {path} holds {', '.join(loaded.files) or 'nothing'}: call the images 'images'"
+                    f"OOD set {name!r}: {path} holds {', '.join(content.files) or 'nothing'}: call the images 'images'"
                 )
-            array: NDArray[Any] = loaded[key or loaded.files[0]]
+            array: NDArray[Any] = content[key or content.files[0]]
             return array
 
 

@@ -28,8 +28,8 @@ class Family(Mapping[str, T]):
 
     def __getitem__(self, name: str) -> T:
         self.check(name)
-        thing: T = load(self._table[name][0])
-        return thing
+        member: T = load(self._table[name][0])
+        return member
 
     def about(self, name: str) -> str:
         """The one line about a thing, which is not loaded."""

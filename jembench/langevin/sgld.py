@@ -44,9 +44,9 @@ class SGLD:
         size: step size a on the gradient of log p(x), > 0.
         noise: standard deviation s of the noise of a step, >= 0.
         clip: bound c on every element of the gradient, ``None`` for no bound.
-        bounds: images are clamped to this range after each step, ``None`` for no clamp.
-        inner: moves per gradient; more than one needs the network's first layer.
-        precision: of the network; ``bf16`` runs it under autocast, images and moves stay fp32.
+        bounds: range (low, high) that images are clamped to after each step, ``None`` for no clamp.
+        inner: number of moves per gradient; more than one needs the network's first layer.
+        precision: precision of the network; ``bf16`` runs it under autocast, images and moves stay fp32.
     """
 
     steps: int = 20

@@ -47,7 +47,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, le
         confidence: probability `(N,)` of each predicted class, in [0, 1].
         correct: whether each prediction is right, `(N,)` booleans or 0/1.
         bins: number of bins of equal width.
-        level: intended coverage of each bin's interval.
+        level: intended coverage of each bin's interval, in (0, 1).
 
     Raises:
         ValueError: empty, NaN, misaligned, out of [0, 1]; bins < 1; level out of (0, 1).

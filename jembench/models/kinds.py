@@ -18,9 +18,9 @@ class ModelKind:
 
     Attributes:
         builder: ``module:function``, called with (recipe, track), that makes an untrained model.
-        version: raised by every change of code that moves its numbers; part of the identity of its records.
-        capabilities: those of its class.
-        family: the family of networks that it is made of.
+        version: number that every change of code raises that moves figures; part of the identity of the records.
+        capabilities: what a model of the kind can do, whatever its network.
+        family: family of the networks that it is made of: ``classifier``, ``energy``, ``flow`` or ``exact``.
         chains: whether it is trained on the ends of SGLD chains and samples by them.
         normalized: whether its log density is exact.
     """

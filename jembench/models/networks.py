@@ -11,16 +11,16 @@ class Network:
 
     Attributes:
         builder: ``module:class``, called with ``shape``, ``classes`` and its options.
-        family: ``classifier``, ``energy`` or ``flow``.
-        options: keys of ``[model]`` that it takes; all are required but those in ``optional``.
-        optional: the ones with a default.
+        family: family of the network: ``classifier``, ``energy`` or ``flow``.
+        options: keys of ``[model]`` that are required.
+        optional: keys of ``[model]`` that have a default.
         stem: whether it shows its first layer, which proximal sampling needs.
         features: whether it shows its last layer, a linear one (``readout``), and what enters it (``penultimate``).
             Of a library's networks no table knows which do.
         channels_last: whether an evaluation keeps its weights with the channels last, which is faster on photographs.
             It changes the last bits: not for networks that golden results were made with before.
-        version: raised by every change of code that moves its numbers; part of the identity of its records where it is
-            not 1, as records that were there before it have it.
+        version: number that every change of code raises that moves figures; part of the identity of the records where
+            it is not 1, since records from before there were versions have none.
     """
 
     builder: str

@@ -251,7 +251,7 @@ class Recipe(Entry):
 
     Attributes:
         about: one line about the model.
-        seeds: training seeds behind the published figures; the weights of the first are shipped.
+        seeds: number of training seeds behind the published figures; the weights of the first are shipped.
     """
 
     track: str

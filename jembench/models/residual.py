@@ -35,7 +35,7 @@ class ResidualEBM(nn.Module):
     Args:
         shape: (C, H, W) of an image, H and W at least 4.
         classes: number of classes K.
-        width: channels of the first block; the others have twice as many.
+        width: number of channels of the first block; the others have twice as many.
     """
 
     def __init__(self, *, shape: tuple[int, int, int], classes: int, width: int) -> None:

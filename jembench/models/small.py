@@ -15,7 +15,7 @@ class SmallNet(nn.Module):
     Args:
         shape: (C, H, W) of an image, H and W divisible by 4.
         classes: number of logits K.
-        width: channels of the first layer; the others have twice as many.
+        width: number of channels of the first layer; the others have twice as many.
     """
 
     def __init__(self, *, shape: tuple[int, int, int], classes: int, width: int) -> None:

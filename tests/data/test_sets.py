@@ -55,3 +55,8 @@ def test_floats_of_a_part_of_a_set_are_those_of_the_whole(tmp_path, levels: int)
         assert np.array_equal(made.of_class(2), expected[labels == 2])
         made.pixels()[:] = 0
         assert np.array_equal(made.pixels(), expected)
+
+
+def test_a_source_that_a_track_lacks_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="mnist"):
+        data.track("digits").source("mnist")
