@@ -73,12 +73,12 @@ def attack(name: str, **settings: Any) -> Attack:
         return _with(partial(Plugin, reference=name), name, settings)
     from jembench.attacks.torchattacks import Torchattack, resolve
 
-    theirs = resolve(name)
-    if theirs is None:
+    class_name = resolve(name)
+    if class_name is None:
         raise unknown("attack", name, names())
     own = {key: settings.pop(key) for key in ("gradient", "copies") if key in settings}
     options = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in settings.items())
-    return Torchattack(theirs, options, **own)
+    return Torchattack(class_name, options, **own)
 
 
 def _with(kind: Any, name: str, settings: dict[str, Any]) -> Attack:
@@ -87,7 +87,7 @@ def _with(kind: Any, name: str, settings: dict[str, Any]) -> Attack:
     for key in settings:
         if key not in free:
             raise unknown(f"setting of attack {name!r}", key, free)
-    chosen: Attack = kind(
+    instance: Attack = kind(
         **{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     )
-    return chosen
+    return instance

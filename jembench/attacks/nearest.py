@@ -154,9 +154,9 @@ def _attack(foolbox: ModuleType, name: str, norm: Norm, queries: int) -> Any:
 def _starts(judge: _Judge, task: Task) -> tuple[Tensor, Tensor, Tensor]:
     """Starting points ``(B, C, H, W)``, where there are such, and where none is needed."""
     x = task.x
-    every = torch.arange(len(x), device=x.device)
+    all_rows = torch.arange(len(x), device=x.device)
     clean = judge.decide(x)
-    broken = judge.fools(clean, every)
+    broken = judge.fools(clean, all_rows)
     starts, has_start = x.clone(), torch.zeros_like(broken)
 
     def offer(images: Tensor, rows: Tensor) -> None:

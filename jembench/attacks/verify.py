@@ -111,9 +111,9 @@ def _validity(x: Tensor, adversarial: Tensor, threat: Threat) -> tuple[Tensor, T
     """The images to judge, which of the adversarials are valid, and by how much they are out."""
     finite = adversarial.flatten(1).isfinite().all(1)
     candidates = torch.where(finite.reshape(-1, *[1] * (x.ndim - 1)), adversarial, x)
-    beyond = distance((candidates - x).double(), threat.norm) - threat.eps
+    overshoot = distance((candidates - x).double(), threat.norm) - threat.eps
     outside = (candidates.double() - candidates.double().clamp(0, 1)).flatten(1).abs().amax(1)
-    excess = torch.maximum(beyond, outside).clamp_min(0.0)
+    excess = torch.maximum(overshoot, outside).clamp_min(0.0)
     if bool(((excess > TOLERANCE) & (excess <= ROUNDING)).any()):
         finite_eps = min(threat.eps, float(x[0].numel()))  # no image is farther away, in either norm
         candidates = pgd.project(candidates, x, threat.norm, finite_eps)

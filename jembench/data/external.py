@@ -260,22 +260,24 @@ def _read_as(source: Source) -> tuple[Any, ...]:
 
 def _check(track: Track, source: Source, images: Images, labels: Labels, paths: list[Path]) -> None:
     """Raise :class:`UserError` unless the images of a set can be those of the track, and its labels where needed."""
-    where = f"{track.name}/{source.name}: {_names(paths)}"
+    prefix = f"{track.name}/{source.name}: {_names(paths)}"
     channels, height, width = track.shape
     total = archives.archive(_part(source).set).images[_part(source).split]
     if not 0 < len(images) <= total:
-        raise UserError(f"{where}: {len(images)} images, the complete set has {total}: files of another set, or copies")
+        raise UserError(
+            f"{prefix}: {len(images)} images, the complete set has {total}: files of another set, or copies"
+        )
     if _part(source).view != "resize" and images.shape[1:] != (height, width, channels):
         raise UserError(
-            f"{where}: images of shape {images.shape[1:]} (height, width, colours), the track has "
+            f"{prefix}: images of shape {images.shape[1:]} (height, width, colours), the track has "
             f"{(height, width, channels)}"
         )
     if not _labelled(source):
         return
     if (labels == -1).any():
-        raise UserError(f"{where}: has no labels, or some of -1: {source.name!r} needs the class of every image")
+        raise UserError(f"{prefix}: has no labels, or some of -1: {source.name!r} needs the class of every image")
     if not 0 <= labels.min() <= labels.max() < track.classes:
-        raise UserError(f"{where}: labels {labels.min()}..{labels.max()}, the track has 0..{track.classes - 1}")
+        raise UserError(f"{prefix}: labels {labels.min()}..{labels.max()}, the track has 0..{track.classes - 1}")
 
 
 def _write(

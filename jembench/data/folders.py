@@ -28,12 +28,12 @@ def files(folder: Path, set_name: str, split: str) -> list[Path]:
     """The files of a split in name order; none if there are none."""
     for name in splits(set_name, split):
         stem = f"{set_name}_{name}"
-        if chosen := [
+        if paths := [
             path
             for path in folder.glob(f"{stem}*.npz")
             if (path.stem == stem or path.stem[len(stem)] == "_") and path.is_file()
         ]:
-            return sorted(chosen, key=lambda path: path.stem)
+            return sorted(paths, key=lambda path: path.stem)
     return []
 
 

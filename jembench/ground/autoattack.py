@@ -36,8 +36,8 @@ class AutoAttackAdapter(pyautoattack.AutoAttack):  # type: ignore[misc]
         if options.pop("is_tf_model"):
             raise ValueError("pyautoattack has no TensorFlow models")
         attacks, verbose, log_path = (options.pop(name) for name in ("attacks_to_run", "verbose", "log_path"))
-        chosen = list(attacks) if attacks or options["version"] == "custom" else None
-        super().__init__(model, attacks=chosen, **options)
+        names = list(attacks) if attacks or options["version"] == "custom" else None
+        super().__init__(model, attacks=names, **options)
         self.verbose, self.log_path = verbose, log_path
 
     def run_standard_evaluation(

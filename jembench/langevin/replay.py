@@ -73,13 +73,13 @@ class ReplayBuffer:
             raise ValueError(f"restart must be in [0, 1], not {restart}")
         count, device = self.share.total, self.images.device
         chains = torch.randint(self.images.shape[1], (count,), generator=generator)
-        again = torch.rand(count, generator=generator) < restart
+        restarts = torch.rand(count, generator=generator) < restart
         labels = torch.randint(start.classes, (count,), generator=generator)
         fresh = self.share.of(start(labels, generator)).to(device)
-        slots, again = self.share.of(chains).to(device), self.share.of(again).to(device)
+        slots, restarts = self.share.of(chains).to(device), self.share.of(restarts).to(device)
         lanes = torch.arange(len(slots), device=device)
-        images = torch.where(again[:, None, None, None], fresh, self.images[lanes, slots])
-        new = torch.ones_like(again) if relabel else again
+        images = torch.where(restarts[:, None, None, None], fresh, self.images[lanes, slots])
+        new = torch.ones_like(restarts) if relabel else restarts
         return images, torch.where(new, self.share.of(labels).to(device), self.labels[lanes, slots]), slots
 
     def store(self, slots: Tensor, images: Tensor, labels: Tensor) -> None:

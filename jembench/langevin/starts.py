@@ -68,9 +68,9 @@ class ClassGaussians(Start):
 
     def forward(self, labels: Tensor, generator: Generator) -> Tensor:
         """``mean[y] + factor[y] z``, z standard normal from the generator, clamped to [0, 1]."""
-        where = self.mean.device
-        z = torch.randn((len(labels), self.factor.shape[2]), generator=generator, device=generator.device).to(where)
-        labels = labels.to(where)
+        device = self.mean.device
+        z = torch.randn((len(labels), self.factor.shape[2]), generator=generator, device=generator.device).to(device)
+        labels = labels.to(device)
         x = self.mean[labels] + torch.einsum("nr,ndr->nd", z, self.factor[labels])
         return x.reshape(-1, *self.shape).clamp(0, 1)
 

@@ -234,8 +234,8 @@ def drawn_labels(p: Floats, replicates: int, rng: np.random.Generator) -> Iterat
     ladder[:, -1] = 1.0
     rungs = (ladder + np.arange(n)[:, None]).ravel()  # one sorted array: row i lies in [i, i + 1]
     for size in blocks(replicates, n):
-        where = np.searchsorted(rungs, rng.random((size, n)) + np.arange(n), side="right")
-        yield np.minimum(where - np.arange(n) * classes, classes - 1)  # u + i may round up to i + 1
+        positions = np.searchsorted(rungs, rng.random((size, n)) + np.arange(n), side="right")
+        yield np.minimum(positions - np.arange(n) * classes, classes - 1)  # u + i may round up to i + 1
 
 
 def blocks(replicates: int, n: int) -> list[int]:

@@ -124,13 +124,11 @@ def reaches(reference: ArrayLike, *, k: int = 5) -> Floats:
     return radii(x, k)
 
 
-def _coverage(covered: Booleans, alone: Floats, level: float) -> Estimate:
+def _coverage(hits: Booleans, alone: Floats, level: float) -> Estimate:
     """Coverage from the balls `(N,)` that hold a sample, and the number `(M,)` of them that each is alone in."""
-    value, samples = float(covered.mean()), alone.size
-    jackknife = (samples - 1) / samples * float(np.square(alone - alone.mean()).sum()) / covered.size**2
-    smooth = (covered.sum() + 1) / (
-        covered.size + 2
-    )  # a share of 1 has a variance too, where single samples hold balls
+    value, samples = float(hits.mean()), alone.size
+    jackknife = (samples - 1) / samples * float(np.square(alone - alone.mean()).sum()) / hits.size**2
+    smooth = (hits.sum() + 1) / (hits.size + 2)  # a share of 1 has a variance too, where single samples hold balls
     trials = max(1.0, float(smooth * (1 - smooth)) / jackknife) if jackknife > 0 else float(samples)
     return Estimate(value, *wilson_rate(value, trials, level=level), "jackknife given reference")
 

@@ -354,5 +354,5 @@ def _parsed(path: Path) -> Recipe:
         raise UserError(f"{path}: not a readable recipe ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "recipe"
-        raise UserError(f"{path}: {where}: {first['msg']}") from error
+        key = ".".join(str(part) for part in first["loc"]) or "recipe"
+        raise UserError(f"{path}: {key}: {first['msg']}") from error
