@@ -35,10 +35,7 @@ def search(
 
     The settings are those of :class:`jembench.attacks.ladder.Rung`.
     """
-    best = Best(victim, task, confident=confident)
-    best.offer(task.x)
-    for start in task.starts:
-        best.offer(project(start.to(task.x), task.x, task.threat.norm, eps))
+    best = Best(victim, task, eps=eps, confident=confident)
     for restart in range(restarts):
         rows = best.unbroken()
         if not len(rows):
@@ -63,17 +60,24 @@ class Best:
 
     Args:
         victim: model under attack, which is asked for logits.
-        task: examples of the attack, with its threat.
+        task: examples of the attack, with its threat; the clean images and the starts are the first that are scored.
+        eps: radius of the balls that the starts are moved into, a number or ``(B,)``; by default that of the threat.
         confident: whether broken examples are still searched.
     """
 
-    def __init__(self, victim: Victim, task: Task, *, confident: bool = False) -> None:
+    def __init__(
+        self, victim: Victim, task: Task, *, eps: float | Tensor | None = None, confident: bool = False
+    ) -> None:
         self.victim, self.task = victim, task
         self.confident = confident
         self.images = task.x.clone()
         self._rows = torch.arange(len(task.x), device=task.x.device)
         self.margins = torch.full(task.y.shape, math.inf, device=task.x.device)
         self._steps, self._zero, self._broken = (torch.zeros_like(self.margins) for _ in range(3))
+        self.offer(task.x)
+        for start in task.starts:
+            radius = task.threat.eps if eps is None else eps
+            self.offer(project(start.to(task.x), task.x, task.threat.norm, radius))
 
     def offer(self, images: Tensor, rows: Tensor | None = None) -> None:
         """Score images of the rows (all by default) and keep those that are better."""

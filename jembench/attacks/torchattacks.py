@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.thirdparty import Shielded, borrowed, check, inside, seed
@@ -108,8 +109,6 @@ class Torchattack:
     @property
     def targeted(self) -> bool:
         """Whether an instance says so."""
-        from torch import nn
-
         if self.name in AIMLESS:
             return False
         with redirect_stdout(io.StringIO()):  # it says that it found no device

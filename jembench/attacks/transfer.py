@@ -43,11 +43,7 @@ class Transfer:
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The candidate of the lowest margin; the clean images where there is none."""
-        from jembench.attacks.pgd import project
         from jembench.attacks.search import Best
 
         best = Best(victim, task)
-        best.offer(task.x)
-        for start in task.starts:
-            best.offer(project(start.to(task.x), task.x, task.threat.norm, task.threat.eps))
         return Crafted(best.images, best.broken())

@@ -8,7 +8,7 @@ import torch
 from scipy import optimize
 from torch import nn
 
-from jembench.attacks import distance as attacks_distance
+from jembench.attacks import bracket
 from jembench.attacks.contract import Task
 from jembench.attacks.defences import Defence, Defended
 from jembench.attacks.distance import MinimalDistance
@@ -87,7 +87,7 @@ def test_aiming_at_one_class_only_would_miss_the_nearest(norm, monkeypatch):
     truth = model.distances(x, y, norm).amin(1)
     _, good, _ = search(model, x, y, norm)
     assert (good <= 1.01 * truth).all()
-    monkeypatch.setattr(attacks_distance, "CLASSES", 1)
+    monkeypatch.setattr(bracket, "CLASSES", 1)
     _, single, _ = search(model, x, y, norm)
     assert (single > 1.2 * truth).any()
 
