@@ -5,7 +5,9 @@ Three calls do the work, and importing this package loads nothing heavy:
 - :func:`load` returns a trained baseline, ready to classify;
 - :func:`wrap` makes any ``torch.nn.Module`` that returns logits a model of the contract;
 - :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.attacks.defences.Defence`
-  may stand before it, and :class:`~jembench.choices.batteries.Options` say which attacks it meets.
+  may stand before it, and :class:`~jembench.choices.request.Options` say which attacks it meets.
+
+Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,20 @@ from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-    from jembench.api import Defence, Options, Sampling, evaluate, load, wrap
+    from jembench.api import Defence, Options, Request, Sampling, evaluate, load, measure, wrap
 
-__all__ = ["Defence", "Options", "Sampling", "UserError", "__version__", "evaluate", "load", "wrap"]
+__all__ = [
+    "Defence",
+    "Options",
+    "Request",
+    "Sampling",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "load",
+    "measure",
+    "wrap",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,50 +1,54 @@
-"""The Python interface: load a baseline, wrap a module, evaluate a model."""
+"""The Python interface: load a baseline, wrap a module, evaluate a model; the gate and the judge of adversarials."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import data
 from jembench.attacks.defences import Defence
-from jembench.choices.batteries import Options
-from jembench.choices.protocols import V1
-from jembench.choices.sampling import Sampling
-from jembench.data import user
-from jembench.engine import bench
-from jembench.engine.bench import Outcome
-from jembench.engine.plan import Plan, plan
+from jembench.choices.request import Options, Request, Sampling
+from jembench.engine import adversarials
+from jembench.engine.measure import Evaluation, specs
+from jembench.engine.measure import measure as measured
+from jembench.ground.progress import Show, silent
 from jembench.metrics.metric import Metric
+from jembench.pages import gate as gates
 from jembench.pages.tables import report
-from jembench.store.records import Store
-from jembench.store.results import EXAMPLES
+from jembench.store.results import EXAMPLES, ProtocolEntry, copy_result, read_result
 from jembench.types import UserError, unknown
-from jembench.zoo import catalogue
+from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import ModelRef, parse
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from jembench.engine.adversarials import Verdict
+    from jembench.engine.plan import Plan
     from jembench.models.softmax import Softmax
 
-__all__ = ["Defence", "Options", "Result", "Sampling", "evaluate", "load", "wrap"]
+__all__ = [
+    "Defence",
+    "Options",
+    "Request",
+    "Result",
+    "Sampling",
+    "evaluate",
+    "gate",
+    "golden",
+    "load",
+    "measure",
+    "verify_adversarials",
+    "wrap",
+]
 
-OUTPUT = Path("jembench-runs")
+ONE_BY_ONE = {"models", "suites", "defences"}  # fields of a request of which :func:`evaluate` takes one
 
 
-@dataclass(frozen=True)
-class Result:
-    """A measured result.
-
-    Attributes:
-        outcome: the result document, the folder it is kept in, and what was computed for it.
-        plan: what it was made by.
-    """
-
-    outcome: Outcome
-    plan: Plan
+class Result(Evaluation):
+    """A measured result: its numbers, its tables, its examples."""
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -68,27 +72,27 @@ class Result:
         """
         import pandas as pd
 
-        made = next((item for item in self.plan.evaluators if item.name == evaluator), None)
-        if made is None:
-            raise unknown("evaluator of this result", evaluator, [item.name for item in self.plan.evaluators])
-        sources = {need.source for need in made.needs(self.plan.track)}
+        judges = {judge.name: judge for judge in self.plan.evaluators}
+        if evaluator not in judges:
+            raise unknown("evaluator of this result", evaluator, judges)
+        sources = {need.source for need in judges[evaluator].needs(self.plan.track)}
         frame = pd.read_parquet(self.folder / EXAMPLES)
-        columns = [name for name in ("source", "index", *made.columns) if name in frame]
+        columns = [name for name in ("source", "index", *judges[evaluator].columns) if name in frame]
         return frame.loc[frame["source"].isin(sources), columns].reset_index(drop=True)
 
 
-def load(name: str, *, track: str = "digits") -> Any:
+def load(name: str, *, track: str = data.DEFAULT) -> Any:
     """A trained baseline of a track, in evaluation mode on the CPU.
 
     Args:
-        name: of the baseline, such as ``jem``.
+        name: name of the baseline, such as ``jem``.
         track: name of the track.
 
     Raises:
         UserError: for an unknown name.
     """
     data.track(track)
-    return catalogue.load(catalogue.resolve(name, track=track))
+    return catalogue.load(catalogue.resolve(parse(name), track=track))
 
 
 def wrap(module: nn.Module, *, mean: float | tuple[float, ...] = 0.0, std: float | tuple[float, ...] = 1.0) -> Softmax:
@@ -97,79 +101,125 @@ def wrap(module: nn.Module, *, mean: float | tuple[float, ...] = 0.0, std: float
     Args:
         module: called with ``(x - mean) / std`` for images x in [0, 1]; every classifier is also a density,
             log p(x) = logsumexp f(x).
-        mean: a number, or one per channel.
-        std: likewise, positive.
+        mean: mean of the pixels, one number or one per channel.
+        std: standard deviation of the pixels, positive, one number or one per channel.
     """
     from jembench.models.softmax import Softmax
 
     return Softmax(module, mean=mean, std=std)
 
 
+def measure(request: Request, *, progress: Show = silent) -> list[Result]:
+    """Measure what is requested, every model by every suite; what was measured before is not measured again.
+
+    Args:
+        request: models, suites, and all options.
+        progress: called with (chunks done, chunks to do, name of the next).
+
+    Raises:
+        UserError: for bad input of any kind.
+    """
+    return [Result(each.plan, each.outcome, each.store) for each in measured(request, progress=progress)]
+
+
 def evaluate(
-    model: Any,
-    suite: str = "all",
-    *,
-    track: str = "digits",
-    data_dir: str | Path | None = None,
-    name: str | None = None,
-    seed: int = 0,
-    limit: int | None = None,
-    device: str = "cpu",
-    output: str | Path = OUTPUT,
-    workers: int = 1,
-    defence: Defence | None = None,
-    options: Options | None = None,
-    ood: Mapping[str, str] | None = None,
-    sampling: Sampling | None = None,
-    detectors: Sequence[str] = (),
-    protocol: str = V1.name,
+    model: Any, suite: str = "all", *, name: str | None = None, defence: Defence | None = None, **settings: Any
 ) -> Result:
-    """Measure a model; what was measured before is not measured again.
+    """Measure one model by one suite.
 
     Args:
         model: a baseline's name, ``"file.py:build"``, or a model object (a bare module is taken to map [0, 1] images to
             logits).
         suite: name of the suite.
-        track: name of the track.
-        data_dir: folder of ``.npz`` files with the images of a track that does not carry its own.
         name: what tables call a model object; its class by default.
-        seed: of all randomness.
-        limit: use the first ``limit`` examples of every source.
-        device: a torch device.
-        output: the store.
-        workers: processes that compute chunks; a model object needs 1.
         defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
-        options: of the attacks of suites ``robustness`` and ``distance``.
-        sampling: of the images that suites ``generation`` and ``hybrid`` look at.
-        detectors: post-hoc detectors of suite ``ood``, by name (:mod:`jembench.measurements.detector`).
-        protocol: name of the choices behind the numbers (:mod:`jembench.choices.protocols`).
-        ood: further OOD sets, name -> folder of pictures, ``.npz`` file or another origin (:mod:`jembench.data.user`).
+        settings: further fields of :class:`Request`, such as ``track``, ``limit``, ``seed``, ``output``, ``options``.
 
     Raises:
         UserError: for bad input of any kind.
     """
-    published = data.track(track, folder=None if data_dir is None else Path(data_dir))
-    description = user.extended(published, ood or {})
-    store = Store.open(Path(output))
+    free = {each.name for each in fields(Request)} - ONE_BY_ONE
+    for setting in settings:
+        if setting not in free:
+            raise unknown("setting of an evaluation", setting, free)
     if isinstance(model, str):
         if name is not None:
             raise UserError("name is for model objects: a named model has its own")
-        spec = catalogue.resolve(model, track=track, folder=published.folder)
+        ref = parse(model)
     else:
-        spec = catalogue.in_memory(model, track=track, name=name or type(model).__name__)
-    if defence is not None:
-        spec = catalogue.defended(spec, defence)
-    made = plan(
-        spec,
-        suite,
-        track=description,
-        options=options,
-        sampling=sampling,
-        detectors=detectors,
-        protocol=protocol,
-        seed=seed,
-        limit=limit,
-        device=device,
-    )
-    (outcome,) = bench.run([made], store, workers=workers)
-    return Result(outcome, made)
+        ref = ModelRef("object", name or type(model).__name__, module=model)
+    chosen = {setting: value for setting, value in settings.items() if value is not None}
+    request = Request(models=(ref,), suites=(suite,), defences=(defence,), **chosen)
+    (result,) = measure(request)
+    return result
+
+
+def gate(request: Request, golden: Path | None = None, *, progress: Show = silent) -> gates.GateReport:
+    """Compare a fresh result of one model and one suite with the golden one.
+
+    Args:
+        request: what is measured.
+        golden: folder of the result to compare with; the baseline's own by default.
+        progress: called with (chunks done, chunks to do, name of the next).
+
+    Raises:
+        UserError: if there is nothing to compare with, or the two are not comparable.
+    """
+    ref, suite, defence = _single(request)
+    place = baselines.GOLDEN
+    if suite == baselines.ROBUSTNESS:
+        place = baselines.attacked("" if defence is None else defence.title)
+    reference = read_result(golden or baselines.golden(ref, track=request.track, place=place))
+
+    def inspect(plan: Plan) -> None:
+        gates.check_comparable(ProtocolEntry.model_validate(plan.protocol), reference)
+
+    (evaluation,) = measured(request, inspect=inspect, progress=progress)
+    return gates.compare(evaluation.outcome.document, reference)
+
+
+def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result:
+    """Measure one model by one suite, and keep the result for a gate to compare with.
+
+    Args:
+        request: what is measured.
+        folder: gets the result.
+        progress: called with (chunks done, chunks to do, name of the next).
+
+    Raises:
+        UserError: for bad input of any kind.
+    """
+    _single(request)
+    (result,) = measure(request, progress=progress)
+    copy_result(result.folder, folder)
+    return result
+
+
+def _single(request: Request) -> tuple[ModelRef, str, Defence | None]:
+    """The model, the suite and the defence of a request for one result."""
+    if any(len(part) != 1 for part in (request.models, request.suites, request.defences)):
+        raise UserError("a golden result is of one model and one suite, behind one defence at most")
+    return request.models[0], request.suites[0], request.defences[0]
+
+
+def verify_adversarials(file: Path, request: Request, *, draws: int = 20) -> tuple[str, list[Verdict]]:
+    """Judge saved adversarials anew on one model, their own or another, on fresh draws.
+
+    Args:
+        file: what ``jembench run --save-adversarials`` wrote.
+        request: the model with its defence, track, seed and device.
+        draws: number of fresh draws of a stochastic model.
+
+    Returns:
+        The model's name, and a verdict for each ball.
+
+    Raises:
+        UserError: if the file or the model is not fit for it.
+    """
+    track = data.track(request.track, folder=request.data_dir)
+    rows = specs(request, track)
+    if len(rows) > 1:
+        raise UserError("adversarials are judged by one model: choose --refine or --smooth")
+    (spec,) = rows
+    verdicts = adversarials.verify(file, spec, track=track, draws=draws, seed=request.seed, device=request.device)
+    return spec.name, verdicts

@@ -31,7 +31,6 @@ number depends on any of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,69 +39,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench import data
-from jembench.engine import adversarials, bench
+from jembench.engine import adversarials
 from jembench.evaluators.battery import SOURCE, WORST, BatteryPart
 from jembench.evaluators.chains import TRAJECTORIES
 from jembench.ground import files
-from jembench.measurements.contract import by_need
 from jembench.pages.pictures import calibration, generation, ood, plots, samples, shifts
-from jembench.store import records as store
-from jembench.store.results import EXAMPLES
 
 if TYPE_CHECKING:
-    from jembench.engine.bench import Outcome
-    from jembench.engine.plan import Plan
-    from jembench.measurements.contract import Need
-    from jembench.store.records import Store
+    from jembench.engine.measure import Evaluation
     from jembench.store.results import ResultDocument
-
-    Made = Sequence[tuple[Plan, Outcome]]
 
 PAIRS = 4  # rows of pairs in a picture of adversarials
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A result as its pictures see it.
-
-    Attributes:
-        plan: what it was made by.
-        outcome: the result.
-        records: the store that its records are in.
-    """
-
-    plan: Plan
-    outcome: Outcome
-    records: Store
-
-    @property
-    def document(self) -> ResultDocument:
-        """The content of its ``result.json``."""
-        return self.outcome.document
-
-    def evaluator(self, name: str) -> Any:
-        """Its evaluator of that name; None if it has none."""
-        return next((item for item in self.plan.evaluators if item.name == name), None)
-
-    def examples(self) -> dict[str, NDArray[Any]]:
-        """The columns of its ``examples.parquet``."""
-        return store.decode((self.outcome.folder / EXAMPLES).read_bytes())
-
-    def found(self, *needs: Need) -> dict[Need, dict[str, NDArray[Any]]]:
-        """The records behind these needs, those that the model gives."""
-        return by_need(bench.batches(self.plan, self.records, needs))
-
-
-def pictures(made: Made, records: Store, output: Path) -> list[Path]:
+def pictures(evaluations: Sequence[Evaluation], output: Path) -> list[Path]:
     """Draw everything that is not there yet, and what is of the whole run; the paths, of the latter first."""
-    shown = [Shown(plan, outcome, records) for plan, outcome in made]
     paths = []
     for name, evaluators, figure in FIGURES:
-        chosen = [each for each in shown if any(each.evaluator(item) is not None for item in evaluators)]
-        for kind, content in (figure(chosen) if chosen else {}).items():
-            paths.append(output / f"{name}-{chosen[0].plan.track.name}.{kind}")
+        rows = [each for each in evaluations if any(each.evaluator(judge) is not None for judge in evaluators)]
+        for kind, content in (figure(rows) if rows else {}).items():
+            paths.append(output / f"{name}-{rows[0].plan.track.name}.{kind}")
             files.write(paths[-1], content)
-    for each in shown:
+    for each in evaluations:
         for name, evaluator, draw in PICTURES:
             if each.evaluator(evaluator) is None:
                 continue
@@ -116,17 +74,16 @@ def pictures(made: Made, records: Store, output: Path) -> list[Path]:
     return paths
 
 
-def save(made: Made, records: Store, folder: Path) -> list[Path]:
+def save(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
     """The worst adversarials of every model, a file for each."""
     paths = []
-    for plan, outcome in made:
-        shown = Shown(plan, outcome, records)
-        evaluator = shown.evaluator("robustness")
+    for each in evaluations:
+        plan, evaluator = each.plan, each.evaluator("robustness")
         if evaluator is None:
             continue
         tensors: dict[str, NDArray[Any]] = {}
         balls = []
-        for part, columns in _parts(shown, WORST):
+        for part, columns in _parts(each, WORST):
             goal = evaluator.battery.goal
             ball = adversarials.Ball(norm=part.norm, eps=part.eps, goal=goal)  # type: ignore[arg-type]
             balls.append(ball)
@@ -149,20 +106,22 @@ def save(made: Made, records: Store, folder: Path) -> list[Path]:
     return paths
 
 
-def _parts(shown: Shown, name: str) -> list[tuple[BatteryPart, dict[str, NDArray[Any]]]]:
+def _parts(evaluation: Evaluation, name: str) -> list[tuple[BatteryPart, dict[str, NDArray[Any]]]]:
     """The parts of a battery by name, with all their columns."""
-    parts = [part for part in shown.evaluator("robustness").battery.parts(shown.plan.track) if part.name == name]
-    found = [(part, shown.found(part.need).get(part.need)) for part in parts]
+    parts = [
+        part for part in evaluation.evaluator("robustness").battery.parts(evaluation.plan.track) if part.name == name
+    ]
+    found = [(part, evaluation.columns(part.need).get(part.need)) for part in parts]
     return [(part, columns) for part, columns in found if columns is not None]
 
 
-def _pairs(shown: Shown) -> bytes | None:
+def _pairs(evaluation: Evaluation) -> bytes | None:
     """Rows of clean images, each above its smallest adversarial, of every norm at its headline eps."""
-    headlines = {(grid.norm, grid.headline) for grid in shown.evaluator("robustness").battery.grids}
-    track = shown.plan.track
+    headlines = {(grid.norm, grid.headline) for grid in evaluation.evaluator("robustness").battery.grids}
+    track = evaluation.plan.track
     clean = data.images(track, SOURCE)
     rows = []
-    for part, columns in _parts(shown, WORST):
+    for part, columns in _parts(evaluation, WORST):
         if (part.norm, part.eps) not in headlines:
             continue
         broken = np.flatnonzero((columns["vote"] == 0) & (columns["distance"] > 0))
@@ -173,59 +132,59 @@ def _pairs(shown: Shown) -> bytes | None:
     return plots.grid(np.concatenate(rows)) if rows else None
 
 
-def _distal(shown: Shown) -> bytes | None:
+def _distal(evaluation: Evaluation) -> bytes | None:
     """The ends of the chains that reached the confidence, by class."""
     images = []
-    for _, columns in _parts(shown, "distal"):
+    for _, columns in _parts(evaluation, "distal"):
         reached = np.flatnonzero(columns["reached"] == 1)
         order = reached[np.argsort(columns["label"][reached], kind="stable")]
         if len(order):
             picked = order[np.linspace(0, len(order) - 1, min(len(order), 6 * plots.SIDE)).astype(int)]
-            images.append(columns["adversarial"][picked].reshape(-1, *shown.plan.track.shape))
+            images.append(columns["adversarial"][picked].reshape(-1, *evaluation.plan.track.shape))
     return plots.grid(np.concatenate(images)) if images else None
 
 
-def _scores(shown: Shown) -> bytes | None:
-    return ood.scores(shown.examples(), shown.plan.track, shown.document)
+def _scores(evaluation: Evaluation) -> bytes | None:
+    return ood.scores(evaluation.examples(), evaluation.plan.track, evaluation.document)
 
 
-def _reliability(shown: Shown) -> bytes | None:
+def _reliability(evaluation: Evaluation) -> bytes | None:
     """A panel for the raw confidences and for those of either map."""
-    found = calibration.of_examples(shown.examples())
-    name = shown.plan.model.name
+    found = calibration.of_examples(evaluation.examples())
+    name = evaluation.plan.model.name
     return calibration.reliability_diagram({key: {name: each} for key, each in found.items()}) if found else None
 
 
-def _unlabelled(shown: Shown) -> bytes | None:
-    return shifts.unlabelled(shown.document)
+def _unlabelled(evaluation: Evaluation) -> bytes | None:
+    return shifts.unlabelled(evaluation.document)
 
 
-def _samples(shown: Shown, name: str) -> bytes | None:
-    evaluator = shown.evaluator("generation")
+def _samples(evaluation: Evaluation, name: str) -> bytes | None:
+    evaluator = evaluation.evaluator("generation")
     if name not in evaluator.rows:
         return None
-    return samples.samples(evaluator, shown.found(evaluator.draws()[name]), name, shown.plan.track)
+    return samples.samples(evaluator, evaluation.columns(evaluator.draws()[name]), name, evaluation.plan.track)
 
 
-def _neighbours(shown: Shown) -> bytes | None:
-    evaluator, track = shown.evaluator("generation"), shown.plan.track
+def _neighbours(evaluation: Evaluation) -> bytes | None:
+    evaluator, track = evaluation.evaluator("generation"), evaluation.plan.track
     if "fresh" not in evaluator.rows:
         return None
     looked = evaluator.looks()
-    found = shown.found(evaluator.draws()["fresh"], looked["fresh"], looked["train"])
+    found = evaluation.columns(evaluator.draws()["fresh"], looked["fresh"], looked["train"])
     return samples.neighbours(evaluator, found, data.images(track, "train"), track)
 
 
-def _chains(shown: Shown) -> bytes | None:
-    return samples.chains(shown.found(TRAJECTORIES), shown.plan.track)
+def _chains(evaluation: Evaluation) -> bytes | None:
+    return samples.chains(evaluation.columns(TRAJECTORIES), evaluation.plan.track)
 
 
-def _energy(shown: Shown) -> bytes | None:
-    return samples.energy(shown.evaluator("chains"), shown.found(TRAJECTORIES), shown.document)
+def _energy(evaluation: Evaluation) -> bytes | None:
+    return samples.energy(evaluation.evaluator("chains"), evaluation.columns(TRAJECTORIES), evaluation.document)
 
 
 #: Name of a picture of a result, the evaluator that it is of, and what draws it; None where there is nothing to draw.
-PICTURES: tuple[tuple[str, str, Callable[[Shown], bytes | None]], ...] = (
+PICTURES: tuple[tuple[str, str, Callable[[Evaluation], bytes | None]], ...] = (
     ("adversarials", "robustness", _pairs),
     ("distal", "robustness", _distal),
     ("scores", "ood", _scores),
@@ -238,36 +197,36 @@ PICTURES: tuple[tuple[str, str, Callable[[Shown], bytes | None]], ...] = (
 )
 
 
-def _documents(shown: Sequence[Shown]) -> list[ResultDocument]:
-    return [each.document for each in shown]
+def _documents(evaluations: Sequence[Evaluation]) -> list[ResultDocument]:
+    return [each.document for each in evaluations]
 
 
 def _png(picture: bytes | None) -> dict[str, bytes]:
     return {} if picture is None else {"png": picture}
 
 
-def _robustness(shown: Sequence[Shown]) -> dict[str, bytes]:
-    return plots.robustness(_documents(shown))
+def _robustness(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+    return plots.robustness(_documents(evaluations))
 
 
-def _shifts(shown: Sequence[Shown]) -> dict[str, bytes]:
+def _shifts(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
     clean = {}
-    for each in shown:
+    for each in evaluations:
         if each.evaluator("calibration") is not None and (found := calibration.of_examples(each.examples())):
             clean[each.plan.model.name] = float(np.asarray(found["raw"].correct).mean())
-    return _png(shifts.shifts(_documents(shown), clean))
+    return _png(shifts.shifts(_documents(evaluations), clean))
 
 
-def _generation(shown: Sequence[Shown]) -> dict[str, bytes]:
-    return _png(generation.distances(_documents(shown)))
+def _generation(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+    return _png(generation.distances(_documents(evaluations)))
 
 
-def _hybrid(shown: Sequence[Shown]) -> dict[str, bytes]:
-    return _png(generation.tradeoff(_documents(shown)))
+def _hybrid(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+    return _png(generation.tradeoff(_documents(evaluations)))
 
 
 #: Name of a figure of all models of a run, the evaluators of its results, and what draws it: pictures by kind of file.
-FIGURES: tuple[tuple[str, tuple[str, ...], Callable[[Sequence[Shown]], dict[str, bytes]]], ...] = (
+FIGURES: tuple[tuple[str, tuple[str, ...], Callable[[Sequence[Evaluation]], dict[str, bytes]]], ...] = (
     ("robustness", ("robustness",), _robustness),
     ("shifts", ("shifts", "stress"), _shifts),
     ("generation", ("generation",), _generation),

@@ -15,20 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jembench.attacks.defences import Defence
-from jembench.engine import bench
-from jembench.engine.plan import plan
+from jembench.choices.request import Request
+from jembench.engine.measure import measure
 from jembench.ground import files
+from jembench.ground.progress import Show, silent
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.pages.card import CARD, NOTES, card
 from jembench.pages.journal import Journal, draw_curve
 from jembench.pages.seeds import collect, write_seeds
-from jembench.store import records as store
 from jembench.store.history import History, read_history
-from jembench.store.results import EXAMPLES, RESULT, read_result
+from jembench.store.results import RESULT, copy_result, read_result
 from jembench.training import loop, snapshots
 from jembench.training.team import called
 from jembench.types import UserError
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import RECIPE, ModelRef
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
@@ -43,9 +44,9 @@ class Setup:
 
     Attributes:
         device: a torch device.
-        seed: instead of the recipes' own.
-        samples_every: see :class:`jembench.pages.journal.Journal`.
-        tensorboard: likewise.
+        seed: first training seed, in place of the recipes' own.
+        samples_every: iterations from one grid of samples to the next; None keeps the last alone.
+        tensorboard: whether event files are written for TensorBoard.
     """
 
     device: str = "cpu"
@@ -140,57 +141,46 @@ def _folders(recipe: Recipe, name: str, output: Path) -> dict[int, Path]:
     return {first: output / name, **{seed: _aside(output) / name / str(seed) for seed in others}}
 
 
-def measure(
-    track: Track,
+def golden(
+    request: Request,
     output: Path,
     *,
-    records: Path,
-    suite: str = baselines.ROBUSTNESS,
-    refine: Sequence[int] = (),
-    names: Sequence[str] = (),
-    workers: int = 1,
-    progress: Callable[[int, int, str], None] = lambda done, total, words: None,
+    refinements: Sequence[int] = (),
+    progress: Show = silent,
 ) -> list[Path]:
     """Measure golden results of the baselines of a track: of suite ``all``, or of suite ``robustness``.
 
     Args:
-        track: with the place of its images.
-        output: gets them in a folder for each baseline, laid out as ``baselines/<track>``.
-        records: the store of the runs; what is there is not computed again.
-        suite: ``robustness`` is of the classifiers, each bare and behind refinements; ``all`` of every baseline.
-        refine: SGLD steps of the refinements.
-        names: of these baselines only; all by default.
-        workers: processes.
-        progress: see :func:`jembench.engine.bench.run`.
+        request: what is measured: of its models only, or of all baselines of its track if it names none. Of suite
+            ``robustness`` every classifier has a row, and one behind each refinement if it is a density.
+        output: gets a folder for each baseline, laid out as ``baselines/<track>``.
+        refinements: numbers of SGLD steps of the refinements.
+        progress: see :func:`jembench.engine.measure.measure`.
 
     Returns:
         The folders of the results.
 
     Raises:
-        UserError: for an unknown baseline.
+        UserError: for an unknown baseline, or a suite that has no golden results.
     """
-    plans, places = [], []
-    for name in names or baselines.recipes(track.name):
-        spec = catalogue.resolve(name, track=track.name, folder=track.folder)
-        rows = {baselines.GOLDEN: spec}
+    (suite,) = request.suites
+    if suite not in (SUITE, baselines.ROBUSTNESS):
+        raise UserError(f"golden results are of suites {SUITE} and {baselines.ROBUSTNESS}, not {suite!r}")
+    places = []
+    for ref in request.models or [ModelRef("baseline", name) for name in baselines.recipes(request.track)]:
+        spec = catalogue.resolve(ref, track=request.track, folder=str(request.data_dir or ""))
+        defences: list[Defence | None] = [None]
         if suite == baselines.ROBUSTNESS:
             if "classifier" not in spec.capabilities:
                 continue
-            defences = [Defence(steps) for steps in refine] if "density" in spec.capabilities else []
-            rows = {baselines.attacked(""): spec}
-            rows |= {baselines.attacked(made.title): catalogue.defended(spec, made) for made in defences}
-        for folder, row in rows.items():
-            plans.append(plan(row, suite, track=track))
-            places.append(output / name / folder)
-    outcomes = bench.run(plans, store.Store.open(records), workers=workers, progress=progress)
-    for outcome, place in zip(outcomes, places, strict=True):
-        _copy(outcome.folder, place)
+            defences += [Defence(steps) for steps in refinements] if "density" in spec.capabilities else []
+        rows = measure(replace(request, models=(ref,), defences=tuple(defences)), progress=progress)
+        for defence, row in zip(defences, rows, strict=True):
+            title = "" if defence is None else defence.title
+            folder = baselines.GOLDEN if suite == SUITE else baselines.attacked(title)
+            places.append(output / ref.place / folder)
+            copy_result(row.outcome.folder, places[-1])
     return places
-
-
-def _copy(result: Path, golden: Path) -> None:
-    for name in (EXAMPLES, RESULT):  # in this order: a folder with a result is complete
-        files.write(golden / name, (result / name).read_bytes())
 
 
 def gather(runs: Mapping[int, Path], folder: Path) -> None:
@@ -245,13 +235,19 @@ def _train(
 def _golden(folder: Path, *, track: Track, device: str) -> None:
     """The golden result."""
     place = folder / baselines.GOLDEN
-    if not (place / RESULT).exists():
-        made = plan(
-            catalogue.resolve(str(folder / baselines.RECIPE), track=track.name), SUITE, track=track, device=device
+    if (place / RESULT).exists():
+        return
+    with tempfile.TemporaryDirectory() as records:
+        request = Request(
+            models=(ModelRef("recipe", str(folder / RECIPE)),),
+            suites=(SUITE,),
+            track=track.name,
+            data_dir=Path(track.folder) if track.folder else None,
+            device=device,
+            output=Path(records),
         )
-        with tempfile.TemporaryDirectory() as records:
-            (outcome,) = bench.run([made], store.Store.open(Path(records)))
-            _copy(outcome.folder, place)
+        (row,) = measure(request)
+        copy_result(row.outcome.folder, place)
 
 
 def _finish(folder: Path, source: Path) -> None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jembench import data, gallery
+from jembench.choices.request import Request
 from jembench.engine import bench
 from jembench.engine.plan import plan
 from jembench.evaluators import unlabelled
@@ -17,6 +18,7 @@ from jembench.gallery import Shown
 from jembench.pages.pictures import calibration, ood
 from jembench.store.records import Store
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 MODELS = ("jem", "softmax", "glow")
 RUNS = [("jem", "ood"), *((name, suite) for suite in ("calibration", "generation", "accuracy") for name in MODELS)]
@@ -37,7 +39,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store, Path]:
     output = tmp_path_factory.mktemp("gallery")
     store = Store.open(output)
     track = data.track("digits")
-    plans = [plan(catalogue.resolve(name, track="digits"), suite, track=track, limit=LIMIT) for name, suite in RUNS]
+    plans = [
+        plan(catalogue.resolve(parse(name), track="digits"), suite, track=track, request=Request(limit=LIMIT))
+        for name, suite in RUNS
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unlabelled, "REPLICATES", 2)
         return list(zip(plans, bench.run(plans, store), strict=True)), store, output

@@ -10,7 +10,6 @@ others where they are asked for. :func:`jembench.choices.protocols.explain` and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, get_args
 
@@ -18,24 +17,18 @@ from jembench.attacks import attack as attack_of
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.losses import Loss
 from jembench.attacks.threat import TITLES, Goal, check_eps
-from jembench.choices.protocols import LEVELS, V1
-from jembench.choices.sampling import Sampling, chains, generation
+from jembench.choices.protocols import LEVELS, V1, check_fixed
+from jembench.choices.request import Options
 from jembench.data.sets import Grid
-from jembench.evaluators import EVALUATORS
 from jembench.evaluators.battery import DECISION, Battery, Surrogate
-from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.distance import Distance
-from jembench.evaluators.robustness import Robustness
-from jembench.evaluators.unlabelled import Unlabelled
 from jembench.types import Precision, UserError, unknown
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import ModelRef
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jembench.choices.protocols import Protocol
     from jembench.data.sets import Track
-    from jembench.evaluators.contract import Evaluator
     from jembench.zoo.catalogue import ModelSpec
 
 #: Of a model that draws noise of its own, or behind a defence.
@@ -59,141 +52,52 @@ AUTOATTACKS = frozenset({"autoattack", "autoattack-rand"})
 LONG = 5  # SGLD steps from which a refined row has fewer images
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a user may set; None leaves it to the track.
-
-    Attributes:
-        norms: threat models.
-        eps: radii in units of the [0, 1] pixel range, for one norm; every attack runs at the track's headline eps if it
-            is among them, else at the first.
-        attacks: further attacks at the headline eps, by name.
-        goal: of the adversary.
-        steps: of PGD.
-        restarts: of PGD.
-        losses: of its restarts, in turn.
-        precision: while crafting.
-    """
-
-    norms: tuple[str, ...] | None = None
-    eps: tuple[float, ...] | None = None
-    attacks: tuple[str, ...] = ()
-    goal: str = "untargeted"
-    steps: int | None = None
-    restarts: int | None = None
-    losses: tuple[str, ...] | None = None
-    precision: Precision = "fp32"
-
-    def grids(self, track: Track) -> tuple[Grid, ...]:
-        """The threat models, checked.
-
-        Raises:
-            UserError: for an unknown norm, or an eps out of its range.
-        """
-        if not track.threats:
-            raise UserError(f"track {track.name} has no threat models")
-        known = {grid.norm: grid for grid in track.threats}
-        for norm in self.norms or ():
-            if norm not in known:
-                raise unknown("norm", norm, known)
-        chosen = [known[norm] for norm in self.norms or known]  # type: ignore[index]
-        if self.eps is None:
-            return tuple(chosen)
-        if len(chosen) > 1:
-            raise UserError(f"eps means another thing in each norm: name one of them ({', '.join(known)})")
-        (grid,) = chosen
-        for eps in self.eps:
-            check_eps(eps, grid.norm, track.shape)
-        if len({f"{eps:g}" for eps in self.eps}) < len(set(self.eps)):
-            raise UserError("two of the eps are equal to six digits: leave one out")
-        headline = grid.headline if grid.headline in self.eps else self.eps[0]
-        return (Grid(grid.norm, tuple(sorted(set(self.eps))), headline),)
-
-
-def evaluators(
-    suite: str,
-    spec: ModelSpec,
-    track: Track,
-    options: Options | None = None,
-    *,
-    sampling: Sampling | None = None,
-    detectors: Sequence[str] = (),
-    protocol: Protocol = V1,
-) -> tuple[Evaluator, ...]:
-    """The evaluators of a suite, those with attacks in the battery that the model meets.
-
-    Args:
-        suite: its name.
-        spec: the model.
-        track: on what.
-        options: of attacks.
-        sampling: of generated images.
-        detectors: post-hoc detectors, by name, in suites with OOD detection.
-        protocol: the choices that are not the user's.
+def grids(options: Options, track: Track) -> tuple[Grid, ...]:
+    """The threat models of a track that are asked for.
 
     Raises:
-        UserError: for an unknown suite, norm, attack, goal, extractor or detector, an eps out of its range, or options
-            of something that the suite does not do or the protocol has fixed.
+        UserError: for an unknown norm, or an eps out of its range.
     """
-    made: list[Evaluator] = []
-    names = protocol.evaluated(suite)
-    if sampling not in (None, Sampling()) and "generation" not in names:
-        raise UserError(
-            f"suite {suite!r} generates no images: extractor, chain steps, temperature, keep-top are of others"
-        )
-    if options not in (None, Options()) and not {"robustness", "distance"} & set(names):
-        raise UserError(f"suite {suite!r} has no attacks: norm, eps, attack, goal, steps and restarts are of others")
-    if detectors and "ood" not in names:
-        raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
-    if "ood" not in names and any(source.origin for source in track.sources):
-        raise UserError(f"suite {suite!r} has no OOD sets: those of the user are of suite 'ood'")
-    if detectors and protocol.evaluators:
-        raise UserError(f"protocol {protocol.name!r} has no detectors: leave them out, or take protocol {V1.name!r}")
-    for name in names:
-        if name == "robustness":
-            made.append(Robustness(battery(spec, track, options or Options(), protocol=protocol)))
-        elif name == "distance":
-            made.append(distances(spec, track, options or Options(), protocol=protocol))
-        elif name == "generation":
-            made.append(generation(spec, track, sampling or Sampling(), protocol=protocol))
-        elif name == "unlabelled":
-            made.append(unlabelled(spec, track))
-        elif name == "chains":
-            made.append(chains(track, sampling or Sampling()))
-        else:
-            made.append(EVALUATORS[name]())
-    if detectors:
-        made.append(Detectors(tuple(dict.fromkeys(detectors))))
-    return tuple(made)
-
-
-def unlabelled(spec: ModelSpec, track: Track) -> Unlabelled:
-    """The evaluator of accuracy without labels, with a baseline's twin if one is shipped."""
-    if spec.reference != spec.name or baselines.twin(spec.name, track=track.name) is None:
-        return Unlabelled()
-    return Unlabelled(f"{spec.name}@{catalogue.TWIN}")
+    if not track.threats:
+        raise UserError(f"track {track.name} has no threat models")
+    threats = {grid.norm: grid for grid in track.threats}
+    for norm in options.norms or ():
+        if norm not in threats:
+            raise unknown("norm", norm, threats)
+    chosen = [threats[norm] for norm in options.norms or threats]  # type: ignore[index]
+    if options.eps is None:
+        return tuple(chosen)
+    if len(chosen) > 1:
+        raise UserError(f"eps means another thing in each norm: name one of them ({', '.join(threats)})")
+    (grid,) = chosen
+    for eps in options.eps:
+        check_eps(eps, grid.norm, track.shape)
+    if len({f"{eps:g}" for eps in options.eps}) < len(set(options.eps)):
+        raise UserError("two of the eps are equal to six digits: leave one out")
+    headline = grid.headline if grid.headline in options.eps else options.eps[0]
+    return (Grid(grid.norm, tuple(sorted(set(options.eps))), headline),)
 
 
 def distances(spec: ModelSpec, track: Track, options: Options, *, protocol: Protocol = V1) -> Distance:
     """The evaluator of suite ``distance``."""
     published = protocol.attack == "distance"
     if published:
-        _check_fixed(protocol, options)
+        check_fixed(protocol, options, free=() if protocol.attack_eps else ("norms", "eps"))
         _check_defence(protocol, spec)
     if options.attacks or options.losses or options.goal != "untargeted" or options.precision != "fp32":
         raise UserError(
             "suite 'distance' has one attack, untargeted, by margin, in fp32: leave out attack, loss, goal, precision"
         )
-    grids = options.grids(track)
-    widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in grids)
+    balls = grids(options, track)
+    widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in balls)
     if published:
-        return Distance(grids, widest, published_distance(protocol), STOCHASTIC["draws"], images=protocol.attack_images)
+        return Distance(balls, widest, published_distance(protocol), STOCHASTIC["draws"], images=protocol.attack_images)
     noisy = {"copies": STOCHASTIC["copies"], "steps": 10, "restarts": 2} if spec.stochastic else {}
     chosen = {what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None}
     attack = MinimalDistance(**{**noisy, **chosen})
     if not spec.stochastic:
-        return Distance(grids, widest, attack, images=PHOTOGRAPHS["images"] if track.external else None)
-    return Distance(grids, widest, attack, STOCHASTIC["draws"], images=STOCHASTIC["expensive"])
+        return Distance(balls, widest, attack, images=PHOTOGRAPHS["images"] if track.external else None)
+    return Distance(balls, widest, attack, STOCHASTIC["draws"], images=STOCHASTIC["expensive"])
 
 
 def published_distance(protocol: Protocol) -> MinimalDistance:
@@ -234,18 +138,6 @@ def published_pgd(spec: ModelSpec, protocol: Protocol) -> Battery:
     )
 
 
-def _check_fixed(protocol: Protocol, options: Options) -> None:
-    """Refuse an option of attacks that a published protocol has fixed."""
-    own = ("norms", "eps") if not protocol.attack_eps else ()
-    plain = Options()
-    for each in fields(Options):
-        if each.name not in own and getattr(options, each.name) != getattr(plain, each.name):
-            raise UserError(
-                f"protocol {protocol.name!r} fixes the {each.name} of its attack: leave that out, or take protocol "
-                f"{V1.name!r}"
-            )
-
-
 def _check_defence(protocol: Protocol, spec: ModelSpec) -> None:
     """Refuse a model that is not behind the defence of a published protocol."""
     wanted = protocol.attack_defence
@@ -265,7 +157,7 @@ def _check_defence(protocol: Protocol, spec: ModelSpec) -> None:
 def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protocol = V1) -> Battery:
     """The battery of suite ``robustness``."""
     if protocol.attack == "pgd":
-        _check_fixed(protocol, options)
+        check_fixed(protocol, options, free=() if protocol.attack_eps else ("norms", "eps"))
         return published_pgd(spec, protocol)
     if options.goal not in get_args(Goal):
         raise unknown("goal", options.goal, get_args(Goal))
@@ -275,7 +167,7 @@ def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protoc
     for loss in options.losses or ():
         if loss not in get_args(Loss):
             raise unknown("loss", loss, get_args(Loss))
-    grids = options.grids(track)
+    balls = grids(options, track)
     common = {
         "goal": options.goal,
         "precision": options.precision,
@@ -288,17 +180,17 @@ def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protoc
     if options.goal == "least-likely" and spec.stochastic and spec.defence is None:
         raise UserError(f"model {spec.name!r} draws noise of its own: its least likely class is another at each query")
     further = tuple(dict.fromkeys(options.attacks))
-    _check_attacks(further, spec, grids, options.goal)
+    _check_attacks(further, spec, balls, options.goal)
     if not spec.stochastic:
         full = ("autoattack", "square", *(sorted(DECISION) if find_spec("foolbox") else ()))
         chosen = tuple(dict.fromkeys((*(("square",) if track.external else full), *further)))
         size = PHOTOGRAPHS if track.external else {}
-        return Battery(grids, **{**size, **common, "attacks": chosen, "density": "density" in spec.capabilities})
+        return Battery(balls, **{**size, **common, "attacks": chosen, "density": "density" in spec.capabilities})
     defence = spec.defence
     refinement = -1 if defence is None else defence.steps
-    single = tuple(Grid(grid.norm, (grid.headline,), grid.headline) for grid in grids)
+    single = tuple(Grid(grid.norm, (grid.headline,), grid.headline) for grid in balls)
     return Battery(
-        single if options.eps is None else grids,
+        single if options.eps is None else balls,
         **{
             **STOCHASTIC,
             **(NOISY_PHOTOGRAPHS if track.external else {}),
@@ -312,7 +204,7 @@ def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protoc
     )
 
 
-def _check_attacks(names: tuple[str, ...], spec: ModelSpec, grids: tuple[Grid, ...], goal: str) -> None:
+def _check_attacks(names: tuple[str, ...], spec: ModelSpec, balls: tuple[Grid, ...], goal: str) -> None:
     """Refuse an attack that would be left out, or fail, or stand under the name of another."""
     known: dict[str, str] = {}
     for name in names:
@@ -321,7 +213,7 @@ def _check_attacks(names: tuple[str, ...], spec: ModelSpec, grids: tuple[Grid, .
             raise UserError(f"attack {name!r} is part of every battery: leave it out")
         if known.setdefault(made.name, name) != name:
             raise UserError(f"attacks {known[made.name]!r} and {name!r} would both be called {made.name!r}: rename one")
-        norms = [grid.norm for grid in grids]
+        norms = [grid.norm for grid in balls]
         if not set(norms) & set(made.norms):
             served, asked = (", ".join(TITLES[norm] for norm in each) for each in (made.norms, norms))
             raise UserError(f"attack {name!r} serves {served}, not {asked}")
@@ -339,7 +231,7 @@ def surrogates(track: Track) -> tuple[Surrogate, ...]:
     """Every trained classifier of the track."""
     found = []
     for name in baselines.recipes(track.name):
-        other = catalogue.resolve(name, track=track.name)
+        other = catalogue.resolve(ModelRef("baseline", name), track=track.name)
         if "classifier" in other.capabilities:
             found.append(Surrogate(name, other.fingerprint))
     return tuple(found)

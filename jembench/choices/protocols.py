@@ -25,12 +25,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from jembench.choices.flags import departures
 from jembench.choices.suites import SUITES
 from jembench.data.sets import BATCH
 from jembench.ground.families import Family
 from jembench.types import UserError
 
 if TYPE_CHECKING:
+    from jembench.choices.request import Options, Sampling
     from jembench.data.sets import Source, Track
     from jembench.langevin.sgld import Gradient
 
@@ -236,6 +238,24 @@ PROTOCOLS: Family[Protocol] = Family(
         "sadajem": ("jembench.choices.papers:SADAJEM", "SADA-JEM: Yang, Su & Ji, CVPR 2023 (arXiv 2209.07959)"),
     },
 )
+
+
+def check_fixed(protocol: Protocol, choice: Options | Sampling, *, free: tuple[str, ...]) -> None:
+    """Refuse options that a published protocol has fixed.
+
+    Args:
+        protocol: the protocol.
+        choice: what the user asks for.
+        free: names of the fields of ``choice`` that are the user's.
+
+    Raises:
+        UserError: naming the options that are not free.
+    """
+    fixed = departures(choice, free=free)
+    if fixed:
+        raise UserError(
+            f"protocol {protocol.name!r} fixes {', '.join(fixed)}: leave it out, or take protocol {V1.name!r}"
+        )
 
 
 def choices() -> tuple[str, ...]:

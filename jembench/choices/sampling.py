@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jembench.choices.protocols import V1
+from jembench.choices.protocols import V1, check_fixed
 from jembench.evaluators.chains import Chains
 from jembench.evaluators.generation import Generation, Looker
 from jembench.types import UserError
@@ -14,39 +12,9 @@ from jembench.zoo import catalogue, extractors
 
 if TYPE_CHECKING:
     from jembench.choices.protocols import Protocol
+    from jembench.choices.request import Sampling
     from jembench.data.sets import Track
     from jembench.zoo.catalogue import ModelSpec
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """What a user may set; None leaves it to the model or the track.
-
-    Attributes:
-        extractor: name of the feature extractor.
-        weights: the file of its weights, of ``inception-v3`` only.
-        steps: of a chain.
-        temperature: of a chain, T = s^2 / (2 a).
-        keep_top: share of the samples that is kept, by the model's confidence; 1 is no filter.
-    """
-
-    extractor: str | None = None
-    weights: Path | None = None
-    steps: int | None = None
-    temperature: float | None = None
-    keep_top: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.steps is not None and (type(self.steps) is not int or self.steps < 0):
-            raise UserError(f"a chain has a whole number of steps of at least 0, not {self.steps!r}")
-        if self.temperature is not None and not (_number(self.temperature) and 0 <= self.temperature < float("inf")):
-            raise UserError(f"a temperature is a number of at least 0, not {self.temperature!r}")
-        if not (_number(self.keep_top) and 0 < self.keep_top <= 1):
-            raise UserError(f"keep-top is a share of the samples, above 0 and at most 1, not {self.keep_top!r}")
-
-
-def _number(value: object) -> bool:
-    return type(value) in (int, float)
 
 
 def generation(spec: ModelSpec, track: Track, sampling: Sampling, *, protocol: Protocol = V1) -> Generation:
@@ -71,10 +39,7 @@ def generation(spec: ModelSpec, track: Track, sampling: Sampling, *, protocol: P
 
 def _published(spec: ModelSpec, track: Track, sampling: Sampling, protocol: Protocol) -> Generation:
     """What a published protocol looks at; the extractor is the user's."""
-    plain = Sampling()
-    for what, option in (("steps", "chain-steps"), ("temperature", "temperature"), ("keep_top", "keep-top")):
-        if getattr(sampling, what) != getattr(plain, what):
-            raise UserError(f"protocol {protocol.name!r} fixes {option}: leave it out, or take protocol {V1.name!r}")
+    check_fixed(protocol, sampling, free=("extractor", "weights"))
     chosen = protocol.keep_fd < 1 or protocol.keep_is < 1
     if chosen and "sampler" in spec.capabilities and "classifier" not in spec.capabilities:
         raise UserError(f"model {spec.name!r} has no confidence, by which protocol {protocol.name!r} chooses samples")

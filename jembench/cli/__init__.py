@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, measure, models, pages, shelf
+from jembench.cli import judge, lists, maintain, measure, models, pages, shelf
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -27,9 +27,19 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "golden": judge.golden,
     "verify-adversarials": judge.verify_adversarials,
     "leaderboard": pages.leaderboard,
-    "card": pages.card,
 }
-SHELF: dict[str, Callable[..., None]] = {"list": shelf.list_, "fetch": shelf.fetch, "verify": shelf.verify}
+
+#: name -> (one line about the commands below it, these)
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "data": (
+        "The images of tracks that do not carry their own.",
+        {"list": shelf.list_, "fetch": shelf.fetch, "verify": shelf.verify},
+    ),
+    "maintain": (
+        "Baselines that are shipped with jembench, made anew.",
+        {"train": maintain.train, "golden": maintain.golden, "cards": maintain.cards},
+    ),
+}
 
 app = typer.Typer(
     name="jembench",
@@ -39,10 +49,11 @@ app = typer.Typer(
 )
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
-_data = typer.Typer(help="The images of tracks that do not carry their own.")
-for _name, _command in SHELF.items():
-    _data.command(_name)(_command)
-app.add_typer(_data, name="data")
+for _name, (_help, _commands) in GROUPS.items():
+    _group = typer.Typer(help=_help)
+    for _part, _command in _commands.items():
+        _group.command(_part)(_command)
+    app.add_typer(_group, name=_name)
 
 
 @app.callback(invoke_without_command=True)

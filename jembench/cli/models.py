@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from jembench.cli.options import OUTPUT, DataOption, DeviceOption, QuietOption, TrackOption
+from jembench.choices.request import STORE
+from jembench.cli.options import DataOption, DeviceOption, QuietOption, TrackOption
 from jembench.cli.view import TrainingView
-from jembench.types import UserError
-
-if TYPE_CHECKING:
-    from jembench.data.sets import Track
-    from jembench.rebuild import Setup
+from jembench.data import DEFAULT
 
 
 def train(
-    recipe: Annotated[
-        str | None, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.", show_default=False)
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Train, measure and describe every baseline of the track.")
-    ] = False,
+    recipe: Annotated[str, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder of the run; with --all, of a folder for each. By default below jembench-runs/training/TRACK.",
-        ),
+        typer.Option("--output", "-o", help="Folder of the run; by default below jembench-runs/training/TRACK."),
     ] = None,
-    track: TrackOption = "digits",
+    track: TrackOption = DEFAULT,
     data_dir: DataOption = None,
     device: DeviceOption = "cpu",
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's own.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the snapshots in --output; with --all, leave out what is done.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the snapshots in --output.")] = False,
     samples_every: Annotated[
         int | None,
         typer.Option("--samples-every", help="Keep a grid of samples every N iterations, not only the last."),
@@ -47,31 +33,26 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
-    from jembench import data
+    from jembench import data, rebuild
+    from jembench.pages.journal import draw_curve
+    from jembench.store.history import read_history
     from jembench.zoo import baselines
+    from jembench.zoo.references import RECIPE, parse
 
-    if (recipe is None) != everything:
-        raise UserError("name one recipe or baseline to train, or all of a track by --all")
     description = data.track(track, folder=data_dir)
-    source = baselines.recipe_path(recipe, track=track) if recipe is not None else None
-    from jembench import rebuild
-
+    source = baselines.recipe_of(parse(recipe), track=track)
     setup = rebuild.Setup(device=device, seed=seed, samples_every=samples_every, tensorboard=tensorboard)
-    place = OUTPUT / "training" / track if output is None else output
-    if source is not None:
-        name = source.resolve().parent.name if source.name == baselines.RECIPE else source.stem
-        place = place / name if output is None else place
-        _train_one(source, place, track=description, setup=setup, resume=resume, quiet=quiet)
-        return
-    rebuild.rebuild(
-        description,
-        place,
-        setup=setup,
-        resume=resume,
-        watch=lambda name: TrainingView(quiet, name),
-        say=lambda line: None if quiet else typer.echo(line, err=True),
-    )
-    typer.echo(str(place))
+    if output is None:
+        name = source.resolve().parent.name if source.name == RECIPE else source.stem
+        output = STORE / "training" / track / name
+    leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun has started only the first one speaks
+    with TrainingView(quiet or not leads) as view:
+        weights = rebuild.fit(source, output, track=description, setup=setup, resume=resume, observer=view)
+    if leads:
+        draw_curve(output)
+        if not quiet:
+            typer.echo(rebuild.summary(read_history(output)), err=True)
+        typer.echo(str(weights))
 
 
 def convert(
@@ -100,19 +81,3 @@ def convert(
     chains = "no chains" if read.chains is None else f"{len(read.chains)} chains"
     typer.echo(f"{official.LAYOUTS[read.layout].title}: {read.network}, {chains}", err=True)
     typer.echo(str(recipe))
-
-
-def _train_one(source: Path, place: Path, *, track: Track, setup: Setup, resume: bool, quiet: bool) -> None:
-    """Train a recipe; of the processes that torchrun has started only the first one speaks."""
-    from jembench import rebuild
-    from jembench.pages.journal import draw_curve
-    from jembench.store.history import read_history
-
-    leads = os.environ.get("RANK", "0") == "0"
-    with TrainingView(quiet or not leads) as view:
-        weights = rebuild.fit(source, place, track=track, setup=setup, resume=resume, observer=view)
-    if leads:
-        draw_curve(place)
-        if not quiet:
-            typer.echo(rebuild.summary(read_history(place)), err=True)
-        typer.echo(str(weights))

@@ -1,43 +1,85 @@
-"""Options that several commands share."""
+"""Options of commands: those of a request, read off its fields, and what others share."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from jembench.choices.flags import KEY, Flag
+from jembench.choices.request import Request
 from jembench.ground.progress import spoken
-
-OUTPUT = Path("jembench-runs")
 
 TrackOption = Annotated[
     str, typer.Option("--track", "-t", help="In-distribution data set; see `jembench list tracks`.")
 ]
 AnyTrackOption = Annotated[str | None, typer.Option("--track", "-t", help="The track; digits by default.")]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights", "-w", help="A safetensors file to load into the model, or an official checkpoint."),
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of all randomness.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, cuda:1, mps.")]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", help="Only the first N of every image set, in its fixed shuffled order.")
-]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The store: records and results.")]
-WorkersOption = Annotated[int, typer.Option("--workers", "-j", help="Processes; the numbers do not depend on it.")]
-SmoothOption = Annotated[
-    float | None, typer.Option("--smooth", help="Standard deviation of Gaussian noise before the model: the control.")
-]
-VotesOption = Annotated[int | None, typer.Option("--votes", help="Noisy copies whose logits a defence averages.")]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of .npz files with the images of a track that does not carry its own."),
-]
-ProtocolOption = Annotated[
-    str, typer.Option("--protocol", "-p", help="The choices behind the numbers; see `jembench list protocols`.")
 ]
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.", callback=lambda quiet: spoken(quiet)),
 ]
+
+
+def requesting(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function whose first argument is a :class:`~jembench.choices.request.Request`.
+
+    The command has an option for each flag of the request's fields, beside the function's own parameters.
+
+    Args:
+        names: fields of the request that the command asks for; all by default.
+        defaults: option -> the command's own default, in place of the field's.
+    """
+    chosen = [each for each in fields(Request) if not names or each.name in names]
+
+    def command(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        flags = {name: flag for each in chosen for name, flag in _flags(each).items()}
+        options = [_parameter(name, flag, defaults.get(name, flag.default)) for name, flag in flags.items()]
+
+        @wraps(function)
+        def run(**typed: Any) -> None:
+            request = Request(**{each.name: _value(each, typed) for each in chosen})
+            function(request, **{each.name: typed[each.name] for each in own})
+
+        parameters = (each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *options))
+        run.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
+        run.__annotations__ = {}
+        return run
+
+    return command
+
+
+def _flags(field: Field[Any]) -> Mapping[str, Flag]:
+    """The options of a field, or of all fields of the dataclass that it holds."""
+    if KEY in field.metadata:
+        return field.metadata[KEY].options  # type: ignore[no-any-return]
+    return {name: flag for inner in _inner(field) for name, flag in _flags(inner).items()}
+
+
+def _value(field: Field[Any], typed: Mapping[str, Any]) -> Any:
+    """The value of a field, from all that was typed."""
+    if KEY in field.metadata:
+        flags = field.metadata[KEY]
+        return flags.parse(**{name: typed[name] for name in flags.options})
+    return type(field.default)(**{inner.name: _value(inner, typed) for inner in _inner(field)})  # type: ignore[misc]
+
+
+def _inner(field: Field[Any]) -> tuple[Field[Any], ...]:
+    """The fields of the dataclass that a field holds."""
+    return fields(field.default)  # type: ignore[arg-type]
+
+
+def _parameter(name: str, flag: Flag, default: Any) -> inspect.Parameter:
+    absent = inspect.Parameter.empty if default is ... else default
+    annotation: Any = Annotated[flag.type, typer.Option(*flag.names, help=flag.help)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=absent, annotation=annotation)

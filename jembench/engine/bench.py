@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from jembench.evaluators.contract import scalars
 from jembench.ground import generators, guard
 from jembench.ground.identity import sha256
 from jembench.ground.numerics import reproducible
+from jembench.ground.progress import Show, silent
 from jembench.measurements.contract import Need, RecordBatch, describe
 from jembench.store import provenance
 from jembench.store.history import HISTORY, read_history
@@ -73,7 +74,7 @@ def run(
     store: Store,
     *,
     workers: int = 1,
-    progress: Callable[[int, int, str], None] = lambda done, total, words: None,
+    progress: Show = silent,
 ) -> list[Outcome]:
     """Compute what is missing, once for all plans, and return their results in order.
 
@@ -221,9 +222,9 @@ def _check_finite(columns: dict[str, NDArray[Any]], job: Job) -> None:
             )
 
 
-def _compute(missing: list[Job], store: Store, workers: int, progress: Callable[[int, int, str], None]) -> None:
+def _compute(missing: list[Job], store: Store, workers: int, progress: Show) -> None:
     """Run the missing jobs, each after those that it builds on, and count them."""
-    if workers > 1 and any(job.model.module is not None for job in missing):
+    if workers > 1 and any(job.model.ref.form == "object" for job in missing):
         raise UserError(
             "a model object exists in this process only: use workers=1, or name the model as 'file.py:build'"
         )

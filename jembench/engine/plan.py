@@ -6,25 +6,23 @@ of all that its records depend on, so equal keys mean equal records, whoever com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from jembench import data
-from jembench.choices import protocols
-from jembench.choices.batteries import Options, evaluators
-from jembench.choices.sampling import Sampling
+from jembench.choices.evaluators import evaluators
+from jembench.choices.protocols import PROTOCOLS
+from jembench.choices.request import PLAIN, Request
 from jembench.data.sets import Source, Track
 from jembench.evaluators.contract import Evaluator
 from jembench.ground.identity import canonical, identity
 from jembench.measurements.contract import Measurement, Need, describe
 from jembench.store import records
-from jembench.types import UserError
 from jembench.zoo import catalogue
 from jembench.zoo.catalogue import ModelSpec
 from jembench.zoo.extractors import EXTRACTORS
+from jembench.zoo.references import parse
 
 
 @dataclass(frozen=True)
@@ -132,58 +130,38 @@ class Plan:
         return identity([self.suite, self.protocol, self.model.fingerprint, [job.key for job in self.jobs]])
 
 
-def plan(
-    model: ModelSpec,
-    suite: str,
-    *,
-    track: Track,
-    options: Options | None = None,
-    sampling: Sampling | None = None,
-    detectors: Sequence[str] = (),
-    protocol: str = protocols.V1.name,
-    seed: int = 0,
-    limit: int | None = None,
-    device: str = "cpu",
-) -> Plan:
+def plan(model: ModelSpec, suite: str, *, track: Track, request: Request = PLAIN) -> Plan:
     """The plan of one result.
 
     Args:
-        model: what is evaluated.
+        model: the model that is evaluated.
         suite: name of the suite.
-        track: on what.
-        options: of the suite's attacks.
-        sampling: of the images that it generates.
-        detectors: post-hoc detectors that it judges too.
-        protocol: name of the choices behind its numbers (:mod:`jembench.choices.protocols`).
-        seed: of all randomness.
-        limit: use the first ``limit`` examples of every source, in its fixed shuffled order.
-        device: a torch device.
+        track: the track, with the user's OOD sets if the suite looks at them.
+        request: the options; its models, suites, track and defences are those of the other arguments.
 
     Raises:
-        UserError: for an unknown suite or protocol, a limit below 1, or options that suite or protocol cannot serve.
+        UserError: for an unknown suite or protocol, or options that suite or protocol cannot serve.
     """
-    if type(seed) is not int:
-        raise UserError(f"seed must be a whole number, not {seed!r}")
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise UserError(f"limit must be a whole number of at least 1, not {limit!r}")
-    chosen = protocols.PROTOCOLS[protocol]
-    track = chosen.on(track, chosen.evaluated(suite))
-    made = evaluators(suite, model, track, options, sampling=sampling, detectors=detectors, protocol=chosen)
-    needs = tuple(dict.fromkeys(need for item in made for need in item.needs(track)))
-    planner = _Planner(model, track, seed, limit, device, weights=None if sampling is None else sampling.weights)
+    protocol = PROTOCOLS[request.protocol]
+    track = protocol.on(track, protocol.evaluated(suite))
+    judges = evaluators(suite, model, track, request)
+    needs = tuple(dict.fromkeys(need for evaluator in judges for need in evaluator.needs(track)))
+    planner = _Planner(model, track, request)
     for need in needs:
         planner.chunks(need)
-    every = tuple(planner.wanted)
+    every = tuple(planner.jobs)
     sources = {need.source: planner.source(need.source) for need in every}
     facts = {
-        "name": chosen.name,
+        "name": protocol.name,
         "track": track.id,
-        "sources": {name: _facts(source, limit, seen=name in planner.seen) for name, source in sources.items()},
-        "measurements": [describe(item) for item in dict.fromkeys(need.measurement for need in every)],
-        "evaluators": [describe(item) for item in made],
+        "sources": {
+            name: _facts(source, request.limit, visible=name in planner.visible) for name, source in sources.items()
+        },
+        "measurements": [describe(each) for each in dict.fromkeys(need.measurement for need in every)],
+        "evaluators": [describe(evaluator) for evaluator in judges],
     }
-    parts = tuple((need, jobs) for need, jobs in planner.wanted.items() if jobs)
-    return Plan(model, track, suite, made, parts, facts, seed, limit)
+    parts = tuple((need, jobs) for need, jobs in planner.jobs.items() if jobs)
+    return Plan(model, track, suite, judges, parts, facts, request.seed, request.limit)
 
 
 def _noisy(model: ModelSpec) -> bool:
@@ -191,38 +169,35 @@ def _noisy(model: ModelSpec) -> bool:
     return model.defence is not None and model.defence.sigma > 0
 
 
-def _facts(source: Source, limit: int | None, *, seen: bool) -> dict[str, Any]:
+def _facts(source: Source, limit: int | None, *, visible: bool) -> dict[str, Any]:
     """What a protocol says of a source: its noise only if there is some and a model, not only an extractor, sees it."""
-    noise = {"noise": source.noise} if source.noise and seen else {}
+    noise = {"noise": source.noise} if source.noise and visible else {}
     return {"sha256": source.sha256, "n": min(source.n, limit or source.n), **noise}
 
 
 class _Planner:
     """Turns needs into chunks, those that they build on first."""
 
-    def __init__(
-        self, model: ModelSpec, track: Track, seed: int, limit: int | None, device: str, *, weights: Path | None
-    ) -> None:
-        self._weights = weights
-        self._model, self._track, self._seed, self._limit, self._device = model, track, seed, limit, device
-        self._others: dict[str, ModelSpec] = {"": model}
+    def __init__(self, model: ModelSpec, track: Track, request: Request) -> None:
+        self._model, self._track, self._request = model, track, request
+        self._models: dict[str, ModelSpec] = {"": model}
         self._sources: dict[str, Source] = {}
-        self.wanted: dict[Need, tuple[Job, ...]] = {}  # also those that the model cannot give, without chunks
+        self.jobs: dict[Need, tuple[Job, ...]] = {}  # also of those that the model cannot give, without chunks
 
     def chunks(self, need: Need) -> tuple[Job, ...]:
         """The chunks of one need, in order; none if the model lacks a capability."""
-        if need in self.wanted:
-            return self.wanted[need]
+        if need in self.jobs:
+            return self.jobs[need]
         model = self._spec(need.model)
         if need.measurement.requires <= model.capabilities:
             given = [self.chunks(other) for other in need.given]
             if need.essential and not (given and all(given)):
-                return self.wanted.setdefault(need, ())
+                return self.jobs.setdefault(need, ())
             whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
             source, size = self.source(need.source), self._track.chunk
             costly = self._track.costly if getattr(need.measurement, "costly", False) else None
-            n = min((source.n, *(bound for bound in (self._limit, need.limit, costly) if bound)))
-            self.wanted[need] = tuple(
+            n = min((source.n, *(bound for bound in (self._request.limit, need.limit, costly) if bound)))
+            self.jobs[need] = tuple(
                 Job(
                     model,
                     need.measurement,
@@ -232,8 +207,8 @@ class _Planner:
                     min(start + size, n),
                     size,
                     index,
-                    self._seed,
-                    self._device,
+                    self._request.seed,
+                    self._request.device,
                     source.origin,
                     tuple(jobs[index].key if index < len(jobs) else None for jobs in given),
                     whole,
@@ -241,12 +216,12 @@ class _Planner:
                 )
                 for index, start in enumerate(range(0, n, size))
             )
-        return self.wanted.setdefault(need, ())
+        return self.jobs.setdefault(need, ())
 
     @property
-    def seen(self) -> set[str]:
+    def visible(self) -> set[str]:
         """The sources that a model sees, not only an extractor."""
-        return {need.source for need, jobs in self.wanted.items() if jobs and need.model not in EXTRACTORS}
+        return {need.source for need, jobs in self.jobs.items() if jobs and need.model not in EXTRACTORS}
 
     def source(self, name: str) -> Source:
         """A source of the track as it is on this machine."""
@@ -255,9 +230,11 @@ class _Planner:
         return self._sources[name]
 
     def _spec(self, name: str) -> ModelSpec:
-        if name not in self._others:
+        if name not in self._models:
             if name in EXTRACTORS:
-                self._others[name] = catalogue.extractor(name, track=self._track.name, weights=self._weights)
+                self._models[name] = catalogue.extractor(
+                    name, track=self._track.name, weights=self._request.sampling.weights
+                )
             else:
-                self._others[name] = catalogue.resolve(name, track=self._track.name, folder=self._track.folder)
-        return self._others[name]
+                self._models[name] = catalogue.resolve(parse(name), track=self._track.name, folder=self._track.folder)
+        return self._models[name]

@@ -13,11 +13,15 @@ LOG_EVERY = 10.0  # seconds
 Show = Callable[..., None]
 
 
+def silent(done: int, total: int, words: str = "") -> None:
+    """Show nothing."""
+
+
 @contextmanager
 def progress(quiet: bool) -> Iterator[Show]:
     """Progress on stderr, ``show(count, total, words)``: a bar on a terminal, a line every 10 s in a log."""
     if quiet:
-        yield lambda count, total, words="": None
+        yield silent
     elif sys.stderr.isatty():
         with _bar() as show:
             yield show

@@ -21,6 +21,7 @@ from jembench.store.history import HISTORY, History, read_history
 from jembench.store.results import ResultDocument, read_result
 from jembench.types import UserError
 from jembench.zoo import baselines
+from jembench.zoo.references import RECIPE
 
 CARD = "README.md"
 NOTES = "NOTES.md"
@@ -50,7 +51,7 @@ def card(folder: Path) -> str:
     Raises:
         UserError: if the recipe is missing, or any of the files is not valid.
     """
-    recipe = read_recipe(folder / baselines.RECIPE)
+    recipe = read_recipe(folder / RECIPE)
     about = recipe.about[:1].upper() + recipe.about[1:]
     blocks = [
         f"# {folder.resolve().name} on {recipe.track}",

@@ -144,6 +144,12 @@ def write_result(folder: Path, document: ResultDocument, examples: bytes) -> Non
     files.write(folder / RESULT, text.encode() + b"\n")
 
 
+def copy_result(result: Path, folder: Path) -> None:
+    """Copy a result to a folder; ``result.json`` comes last, so that a folder with it is complete."""
+    for name in (EXAMPLES, RESULT):
+        files.write(folder / name, (result / name).read_bytes())
+
+
 def read_result(folder: Path) -> ResultDocument:
     """The validated ``result.json`` of a result folder.
 

@@ -34,6 +34,7 @@ from jembench.training.run import IMAGES, INITIAL, Progress, Run, check_given, g
 from jembench.training.team import local, team
 from jembench.types import UserError
 from jembench.zoo import baselines
+from jembench.zoo.references import RECIPE
 
 
 class Observer(Protocol):
@@ -91,7 +92,7 @@ def train(
         raise UserError(f"{output} already holds a finished training run: choose another --output")
     if snapshots.exist(kept) and not resume:
         raise UserError(f"{output} already holds a training run: choose another --output, or go on with --resume")
-    mine = output / baselines.RECIPE
+    mine = output / RECIPE
     if source is not None and mine.exists() and mine.read_bytes() != source.read_bytes():
         raise UserError(f"{mine} is another recipe: choose another --output")
     device = local(device)
@@ -100,7 +101,7 @@ def train(
         run = Run(recipe, track, torch.device(device), members, kept)
         run.begin(resume=resume)
         if source is not None and members.leads:
-            files.write(output / baselines.RECIPE, source.read_bytes())
+            files.write(output / RECIPE, source.read_bytes())
         while run.iteration < recipe.training.iterations:
             _advance(run, observers if members.leads else ())
         final = run.final_state()

@@ -9,8 +9,8 @@ from jembench.ground.files import require_file
 from jembench.models import KINDS
 from jembench.models.recipes import read_recipe
 from jembench.types import UserError, unknown
+from jembench.zoo.references import RECIPE, ModelRef
 
-RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
 TWIN = "twin.safetensors"  # weights of the same recipe and another training seed
 PUBLISHED = "papers"  # recipes beside this file
@@ -58,27 +58,36 @@ def published(track: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).resolve().parent / PUBLISHED / track).glob("*.toml"))}
 
 
-def recipe_path(reference: str, *, track: str) -> Path:
-    """The recipe of a baseline by name, or the path itself if it ends in ``.toml``.
+def recipe_path(name: str, *, track: str) -> Path:
+    """The recipe of a baseline.
 
     Raises:
-        UserError: for an unknown name, a missing file, or a model that is not trained.
+        UserError: for an unknown name, or a model that is not trained.
     """
-    if reference.endswith(".toml"):
-        require_file(Path(reference))
-        return Path(reference)
-    known = names(track)
-    if reference not in known:
-        raise unknown(f"model of track {track}", reference, known)
-    if reference in exact(track):
-        raise UserError(f"model {reference!r} of track {track} is exact: it has no recipe and no weights")
-    return folder(track) / reference / RECIPE
+    models = names(track)
+    if name not in models:
+        raise unknown(f"model of track {track}", name, models)
+    if name in exact(track):
+        raise UserError(f"model {name!r} of track {track} is exact: it has no recipe and no weights")
+    return folder(track) / name / RECIPE
 
 
-def twin(reference: str, *, track: str) -> Path | None:
+def recipe_of(ref: ModelRef, *, track: str) -> Path:
+    """The recipe that a reference names, or the one of the baseline that it names.
+
+    Raises:
+        UserError: for a missing file, an unknown name, or a model that is not trained.
+    """
+    if ref.form != "recipe":
+        return recipe_path(str(ref), track=track)
+    require_file(Path(ref.place))
+    return Path(ref.place)
+
+
+def twin(name: str, *, track: str) -> Path | None:
     """The weights of a baseline's other training seed, if they are shipped."""
-    path = folder(track) / reference / TWIN
-    return path if reference in recipes(track) and path.is_file() else None
+    path = folder(track) / name / TWIN
+    return path if name in recipes(track) and path.is_file() else None
 
 
 def all_golden(track: str) -> list[Path]:
@@ -91,11 +100,11 @@ def all_attacked(track: str) -> list[Path]:
     return sorted(path for path in folder(track).glob(f"*/{attacked('*')}") if path.is_dir())
 
 
-def golden(reference: str, *, track: str, place: str = GOLDEN) -> Path:
-    """The golden result of a baseline, or of a recipe by its path.
+def golden(ref: ModelRef, *, track: str, place: str = GOLDEN) -> Path:
+    """The golden result of a baseline, or of a recipe.
 
     Args:
-        reference: a baseline's name, or the path of its recipe.
+        ref: reference to the baseline or the recipe.
         track: name of the track.
         place: folder of the result beside the recipe: see :func:`attacked`.
 
@@ -103,11 +112,11 @@ def golden(reference: str, *, track: str, place: str = GOLDEN) -> Path:
         UserError: if the model has none.
     """
     advice = "name a result to compare with by --golden FOLDER"
-    if ":" in reference or reference in exact(track):
-        raise UserError(f"model {reference!r} has no golden result: {advice}")
-    path = recipe_path(reference, track=track).parent / place
+    if ref.form not in ("baseline", "recipe") or ref.place in exact(track):
+        raise UserError(f"model {str(ref)!r} has no golden result: {advice}")
+    path = recipe_of(ref, track=track).parent / place
     if not path.is_dir():
-        raise UserError(f"{path}: no golden result of model {reference!r}: {advice}")
+        raise UserError(f"{path}: no golden result of model {str(ref)!r}: {advice}")
     return path
 
 

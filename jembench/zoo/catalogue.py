@@ -1,9 +1,8 @@
-"""The zoo: from a model's name to the model.
+"""The zoo: from a reference to the model.
 
-A reference is the name of a baseline of the track (``jem``), the path of a ``recipe.toml`` with weights beside it,
-``robustbench:NAME``, ``timm:NAME`` or ``torchvision:NAME`` (:mod:`jembench.zoo.named`), or ``path/to/file.py:build`` or
-``package.module:build`` for a user's own code: ``build()`` returns a ``torch.nn.Module`` that maps images in [0, 1] to
-logits, or an object of the model contract. With weights that are an official checkpoint the model is what the
+A :class:`~jembench.zoo.references.ModelRef` is a baseline of the track, a recipe with weights beside it, a model of a
+library (:mod:`jembench.zoo.named`), or a user's own code: ``build()`` returns a ``torch.nn.Module`` that maps images in
+[0, 1] to logits, or an object of the model contract. With weights that are an official checkpoint the model is what the
 checkpoint says (:mod:`jembench.zoo.official`). Resolving a baseline loads no torch: its identity is the hash of its
 files. A model travels to worker processes as its :class:`ModelSpec`, never as an object.
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from jembench.models import KINDS, NETWORKS, able
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import Capability, UserError, capabilities
 from jembench.zoo import baselines, extractors, foreign, named, official
+from jembench.zoo.references import ModelRef
 from jembench.zoo.weights import is_pickle, load_weights
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 INCEPTION = "inception-v3"
 GAUSSIANS = "class-gaussians"  # the one model that is made of images
-TWIN = "twin"  # ``jem@twin``: the baseline with the weights of another training seed
 DEFENDED = 1  # version of defences, part of the fingerprint of a defended model
 LONGEST = 100  # characters of a name, which is part of a path
 
@@ -46,12 +45,11 @@ class ModelSpec:
     Attributes:
         name: what tables call it.
         track: the track it is of.
-        reference: how it was named: a baseline, ``library:NAME``, ``file.py:build`` or ``package.module:build``.
+        ref: what was referred to, its paths absolute.
         weights: path of its weights, if any.
         fingerprint: hash of all that its numbers depend on.
         capabilities: what it can do.
         weights_sha256: hash of the weights file, if any.
-        module: the object itself, for a model that exists in this process only.
         stochastic: whether its logits draw noise.
         defence: what stands before it, if anything.
         base: the name of the model behind a defence.
@@ -60,66 +58,42 @@ class ModelSpec:
 
     name: str
     track: str
-    reference: str
+    ref: ModelRef
     weights: str | None
     fingerprint: str
     capabilities: frozenset[Capability]
     weights_sha256: str | None = None
-    module: Any = field(default=None, compare=False, repr=False)
     stochastic: bool = False
     defence: Defence | None = None
     base: str = ""
     images: str = ""
 
 
-def resolve(reference: str, *, track: str, weights: Path | None = None, folder: str = "") -> ModelSpec:
-    """The spec of a model by its reference.
+def resolve(ref: ModelRef, *, track: str, folder: str = "") -> ModelSpec:
+    """The spec of a model.
 
     Args:
-        reference: a baseline's name, ``path/to/recipe.toml``, ``library:NAME``, ``path/to/file.py:build`` or
-            ``package.module:build``.
-        track: the track it is evaluated on.
-        weights: a safetensors file to load into it, instead of the one beside the recipe; or an official checkpoint,
-            with the name of what it is (:data:`jembench.zoo.official.NAMES`) or a recipe of its network.
-        folder: where the images of an external track are, for a reference that is made of them.
+        ref: reference to the model.
+        track: name of the track that it is evaluated on.
+        folder: place of the images of an external track, for a model that is made of them.
 
     Raises:
         UserError: for an unknown name, or a model that cannot be built or loaded.
     """
     description = data.track(track, folder=Path(folder) if folder else None)
-    if named.of(reference) is not None:
-        return _resolve_named(reference, description, weights)
-    if _is_code(reference):
-        return _resolve_foreign(reference, description, weights)
-    if weights is not None and is_pickle(weights):
-        return _resolve_official(reference, description, weights)
-    name, _, suffix = reference.rpartition("@")
-    if suffix == TWIN and weights is None and (twin := baselines.twin(name, track=track)) is not None:
-        return resolve(name, track=track, weights=twin)
-    if reference in baselines.exact(track) and weights is None:
-        kind = KINDS[reference]
-        made_of = data.found(description, "train") if description.external and reference == GAUSSIANS else None
-        own = {} if made_of is None else {"data": made_of.sha256}
-        exact = identity({"kind": reference, "version": kind.version, "track": description.id, **own})
-        images = "" if made_of is None else made_of.origin
-        return ModelSpec(reference, track, reference, None, exact, kind.capabilities, images=images)
-    source = baselines.recipe_path(reference, track=track).resolve()
-    recipe = read_recipe(source, track=track)
-    path = weights if weights is not None else source.parent / baselines.WEIGHTS
-    require_file(path)
-    digest = file_sha256(path)
-    kind = KINDS[recipe.model.kind]
-    made = recipe.model_dump(mode="json", include={"model", "sampling"}, exclude_defaults=True)
-    version = NETWORKS[recipe.model.network].version
-    newer = {} if version == 1 else {"network": version}
-    found = identity({**made, **newer, "version": kind.version, "weights": digest})
-    name = _slug(source.parent.name)
-    if reference.endswith(".toml"):
-        reference = str(source)
-    if weights is not None:
-        name = f"{name}@{_slug(path.stem)}"
-    possible = able(recipe.model.kind, recipe.model.network)
-    return ModelSpec(name, track, reference, str(path.resolve()), found, possible, digest)
+    if ref.form == "object":
+        return _resolve_object(ref, description)
+    if ref.form == "library":
+        return _resolve_named(ref, description)
+    if ref.form == "code":
+        return _resolve_code(ref, description)
+    if ref.weights is not None and is_pickle(ref.weights):
+        return _resolve_official(ref, description)
+    if ref.twin and ref.weights is None and (twin := baselines.twin(ref.place, track=track)) is not None:
+        return _resolve_recipe(ModelRef("baseline", ref.place, weights=twin), description)
+    if str(ref) in baselines.exact(track) and ref.weights is None:
+        return _resolve_exact(ref, description)
+    return _resolve_recipe(ref, description)
 
 
 def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpec:
@@ -135,19 +109,20 @@ def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpe
     """
     description = data.track(track)
     extractors.of_track(name, description)
+    own = ModelRef("baseline", name)
     if name == INCEPTION:
         from jembench.models import inception
 
         path = inception.weights(weights)
         digest = file_sha256(path)
-        found = identity({"kind": INCEPTION, "version": KINDS[INCEPTION].version, "weights": digest})
-        return ModelSpec(INCEPTION, track, INCEPTION, str(path.resolve()), found, frozenset(), digest)
+        fingerprint = identity({"kind": INCEPTION, "version": KINDS[INCEPTION].version, "weights": digest})
+        return ModelSpec(INCEPTION, track, own, str(path.resolve()), fingerprint, frozenset(), digest)
     if weights is not None:
         raise UserError(f"weights go with extractor {INCEPTION!r}, not with {name!r}")
     if name in KINDS:
         exact = identity({"kind": name, "version": KINDS[name].version, "track": description.id})
-        return ModelSpec(name, track, name, None, exact, frozenset())
-    return resolve(str(extractors.recipe_path(name)), track=track)
+        return ModelSpec(name, track, own, None, exact, frozenset())
+    return _resolve_recipe(ModelRef("recipe", str(extractors.recipe_path(name))), description)
 
 
 def defended(spec: ModelSpec, defence: Defence) -> ModelSpec:
@@ -184,41 +159,40 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
     if spec.images:
         track = track.placed("train", spec.images)
     check_device(device)
-    weights = None if spec.weights is None else Path(spec.weights)
-    if spec.module is not None:
-        model = spec.module
-    elif named.of(spec.reference) is not None:
-        assert weights is not None
-        model = named.build(spec.reference, weights, track)
-    elif _is_code(spec.reference):
-        model = foreign.build(spec.reference, weights)
-    elif spec.reference == INCEPTION:
-        assert weights is not None
-        model = _call(KINDS[INCEPTION].builder, weights)
-        weights = None  # they are in
-    elif weights is None:
-        model = _call(KINDS[spec.reference].builder, track)
-    else:
-        recipe = read_recipe(baselines.recipe_path(spec.reference, track=spec.track))
-        with generators.forked("load"):  # the weights that are drawn here are replaced by those of the file
-            model = build(recipe, track)
-        load_weights(model, weights)
-        if NETWORKS[recipe.model.network].channels_last:
-            import torch
-
-            model.to(memory_format=torch.channels_last)
+    model = _built(spec, track)
     with guard.guarded(f"model {spec.name!r} cannot be used"), generators.forked("load"):
         for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
             if hasattr(model, method):
                 getattr(model, method)(*arguments)
         probe(model, spec.name, track)
-        if (
-            spec.fingerprint
-            and (spec.module is not None or _is_code(spec.reference))
-            and _fingerprint(spec, model) != spec.fingerprint
-        ):
+        foreigner = spec.ref.form in ("object", "code")
+        if spec.fingerprint and foreigner and _fingerprint(spec, model) != spec.fingerprint:
             raise UserError(f"model {spec.name!r} is another one each time it is built: its build() must not vary")
         return model.to(device) if hasattr(model, "to") else model
+
+
+def _built(spec: ModelSpec, track: Track) -> Any:
+    """The model of a spec with its weights, as it comes from its maker."""
+    if spec.ref.form == "object":
+        return spec.ref.module
+    weights = None if spec.weights is None else Path(spec.weights)
+    if spec.ref.form == "code":
+        return foreign.build(str(spec.ref), weights)
+    if weights is None:
+        return _call(KINDS[spec.ref.place].builder, track)
+    if spec.ref.form == "library":
+        return named.build(spec.ref, weights, track)
+    if spec.ref.place == INCEPTION:
+        return _call(KINDS[INCEPTION].builder, weights)
+    recipe = read_recipe(baselines.recipe_of(spec.ref, track=spec.track))
+    with generators.forked("load"):  # the weights that are drawn here are replaced by those of the file
+        model = build(recipe, track)
+    load_weights(model, weights)
+    if NETWORKS[recipe.model.network].channels_last:
+        import torch
+
+        model.to(memory_format=torch.channels_last)
+    return model
 
 
 def build(recipe: Recipe, track: Track) -> Any:
@@ -250,24 +224,6 @@ def start_from(model: Any, recipe: Recipe) -> str | None:
     return file_sha256(path)
 
 
-def in_memory(model: Any, *, track: str, name: str) -> ModelSpec:
-    """The spec of a model object; it can be evaluated in this process only.
-
-    Raises:
-        UserError: if the object is no model or cannot be copied, or its name cannot be part of a path.
-    """
-    if _slug(name) != name:
-        raise UserError(f"model name {name!r} is part of a path: use up to {LONGEST} letters, digits, '.', '_' and '-'")
-    import torch
-
-    made = foreign.behind_contract(model, name)
-    what = f"model {name!r} cannot be copied, name it as 'file.py:build'"
-    with guard.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
-        model = copy.deepcopy(made)  # evaluation must not change the user's object
-    found = ModelSpec(name, track, name, None, "", frozenset(), module=model)
-    return _identified(found, load(found))
-
-
 def probe(model: Any, name: str, track: Track) -> None:
     """Check the shapes of a model's outputs on two images.
 
@@ -295,36 +251,63 @@ def probe(model: Any, name: str, track: Track) -> None:
             )
 
 
-def _is_code(reference: str) -> bool:
-    """Whether a reference is ``file.py:build`` or ``package.module:build``."""
-    return ":" in reference and not reference.endswith(".toml") and named.of(reference) is None
+def _resolve_exact(ref: ModelRef, track: Track) -> ModelSpec:
+    """A model that is not trained: what it is of the track, or of the training images."""
+    kind = KINDS[ref.place]
+    source = data.found(track, "train") if track.external and ref.place == GAUSSIANS else None
+    own = {} if source is None else {"data": source.sha256}
+    fingerprint = identity({"kind": ref.place, "version": kind.version, "track": track.id, **own})
+    images = "" if source is None else source.origin
+    return ModelSpec(ref.place, track.name, ref, None, fingerprint, kind.capabilities, images=images)
 
 
-def _resolve_official(reference: str, track: Track, weights: Path) -> ModelSpec:
+def _resolve_recipe(ref: ModelRef, track: Track) -> ModelSpec:
+    """A model of a recipe, with the weights beside it or those of a file."""
+    source = baselines.recipe_of(ref, track=track.name).resolve()
+    recipe = read_recipe(source, track=track.name)
+    path = ref.weights if ref.weights is not None else source.parent / baselines.WEIGHTS
+    require_file(path)
+    digest = file_sha256(path)
+    kind = KINDS[recipe.model.kind]
+    configuration = recipe.model_dump(mode="json", include={"model", "sampling"}, exclude_defaults=True)
+    version = NETWORKS[recipe.model.network].version
+    newer = {} if version == 1 else {"network": version}
+    fingerprint = identity({**configuration, **newer, "version": kind.version, "weights": digest})
+    name = _slug(source.parent.name)
+    if ref.weights is not None:
+        name = f"{name}@{_slug(path.stem)}"
+    if ref.form == "recipe":
+        ref = replace(ref, place=str(source))
+    capable = able(recipe.model.kind, recipe.model.network)
+    return ModelSpec(name, track.name, ref, str(path.resolve()), fingerprint, capable, digest)
+
+
+def _resolve_official(ref: ModelRef, track: Track) -> ModelSpec:
     """The model in an official checkpoint: as it says, or of a recipe, whose network must be the same."""
-    if not reference.endswith(".toml"):
-        if reference not in official.NAMES:
-            baselines.recipe_path(reference, track=track.name)  # an unknown name is what is wrong first
-            known = " or ".join(official.NAMES)
+    weights = ref.weights
+    assert weights is not None
+    if ref.form == "baseline":
+        name = str(ref)
+        if name not in official.NAMES:
+            baselines.recipe_path(name, track=track.name)  # an unknown name is what is wrong first
+            names = " or ".join(official.NAMES)
             raise UserError(
-                f"{weights}: is a pickle (torch.save), which model {reference!r} does not take: an official checkpoint "
-                f"goes with --model {known}"
+                f"{weights}: is a pickle (torch.save), which model {name!r} does not take: an official checkpoint "
+                f"goes with --model {names}"
             )
-        converted = official.cached(weights, track=track, asked=reference)
-        spec = resolve(str(converted), track=track.name)
-        return replace(spec, name=f"{reference}@{_slug(weights.stem)}"[:LONGEST])
-    source = baselines.recipe_path(reference, track=track.name)
+        recipe = official.cached(weights, track=track, asked=name)
+        spec = _resolve_recipe(ModelRef("recipe", str(recipe)), track)
+        return replace(spec, name=f"{name}@{_slug(weights.stem)}"[:LONGEST])
+    source = baselines.recipe_of(ref, track=track.name)
     model = read_recipe(source, track=track.name).model
-    converted = official.cached(
-        weights, track=track, asked=official.SOFTMAX if model.kind == official.SOFTMAX else None
-    )
-    found = read_recipe(converted).model
-    if (model.network, {"norm": "none", **model.options()}) != (found.network, found.options()):
+    recipe = official.cached(weights, track=track, asked=official.SOFTMAX if model.kind == official.SOFTMAX else None)
+    checkpoint = read_recipe(recipe).model
+    if (model.network, {"norm": "none", **model.options()}) != (checkpoint.network, checkpoint.options()):
         raise UserError(
-            f"{weights}: is a network 'wrn' with {_words(found.options())}; {source} wants {model.network!r} with "
+            f"{weights}: is a network 'wrn' with {_words(checkpoint.options())}; {source} wants {model.network!r} with "
             f"{_words(model.options())}"
         )
-    spec = resolve(reference, track=track.name, weights=converted.parent / baselines.WEIGHTS)
+    spec = _resolve_recipe(ref.with_weights(recipe.parent / baselines.WEIGHTS), track)
     return replace(spec, name=f"{_slug(source.resolve().parent.name)}@{_slug(weights.stem)}"[:LONGEST])
 
 
@@ -332,44 +315,58 @@ def _words(options: dict[str, int | str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in options.items()) or "no options"
 
 
-def _resolve_named(reference: str, track: Track, weights: Path | None) -> ModelSpec:
-    reference, path = named.located(reference, track, weights)
-    name = _slug(reference)
-    spec = ModelSpec(name, track.name, reference, str(path.resolve()), "", frozenset(), file_sha256(path))
-    return _identified(spec, load(spec))
+def _resolve_object(ref: ModelRef, track: Track) -> ModelSpec:
+    """A model object, copied; it can be evaluated in this process only."""
+    name = ref.place
+    if _slug(name) != name:
+        raise UserError(f"model name {name!r} is part of a path: use up to {LONGEST} letters, digits, '.', '_' and '-'")
+    import torch
+
+    model = foreign.behind_contract(ref.module, name)
+    what = f"model {name!r} cannot be copied, name it as 'file.py:build'"
+    with guard.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
+        twin = copy.deepcopy(model)  # evaluation must not change the user's object
+    return _identified(ModelSpec(name, track.name, replace(ref, module=twin), None, "", frozenset()))
 
 
-def _resolve_foreign(reference: str, track: Track, weights: Path | None) -> ModelSpec:
-    location, _, attribute = reference.rpartition(":")
-    name = location
-    if location.endswith(".py"):
-        require_file(Path(location))
-        reference, name = f"{Path(location).resolve()}:{attribute}", Path(location).stem
+def _resolve_named(ref: ModelRef, track: Track) -> ModelSpec:
+    """A model of a library, whose weights are a file."""
+    ref, path = named.located(ref, track)
+    spec = ModelSpec(_slug(str(ref)), track.name, ref, str(path.resolve()), "", frozenset(), file_sha256(path))
+    return _identified(spec)
+
+
+def _resolve_code(ref: ModelRef, track: Track) -> ModelSpec:
+    """A model that a user's code builds, with the weights of a file if there is one."""
+    name = ref.place
+    if name.endswith(".py"):
+        require_file(Path(name))
+        ref, name = replace(ref, place=str(Path(name).resolve())), Path(name).stem
     path, digest = None, None
-    if weights is not None:
-        require_file(weights)
-        path, digest = str(weights.resolve()), file_sha256(weights)
-    spec = ModelSpec(_slug(f"{name}.{attribute}"), track.name, reference, path, "", frozenset(), digest)
-    return _identified(spec, load(spec))
+    if ref.weights is not None:
+        require_file(ref.weights)
+        path, digest = str(ref.weights.resolve()), file_sha256(ref.weights)
+    return _identified(ModelSpec(_slug(f"{name}.{ref.attribute}"), track.name, ref, path, "", frozenset(), digest))
 
 
-def _identified(spec: ModelSpec, model: Any) -> ModelSpec:
+def _identified(spec: ModelSpec) -> ModelSpec:
     """The spec with what only the model itself can tell: its fingerprint and its capabilities."""
+    model = load(spec)
     with guard.guarded(f"model {spec.name!r} cannot be used"):
-        possible = foreign.abilities(model, data.track(spec.track))
+        capable = foreign.abilities(model, data.track(spec.track))
         noisy = bool(getattr(model, "stochastic", False))
-        return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=possible, stochastic=noisy)
+        return replace(spec, fingerprint=_fingerprint(spec, model), capabilities=capable, stochastic=noisy)
 
 
 def _fingerprint(spec: ModelSpec, model: Any) -> str:
     """The fingerprint of a model that is not a baseline: its code as far as we see it, its weights, its outputs."""
-    if spec.module is not None:
+    ref = spec.ref
+    if ref.form == "object":
         code = [type(model).__module__, type(model).__qualname__]
-    elif (library := named.of(spec.reference)) is not None:
-        code = [spec.reference, named.version(library)]
+    elif ref.form == "library":
+        code = [str(ref), named.version(ref.place)]
     else:
-        location, _, attribute = spec.reference.rpartition(":")
-        code = [attribute, file_sha256(Path(location)) if location.endswith(".py") else location]
+        code = [ref.attribute, file_sha256(Path(ref.place)) if ref.place.endswith(".py") else ref.place]
     return foreign.fingerprint(model, data.track(spec.track), [*code, spec.weights_sha256])
 
 

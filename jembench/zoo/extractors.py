@@ -14,6 +14,7 @@ from jembench.data.sets import Track
 from jembench.ground.families import Family
 from jembench.types import UserError
 from jembench.zoo import baselines
+from jembench.zoo.references import RECIPE
 
 FOLDER = "extractors"  # beside the folders of the tracks' baselines
 
@@ -71,4 +72,4 @@ def of_track(name: str, track: Track) -> Extractor:
 
 def recipe_path(name: str) -> Path:
     """The recipe of an extractor that we trained."""
-    return baselines.shipped() / FOLDER / name / baselines.RECIPE
+    return baselines.shipped() / FOLDER / name / RECIPE

@@ -19,6 +19,7 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -30,6 +31,7 @@ from jembench.ground import compat, guard
 from jembench.ground.files import require_file
 from jembench.types import UserError, unknown
 from jembench.zoo import foreign
+from jembench.zoo.references import ModelRef
 from jembench.zoo.weights import fill, is_pickle, load_safetensors, load_tensors, renamed, state_dict
 
 if TYPE_CHECKING:
@@ -37,16 +39,8 @@ if TYPE_CHECKING:
 
     from jembench.data.sets import Track
 
-LIBRARIES = ("robustbench", "timm", "torchvision")
-
 # Last parts of names that a network may bring itself: constants of normalisation, and what counts batches for training.
 _OWN = frozenset({"mu", "sigma", "mean", "std", "num_batches_tracked"})
-
-
-def of(reference: str) -> str | None:
-    """The library of a reference, or None if it names none."""
-    prefix, colon, _ = reference.partition(":")
-    return prefix if colon and prefix in LIBRARIES else None
 
 
 def version(name: str) -> str:
@@ -57,29 +51,28 @@ def version(name: str) -> str:
         return ""
 
 
-def located(reference: str, track: Track, weights: Path | None) -> tuple[str, Path]:
-    """The one form of a reference, and the file of its weights.
+def located(ref: ModelRef, track: Track) -> tuple[ModelRef, Path]:
+    """The one form of a reference to a library, and the file of its weights.
 
     Args:
-        reference: ``library:NAME``.
-        track: what it is evaluated on.
-        weights: a file of the user's.
+        ref: reference of form ``library``, with the user's file of weights if there is one.
+        track: the track that it is evaluated on.
 
     Raises:
         UserError: for an unknown or ambiguous name, or if its weights are not here and cannot be had.
     """
-    if of(reference) == "robustbench":
-        threat, name, entry = _entry(reference.partition(":")[2], track)
-        return f"robustbench:{threat}/{name}", _robustbench_weights(threat, name, entry, track, weights)
-    if weights is None:
+    if ref.place == "robustbench":
+        threat, name, entry = _entry(ref.attribute, track)
+        return replace(ref, attribute=f"{threat}/{name}"), _robustbench_weights(threat, name, entry, track, ref.weights)
+    if ref.weights is None:
         raise UserError(
-            f"model {reference!r} needs its weights: --weights FILE, safetensors or a state dict of torch.save"
+            f"model {str(ref)!r} needs its weights: --weights FILE, safetensors or a state dict of torch.save"
         )
-    require_file(weights)
-    return reference, weights
+    require_file(ref.weights)
+    return ref, ref.weights
 
 
-def build(reference: str, weights: Path, track: Track) -> Any:
+def build(ref: ModelRef, weights: Path, track: Track) -> Any:
     """The model of a reference, as :func:`located` gives it, behind the contract.
 
     Raises:
@@ -87,11 +80,9 @@ def build(reference: str, weights: Path, track: Track) -> Any:
     """
     from jembench.models.softmax import Softmax
 
-    name = reference.partition(":")[2]
-    if of(reference) == "robustbench":
-        made = _robustbench_network(name, track, weights)
-        return foreign.behind_contract(made, reference)
-    network, mean, std = (_timm if of(reference) == "timm" else _torchvision)(name, track)
+    if ref.place == "robustbench":
+        return foreign.behind_contract(_robustbench_network(ref.attribute, track, weights), str(ref))
+    network, mean, std = (_timm if ref.place == "timm" else _torchvision)(ref.attribute, track)
     fill(network, _state(weights), weights)
     return Softmax(network, mean=mean, std=std, tapped=True)
 

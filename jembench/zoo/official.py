@@ -39,7 +39,8 @@ from jembench.ground.identity import file_sha256, identity
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import UserError, unknown
 from jembench.zoo import baselines
-from jembench.zoo.baselines import RECIPE, WEIGHTS
+from jembench.zoo.baselines import WEIGHTS
+from jembench.zoo.references import RECIPE
 from jembench.zoo.weights import difference, is_plain, load_tensors, save_tensors, state_dict
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from jembench.attacks.victim import Victim
 from jembench.ground import generators
 from jembench.models.softmax import Softmax
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 
 class Attacked:
@@ -68,7 +69,7 @@ def digits():
 @pytest.fixture(scope="session")
 def softmax():
     """The shipped classifier of digits."""
-    return catalogue.load(catalogue.resolve("softmax", track="digits"))
+    return catalogue.load(catalogue.resolve(parse("softmax"), track="digits"))
 
 
 class Linear:

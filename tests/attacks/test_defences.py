@@ -11,6 +11,7 @@ from jembench.ground import generators
 from jembench.langevin import sgld
 from jembench.types import UserError, capabilities
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 
 class Quadratic:
@@ -68,7 +69,7 @@ def test_gradient_none_shows_the_model_without_its_defence() -> None:
 
 def test_the_full_gradient_is_that_of_finite_differences_on_a_jem() -> None:
     """Through 3 checkpointed steps with common noise, in float64."""
-    base = catalogue.load(catalogue.resolve("jem", track="digits")).double()
+    base = catalogue.load(catalogue.resolve(parse("jem"), track="digits")).double()
     x = torch.from_numpy(data.load("digits", "test").pixels(0, 2)).double()
     chain = sgld.SGLD(3, 0.25, 0.005)
 
@@ -129,7 +130,7 @@ def test_settings_that_are_no_defence(bad: dict[str, float]) -> None:
 
 
 def test_a_defended_spec_is_another_model() -> None:
-    spec = catalogue.resolve("jem", track="digits")
+    spec = catalogue.resolve(parse("jem"), track="digits")
     made = [catalogue.defended(spec, Defence(n)) for n in (0, 1, 10)] + [
         catalogue.defended(spec, Defence.smoothing(0.25))
     ]
@@ -145,4 +146,4 @@ def test_a_defended_spec_is_another_model() -> None:
 
 def test_a_flow_without_logits_cannot_be_defended() -> None:
     with pytest.raises(UserError, match="gives no logits"):
-        catalogue.defended(catalogue.resolve("glow", track="digits"), Defence(1))
+        catalogue.defended(catalogue.resolve(parse("glow"), track="digits"), Defence(1))

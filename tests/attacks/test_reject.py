@@ -18,6 +18,7 @@ from jembench.attacks.victim import Victim
 from jembench.data import gauss, load
 from jembench.ground import generators
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 SHAPE = (1, 2, 3)
 NORMS = ("linf", "l2")
@@ -92,7 +93,7 @@ def test_it_succeeds_just_where_two_half_spaces_meet_the_ball(norm):
 
 def oracle_task(n=40):
     images = load("gauss", "test")
-    model = catalogue.load(catalogue.resolve("oracle", track="gauss"))
+    model = catalogue.load(catalogue.resolve(parse("oracle"), track="gauss"))
     return model, torch.from_numpy(images.pixels(0, n)), torch.from_numpy(images.labels[:n]).long()
 
 
@@ -127,7 +128,7 @@ def test_without_a_threshold_it_is_no_weaker_than_pgd(name, norm):
         eps = 0.012 if norm == "linf" else 0.07
     else:
         images = load("digits", "test")
-        model = catalogue.load(catalogue.resolve(name, track="digits"))
+        model = catalogue.load(catalogue.resolve(parse(name), track="digits"))
         x, y = torch.from_numpy(images.pixels(0, 40)), torch.from_numpy(images.labels[:40]).long()
         eps = 0.08 if norm == "linf" else 0.45
     threat = Threat(norm, eps)
@@ -141,7 +142,7 @@ def test_without_a_threshold_it_is_no_weaker_than_pgd(name, norm):
 def test_an_attacker_who_looks_at_the_density_finds_what_plain_pgd_does_not():
     """Most plain adversarials of a JEM in a wide ball are rejected; most of its images have an accepted one."""
     images = load("digits", "test")
-    model = catalogue.load(catalogue.resolve("jem", track="digits"))
+    model = catalogue.load(catalogue.resolve(parse("jem"), track="digits"))
     x, y = torch.from_numpy(images.pixels(0, 30)), torch.from_numpy(images.labels[:30]).long()
     with torch.no_grad():
         tau = float(model.log_density(torch.from_numpy(images.pixels(0, 180))).quantile(0.05))

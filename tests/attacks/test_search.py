@@ -17,6 +17,7 @@ from jembench.attacks.verify import verify
 from jembench.attacks.victim import Victim
 from jembench.ground import generators
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 SHAPE = (1, 4, 4)
 
@@ -283,7 +284,7 @@ def test_what_only_rounding_broke_is_searched_on() -> None:
 
 
 def test_bf16_crafts_and_fp32_judges() -> None:
-    model = catalogue.load(catalogue.resolve("softmax", track="digits"))
+    model = catalogue.load(catalogue.resolve(parse("softmax"), track="digits"))
     images = data.load("digits", "test")
     x, y = torch.from_numpy(images.pixels(0, 40)), torch.from_numpy(images.labels[:40])
     left = {}

@@ -13,10 +13,13 @@ from jembench import data
 from jembench.attacks import attack as attack_of
 from jembench.attacks.defences import Defence
 from jembench.choices import batteries
-from jembench.choices.batteries import Options, battery, evaluators
+from jembench.choices.batteries import battery
+from jembench.choices.evaluators import evaluators
+from jembench.choices.request import Options, Request
 from jembench.engine.plan import plan
 from jembench.types import UserError
 from jembench.zoo import catalogue
+from jembench.zoo.references import ModelRef, parse
 
 TRACK = data.track("digits")
 NOISY = """
@@ -31,7 +34,7 @@ def build():
 
 
 def spec(name: str = "softmax") -> Any:
-    return catalogue.resolve(name, track="digits")
+    return catalogue.resolve(parse(name), track="digits")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,7 @@ def spec(name: str = "softmax") -> Any:
 )
 def test_what_is_refused(options: Options, words: str) -> None:
     with pytest.raises(UserError) as error:
-        evaluators("robustness", spec(), TRACK, options)
+        evaluators("robustness", spec(), TRACK, Request(options=options))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -70,35 +73,35 @@ def test_two_attacks_of_one_name_are_refused(tmp_path: Path) -> None:
         (tmp_path / folder / "x.py").write_text("def f(model, x, y, *, norm, eps, generator):\n    return x\n")
     twice = tuple(f"{tmp_path / folder / 'x.py'}:f" for folder in ("a", "b"))
     with pytest.raises(UserError, match=r"would both be called 'x\.py:f'"):
-        battery(spec(), TRACK, Options(attacks=twice))
+        battery(spec(), TRACK, Request(options=Options(attacks=twice)))
 
 
 def test_a_noisy_model_has_no_least_likely_class(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
-    noisy = catalogue.resolve(f"{tmp_path / 'noisy.py'}:build", track="digits")
+    noisy = catalogue.resolve(parse(f"{tmp_path / 'noisy.py'}:build"), track="digits")
     with pytest.raises(UserError, match="its least likely class is another at each query"):
-        battery(noisy, TRACK, Options(goal="least-likely"))
+        battery(noisy, TRACK, Request(options=Options(goal="least-likely")))
     assert battery(noisy, TRACK, Options(goal="targeted")).goal == "targeted"
 
 
 def test_options_of_attacks_go_with_attacks() -> None:
     with pytest.raises(UserError, match="has no attacks"):
-        evaluators("ood", spec(), TRACK, Options(steps=3))
+        evaluators("ood", spec(), TRACK, Request(options=Options(steps=3)))
     with pytest.raises(UserError, match="has one attack"):
-        evaluators("distance", spec(), TRACK, Options(attacks=("square",)))
+        evaluators("distance", spec(), TRACK, Request(options=Options(attacks=("square",))))
 
 
 def test_decision_attacks_need_foolbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite leaves them out, and says so by its protocol; a name that is asked for says what to install."""
     monkeypatch.setattr(batteries, "find_spec", lambda name: None)
-    made = battery(spec(), TRACK, Options())
+    made = battery(spec(), TRACK, Request(options=Options()))
     assert made.attacks == ("autoattack", "square")
     with pytest.raises(UserError, match="attack 'hopskipjump' needs foolbox: pip install"):
-        battery(spec(), TRACK, Options(attacks=("hopskipjump",)))
+        battery(spec(), TRACK, Request(options=Options(attacks=("hopskipjump",))))
 
 
 def test_eps_of_a_user() -> None:
-    made = battery(spec(), TRACK, Options(norms=("linf",), eps=(0.3, 0.05)))
+    made = battery(spec(), TRACK, Request(options=Options(norms=("linf",), eps=(0.3, 0.05))))
     (grid,) = made.grids
     assert (grid.eps, grid.headline) == ((0.05, 0.3), 0.3)
     (grid,) = battery(spec(), TRACK, Options(norms=("linf",), eps=(0.3, 0.1))).grids
@@ -132,7 +135,7 @@ def test_every_chunk_comes_after_those_that_it_builds_on() -> None:
 
 def test_a_key_depends_on_what_it_builds_on() -> None:
     """Weights of a surrogate are part of the identity of the worst case."""
-    jobs = plan(spec(), "robustness", track=TRACK, limit=20).jobs
+    jobs = plan(spec(), "robustness", track=TRACK, request=Request(limit=20)).jobs
     worst = next(job for job in jobs if job.measurement.name == "worst" and job.before)
     from dataclasses import replace
 
@@ -151,7 +154,7 @@ def test_planning_loads_no_torch() -> None:
 
 
 def test_every_attack_of_a_battery_serves_its_norms() -> None:
-    made = battery(spec(), TRACK, Options(attacks=("PGDL2",)))
+    made = battery(spec(), TRACK, Request(options=Options(attacks=("PGDL2",))))
     for part in made.parts(TRACK):
         attack = getattr(part.need.measurement, "attack", None)
         if attack is not None and part.norm:
@@ -162,18 +165,29 @@ def test_every_attack_of_a_battery_serves_its_norms() -> None:
 def test_detectors_go_with_detection() -> None:
     for suite in ("accuracy", "calibration", "generation", "robustness"):
         with pytest.raises(UserError, match=f"^suite '{suite}' detects nothing: "):
-            evaluators(suite, spec(), TRACK, detectors=["knn"])
+            evaluators(suite, spec(), TRACK, Request(detectors=("knn",)))
     with pytest.raises(UserError, match=r"did you mean 'knn'"):
-        evaluators("ood", spec(), TRACK, detectors=["kn"])
-    made = evaluators("ood", spec(), TRACK, detectors=["knn", "vim", "knn"])
+        evaluators("ood", spec(), TRACK, Request(detectors=("kn",)))
+    made = evaluators(
+        "ood",
+        spec(),
+        TRACK,
+        Request(
+            detectors=(
+                "knn",
+                "vim",
+                "knn",
+            )
+        ),
+    )
     assert [item.name for item in made] == ["ood", "stress", "detectors"]
-    assert made == evaluators("ood", spec(), TRACK, detectors=("knn", "vim"))  # each once
+    assert made == evaluators("ood", spec(), TRACK, Request(detectors=("knn", "vim")))  # each once
     assert [item.name for item in evaluators("ood", spec(), TRACK)] == ["ood", "stress"]
 
 
 def test_evaluators_that_generate_look_through_the_extractor_of_the_track() -> None:
     for track, name in (("digits", "digits-ref"), ("gauss", "pixels")):
-        model = catalogue.resolve("uniform", track=track)
+        model = catalogue.resolve(parse("uniform"), track=track)
         made = {item.name: item for item in evaluators("generation", model, data.track(track))}
         assert {item.extractor.name for item in made.values()} == {name}  # type: ignore[attr-defined]
         assert set(made) == {"generation", "chains"}
@@ -185,8 +199,9 @@ def test_photographs_meet_what_two_cores_carry_and_what_is_asked_for() -> None:
     import torch
 
     track = data.track("cifar10")
-    bare = catalogue.in_memory(
-        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10)), track="cifar10", name="m"
+    bare = catalogue.resolve(
+        ModelRef("object", "m", module=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))),
+        track="cifar10",
     )
     for model in (bare, catalogue.defended(bare, Defence(1))):
         made = battery(model, track, Options())
@@ -204,8 +219,9 @@ def test_photographs_meet_what_two_cores_carry_and_what_is_asked_for() -> None:
 def test_the_nearest_adversarials_are_of_a_bounded_number_of_photographs(track: str, images: int | None) -> None:
     """A search of every test image would take hours where an image has thousands of pixels."""
     description = data.track(track)
-    bare = catalogue.in_memory(
-        nn.Sequential(nn.Flatten(), nn.Linear(math.prod(description.shape), 10)), track=track, name="m"
+    bare = catalogue.resolve(
+        ModelRef("object", "m", module=nn.Sequential(nn.Flatten(), nn.Linear(math.prod(description.shape), 10))),
+        track=track,
     )
     for model, n in ((bare, images), (catalogue.defended(bare, Defence(1)), 100)):
         (made,) = evaluators("distance", model, description)

@@ -17,9 +17,11 @@ import jembench
 from jembench import data
 from jembench.attacks.defences import Defence, Defended
 from jembench.attacks.victim import Victim
-from jembench.choices.batteries import Options, battery, distances, evaluators
+from jembench.choices.batteries import battery, distances
+from jembench.choices.evaluators import evaluators
 from jembench.choices.protocols import PROTOCOLS, V1, Refinement, choices, explain
-from jembench.choices.sampling import Sampling, generation
+from jembench.choices.request import Options, Request, Sampling
+from jembench.choices.sampling import generation
 from jembench.data import external
 from jembench.data.sets import BATCH
 from jembench.engine import bench
@@ -37,6 +39,7 @@ from jembench.store.records import Store
 from jembench.store.results import SourceFacts, read_result
 from jembench.types import Batch, UserError
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import ModelRef, parse
 
 PUBLISHED = [name for name in PROTOCOLS if name != "v1"]
 JEM, SADA = PROTOCOLS["jem2020"], PROTOCOLS["sadajem"]
@@ -45,7 +48,7 @@ OOD = ("ood",)
 
 
 def spec(name: str = "jem") -> Any:
-    return catalogue.resolve(name, track="digits")
+    return catalogue.resolve(parse(name), track="digits")
 
 
 # --- v1 is what it was --------------------------------------------------------------------------------------------
@@ -55,7 +58,9 @@ def spec(name: str = "jem") -> Any:
 def test_v1_has_the_keys_of_the_golden_results(folder: Path) -> None:
     """The fields that protocols have added move no identity: every chunk and every hash is the committed one."""
     golden = read_result(folder)
-    made = plan(spec(golden.model.name), golden.suite, track=DIGITS, seed=golden.seed, limit=golden.limit)
+    made = plan(
+        spec(golden.model.name), golden.suite, track=DIGITS, request=Request(seed=golden.seed, limit=golden.limit)
+    )
     assert [job.key for job in made.jobs] == [chunk.key for chunk in golden.chunks]
     assert (made.key, made.protocol_hash) == (golden.key, golden.protocol_hash)
 
@@ -74,7 +79,7 @@ def test_a_field_that_came_later_is_described_where_it_departs() -> None:
 
 
 def test_numbers_of_two_protocols_share_no_ranking() -> None:
-    made = {name: plan(spec(), "accuracy", track=DIGITS, protocol=name) for name in PROTOCOLS}
+    made = {name: plan(spec(), "accuracy", track=DIGITS, request=Request(protocol=name)) for name in PROTOCOLS}
     assert len({each.protocol_hash for each in made.values()}) == len(PROTOCOLS)
     assert [each.protocol["name"] for each in made.values()] == list(PROTOCOLS)
     assert [job.key for job in made["sadajem"].jobs] == [job.key for job in made["v1"].jobs]  # no noise: same records
@@ -106,8 +111,9 @@ def test_the_attacks_of_v1_are_those_of_its_batteries() -> None:
     """The words of the explanation, on digits and on photographs, without and with noise."""
     made = {}
     for track in (DIGITS, CIFAR):
-        bare = catalogue.in_memory(
-            nn.Sequential(nn.Flatten(), nn.Linear(math.prod(track.shape), 10)), track=track.name, name="m"
+        bare = catalogue.resolve(
+            ModelRef("object", "m", module=nn.Sequential(nn.Flatten(), nn.Linear(math.prod(track.shape), 10))),
+            track=track.name,
         )
         for steps in (None, 1, 5):
             model = bare if steps is None else catalogue.defended(bare, Defence(steps))
@@ -199,7 +205,7 @@ class Glance(Peek):
 
 
 def seen(tmp_path: Path, measurement: Peek, stop: int = 180, **changes: Any) -> np.ndarray:
-    oracle = catalogue.resolve("oracle", track="gauss")
+    oracle = catalogue.resolve(parse("oracle"), track="gauss")
     source = data.track("gauss").source("test")
     job = Job(oracle, measurement, "test", source.sha256, 0, stop, 180, 0, 0, "cpu", noise=0.015)
     job = replace(job, **changes)
@@ -228,13 +234,15 @@ def test_noise_is_in_a_key_where_there_is_some() -> None:
 
 
 def test_the_model_sees_noise_and_the_extractor_and_the_attacks_do_not() -> None:
-    made = plan(spec(), "hybrid", track=DIGITS, protocol="jem2020")
+    made = plan(spec(), "hybrid", track=DIGITS, request=Request(protocol="jem2020"))
     noise = {(job.measurement.name, job.source): job.noise for job in made.jobs}
     assert noise["logits", "test"] == 0.015
     assert {noise[key] for key in noise if key[0] in ("embedded", "samples")} == {0.0}
-    attacked = plan(catalogue.defended(spec(), Defence(1)), "distance", track=DIGITS, protocol="jem2020")
+    attacked = plan(
+        catalogue.defended(spec(), Defence(1)), "distance", track=DIGITS, request=Request(protocol="jem2020")
+    )
     assert {job.noise for job in attacked.jobs} == {0.0}
-    ood = plan(spec(), "ood", track=DIGITS, protocol="jem2020")
+    ood = plan(spec(), "ood", track=DIGITS, request=Request(protocol="jem2020"))
     assert {job.noise for job in ood.jobs} == {0.015}
     assert made.protocol["sources"]["test"] == {**DIGITS_TEST, "noise": 0.015}
 
@@ -246,7 +254,7 @@ def test_the_noise_of_a_defence_stands_in_place_of_the_protocols() -> None:
     """Published code adds it once, to the images, and refines them then; one without noise of its own gets it too."""
     for suite in ("accuracy", "calibration", "ood"):
         for defence, noise in ((Defence(1), 0.0), (Defence(1, sigma=0.0), 0.015)):
-            made = plan(catalogue.defended(spec(), defence), suite, track=DIGITS, protocol="jem2020")
+            made = plan(catalogue.defended(spec(), defence), suite, track=DIGITS, request=Request(protocol="jem2020"))
             own = [job for job in made.jobs if job.measurement.name == "logits" and job.model.defence == defence]
             assert own
             assert {job.noise for job in own} == {noise}
@@ -254,7 +262,7 @@ def test_the_noise_of_a_defence_stands_in_place_of_the_protocols() -> None:
 
 
 def test_the_protocol_says_noise_only_of_images_that_a_model_sees_with_it() -> None:
-    made = plan(spec(), "hybrid", track=DIGITS, protocol="jem2020")
+    made = plan(spec(), "hybrid", track=DIGITS, request=Request(protocol="jem2020"))
     assert {job.noise for job in made.jobs if job.source == "train"} == {0.0}
     assert "noise" not in made.protocol["sources"]["train"]
     assert made.protocol["sources"]["test"]["noise"] == 0.015
@@ -263,10 +271,10 @@ def test_the_protocol_says_noise_only_of_images_that_a_model_sees_with_it() -> N
 def test_jempp_has_noise_in_accuracy_and_none_in_detection() -> None:
     """As its evaluation's default and its scripts have it, so that both in one result are refused."""
     for suite, noise in (("accuracy", 0.015), ("calibration", 0.015), ("ood", 0.0)):
-        jobs = plan(spec(), suite, track=DIGITS, protocol="jempp").jobs
+        jobs = plan(spec(), suite, track=DIGITS, request=Request(protocol="jempp")).jobs
         assert {job.noise for job in jobs if job.measurement.name == "logits"} == {noise}
     with pytest.raises(UserError, match="run suites accuracy, calibration, hybrid and ood apart"):
-        plan(spec(), "all", track=DIGITS, protocol="jempp")
+        plan(spec(), "all", track=DIGITS, request=Request(protocol="jempp"))
 
 
 def test_facts_of_a_source_tell_its_noise_only_if_there_is_some() -> None:
@@ -425,7 +433,9 @@ def test_the_search_of_jem2020_is_of_300_images_behind_its_defence() -> None:
     assert (attack.gradient, attack.copies, attack.steps, attack.restarts) == ("straight-through", 5, 40, 20)
     assert Refinement(votes=5, sigma=0.03 / 2, size=1.0 / 4, noise=0.01 / 2) == JEM.attack_defence
     assert Defence(7) == Defence(7, **JEM.attack_defence._asdict())
-    jobs = plan(catalogue.defended(spec(), Defence(1)), "distance", track=DIGITS, protocol="jem2020").jobs
+    jobs = plan(
+        catalogue.defended(spec(), Defence(1)), "distance", track=DIGITS, request=Request(protocol="jem2020")
+    ).jobs
     assert sum(job.stop - job.start for job in jobs if job.measurement.threat.norm == "l2") == 300  # type: ignore[attr-defined]
 
 
@@ -450,7 +460,7 @@ def test_the_search_of_jem2020_is_of_300_images_behind_its_defence() -> None:
 def test_what_a_protocol_refuses(suite: str, name: str, defence: Any, options: dict[str, Any], words: str) -> None:
     model = spec() if defence is None else catalogue.defended(spec(), defence)
     with pytest.raises(UserError) as error:
-        plan(model, suite, track=DIGITS, options=Options(**options), protocol=name)
+        plan(model, suite, track=DIGITS, request=Request(options=Options(**options), protocol=name))
     assert words in str(error.value)
     assert name in str(error.value)
     assert "\n" not in str(error.value)
@@ -529,7 +539,9 @@ def test_a_share_of_each_class_is_its_most_confident(n: int, share: float, seed:
 
 def test_sixty_thousand_real_images_are_train_and_test() -> None:
     """Every image of CIFAR-10 once: three splits of its training images and the test images."""
-    made = evaluators("generation", catalogue.resolve("uniform", track="digits"), DIGITS, protocol=PROTOCOLS["jempp"])
+    made = evaluators(
+        "generation", catalogue.resolve(parse("uniform"), track="digits"), DIGITS, Request(protocol="jempp")
+    )
     (generation,) = made
     assert isinstance(generation, Generation)
     assert generation.reference == ("train", "validation", "ood-base", "test")
@@ -548,13 +560,15 @@ def test_of_other_sets_their_code_opens_the_train_split_alone(
 ) -> None:
     monkeypatch.setattr("jembench.choices.sampling.looker", lambda *_: None)  # neither has an extractor of its own
     track = data.track(name)
-    made = generation(catalogue.resolve("uniform", track="digits"), track, Sampling(), protocol=PROTOCOLS["jempp"])
+    made = generation(
+        catalogue.resolve(parse("uniform"), track="digits"), track, Sampling(), protocol=PROTOCOLS["jempp"]
+    )
     assert made.reference == ("train", "validation", "ood-base")
     assert sum(track.source(part).n for part in made.reference) == n
 
 
 def embedded(name: str, source: str) -> list[Any]:
-    jobs = plan(spec(), "generation", track=DIGITS, protocol=name).jobs
+    jobs = plan(spec(), "generation", track=DIGITS, request=Request(protocol=name)).jobs
     found = [job for job in jobs if job.measurement.name == "embedded" and source in ("", job.source)]
     assert found
     return found
@@ -587,7 +601,7 @@ def test_sadajem_keeps_90_percent_for_fd_and_10_for_is_and_says_so(tmp_path: Pat
 
 
 def test_a_model_without_persistent_chains_has_empty_cells(tmp_path: Path) -> None:
-    made = plan(spec("glow-cond"), "generation", track=DIGITS, protocol="sadajem", limit=20)
+    made = plan(spec("glow-cond"), "generation", track=DIGITS, request=Request(protocol="sadajem", limit=20))
     names = {(job.measurement.name, job.model.name) for job in made.jobs}
     assert ("samples", "glow-cond") not in names
     result = jembench.evaluate("glow-cond", "generation", limit=20, output=tmp_path, protocol="sadajem")
@@ -602,7 +616,7 @@ def test_a_model_without_persistent_chains_has_empty_cells(tmp_path: Path) -> No
 def test_options_of_samples_are_fixed(options: dict[str, Any], words: str) -> None:
     for name in PUBLISHED:
         with pytest.raises(UserError, match=f"^protocol '{name}' fixes {words}: leave it out"):
-            plan(spec(), "generation", track=DIGITS, sampling=Sampling(**options), protocol=name)
+            plan(spec(), "generation", track=DIGITS, request=Request(sampling=Sampling(**options), protocol=name))
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

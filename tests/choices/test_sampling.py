@@ -8,17 +8,19 @@ import pytest
 import jembench
 from jembench import data
 from jembench.choices import sampling
-from jembench.choices.batteries import Options, evaluators
-from jembench.choices.sampling import Sampling, chains, generation, looker
+from jembench.choices.evaluators import evaluators
+from jembench.choices.request import Options, Request, Sampling
+from jembench.choices.sampling import chains, generation, looker
 from jembench.engine.plan import plan
 from jembench.types import UserError
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 TRACK = data.track("digits")
 
 
 def spec(name: str) -> Any:
-    return catalogue.resolve(name, track="digits")
+    return catalogue.resolve(parse(name), track="digits")
 
 
 @pytest.mark.parametrize(
@@ -73,15 +75,15 @@ def test_extractors_are_checked_by_name_track_and_weights(tmp_path: Any) -> None
 def test_suites_that_do_not_generate_refuse_them(suite: str) -> None:
     for options in (Sampling(steps=3), Sampling(extractor="digits-ref"), Sampling(keep_top=0.5)):
         with pytest.raises(UserError, match=f"^suite '{suite}' generates no images: "):
-            evaluators(suite, spec("jem"), TRACK, sampling=options)
-    assert evaluators(suite, spec("jem"), TRACK, sampling=Sampling())
+            evaluators(suite, spec("jem"), TRACK, Request(sampling=options))
+    assert evaluators(suite, spec("jem"), TRACK, Request(sampling=Sampling()))
 
 
 @pytest.mark.parametrize("suite", ["generation", "hybrid", "all", "accuracy"])
 def test_suites_without_attacks_refuse_theirs(suite: str) -> None:
     with pytest.raises(UserError, match=f"^suite '{suite}' has no attacks: "):
-        evaluators(suite, spec("jem"), TRACK, Options(steps=3))
-    assert evaluators(suite, spec("jem"), TRACK, Options())
+        evaluators(suite, spec("jem"), TRACK, Request(options=Options(steps=3)))
+    assert evaluators(suite, spec("jem"), TRACK, Request(options=Options()))
 
 
 @pytest.mark.parametrize(
@@ -89,15 +91,20 @@ def test_suites_without_attacks_refuse_theirs(suite: str) -> None:
 )
 def test_every_option_is_in_the_protocol(options: Sampling) -> None:
     """Figures under other options share no table; that a number is spelt out is another protocol too."""
-    plain, other = (plan(spec("jem"), "generation", track=TRACK, sampling=item) for item in (None, options))
+    plain, other = (
+        plan(spec("jem"), "generation", track=TRACK, request=Request(sampling=item)) for item in (None, options)
+    )
     assert plain.protocol_hash != other.protocol_hash
-    assert plan(spec("jem"), "generation", track=TRACK, sampling=Sampling()).protocol_hash == plain.protocol_hash
+    assert (
+        plan(spec("jem"), "generation", track=TRACK, request=Request(sampling=Sampling())).protocol_hash
+        == plain.protocol_hash
+    )
 
 
 def test_an_option_moves_only_the_records_that_it_moves() -> None:
     """A filter is applied to records; steps make new fresh and conditional samples, of the same buffer and images."""
     plain, top, short = (
-        plan(spec("jem"), "generation", track=TRACK, sampling=item)
+        plan(spec("jem"), "generation", track=TRACK, request=Request(sampling=item))
         for item in (None, Sampling(keep_top=0.5), Sampling(steps=3))
     )
     keys = [{job.key for job in made.jobs} for made in (plain, top, short)]

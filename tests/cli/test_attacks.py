@@ -13,6 +13,7 @@ import pytest
 from jembench import rebuild
 from jembench.attacks import ATTACKS
 from jembench.choices import batteries
+from jembench.choices.request import Request
 from jembench.engine.plan import plan
 
 RUN = ("run", "--model", "softmax", "--suite", "robustness")
@@ -170,7 +171,7 @@ def test_golden_results_of_suite_all_are_those_of_run(
     call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def short(spec: Any, suite: str, *, track: Any) -> Any:
-        return plan(spec, {"all": "accuracy"}[suite], track=track, limit=20)
+        return plan(spec, {"all": "accuracy"}[suite], track=track, request=Request(limit=20))
 
     monkeypatch.setattr(rebuild, "plan", short)
     words = ("golden", "--suite", "all", "--model", "softmax", "--output", tmp_path, "--records", tmp_path / "records")

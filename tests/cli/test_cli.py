@@ -17,10 +17,12 @@ from safetensors.torch import load_file, save_file
 import jembench
 from jembench import data, rebuild
 from jembench.api import Result
+from jembench.choices.request import Request
 from jembench.engine import bench
 from jembench.engine.plan import plan
 from jembench.store.results import ResultDocument
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import parse
 
 Call = Callable[..., Any]
 
@@ -415,8 +417,8 @@ def test_models_of_the_same_name_are_told_apart(call: Call, place: Path) -> None
 
 def test_a_chunk_that_suites_share_is_counted_once(call: Call, place: Path) -> None:
     options = ["run", "-m", "oracle", "-t", "gauss", "-s", "accuracy,hybrid", "--limit", 20]
-    spec, track = catalogue.resolve("oracle", track="gauss"), data.track("gauss")
-    n = len(plan(spec, "hybrid", track=track, limit=20).jobs)  # that of suite accuracy among them
+    spec, track = catalogue.resolve(parse("oracle"), track="gauss"), data.track("gauss")
+    n = len(plan(spec, "hybrid", track=track, request=Request(limit=20)).jobs)  # that of suite accuracy among them
     assert f"{n} of {n} chunks computed" in call(*options).out
     assert f"nothing to compute: all {n} chunks were there" in call(*options).out
 

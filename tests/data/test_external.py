@@ -21,7 +21,8 @@ from scipy import stats
 
 from jembench import data
 from jembench.choices import sampling
-from jembench.choices.batteries import evaluators
+from jembench.choices.evaluators import evaluators
+from jembench.choices.request import Request
 from jembench.choices.suites import SUITES
 from jembench.data import archives, cache, external, folders
 from jembench.data.sets import CHAINS, Part
@@ -32,6 +33,7 @@ from jembench.ground.identity import array_sha256
 from jembench.store.records import Store
 from jembench.types import UserError
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 EXTERNAL = [name for name in data.TRACKS if data.track(name).external]
 SPANS = (external.BASE, external.VALIDATION, external.TRAIN)
@@ -274,14 +276,14 @@ def test_two_files_of_the_same_images_are_refused(shelf):
 def test_a_subset_has_another_hash_and_another_protocol(tiny, shelf, tmp_path):
     """So that it never shares a ranking with the complete set, nor a record, even where a limit makes n equal."""
     track, x, y = tiny
-    spec = catalogue.resolve("uniform", track="cifar10")
+    spec = catalogue.resolve(parse("uniform"), track="cifar10")
     able = replace(spec, capabilities=frozenset({"classifier"}))
     protocols, keys = [], []
     for n in (60, 50):
         folder = tmp_path / str(n)
         folder.mkdir()
         np.savez(folder / "cifar10_test.npz", images=x[:n], labels=y[:n])
-        made = plan(able, "accuracy", track=replace(track, folder=str(folder)), limit=20)
+        made = plan(able, "accuracy", track=replace(track, folder=str(folder)), request=Request(limit=20))
         assert made.protocol["sources"]["test"]["n"] == 20
         protocols.append(made.protocol_hash)
         keys.append({job.key for job in made.jobs})
@@ -295,7 +297,7 @@ def test_planning_for_accuracy_looks_at_the_test_images_alone(shelf, monkeypatch
     asked = []
     found = external.found
     monkeypatch.setattr(external, "found", lambda track, source: asked.append(source.name) or found(track, source))
-    spec = replace(catalogue.resolve("uniform", track="cifar10"), capabilities=frozenset({"classifier"}))
+    spec = replace(catalogue.resolve(parse("uniform"), track="cifar10"), capabilities=frozenset({"classifier"}))
     made = plan(spec, "accuracy", track=track)
     assert list(made.protocol["sources"]) == ["test"]
     assert set(asked) == {"test"}
@@ -314,7 +316,7 @@ def test_the_docs_say_what_every_suite_needs(monkeypatch):
         told |= dict.fromkeys(re.findall("`(.+?)`", names), sources)
     monkeypatch.setattr(sampling, "looker", lambda *_: Looker("cifar10-ref", "0" * 64, "fd", "kd"))
     able = frozenset({"classifier", "density", "sampler", "chain"})
-    spec = replace(catalogue.resolve("uniform", track="cifar10"), capabilities=able)
+    spec = replace(catalogue.resolve(parse("uniform"), track="cifar10"), capabilities=able)
 
     def sources(need):
         made_of = {"train"} if need.model == "class-gaussians" else set()
@@ -589,7 +591,7 @@ def test_images_that_change_after_planning_are_refused(shelf, tmp_path):
     """A flipped bit of the cache: the engine reads it anew, refuses it and says what helps."""
     track = cifar10(shelf("cifar10_train", 500))
     shelf("cifar10_test", 20)
-    spec = catalogue.resolve("class-gaussians", track="cifar10", folder=track.folder)
+    spec = catalogue.resolve(parse("class-gaussians"), track="cifar10", folder=track.folder)
     made = plan(replace(spec, capabilities=frozenset({"classifier"})), "accuracy", track=track)
     place = Path(made.jobs[0].origin)
     flipped(place / external.IMAGES)
@@ -605,7 +607,7 @@ def test_images_that_change_after_planning_are_refused(shelf, tmp_path):
 def test_damaged_images_are_no_images(shelf, file):
     """For training, for Gaussians fitted to them and for a worker: the size of the file is right, its bytes are not."""
     track = cifar10(shelf("cifar10_train", 500))
-    spec = catalogue.resolve("class-gaussians", track="cifar10", folder=track.folder)
+    spec = catalogue.resolve(parse("class-gaussians"), track="cifar10", folder=track.folder)
     place = Path(spec.images)
     flipped(place / file)
     assert data.found(track, "train").origin == str(place)  # looking at sizes alone
@@ -627,7 +629,7 @@ def test_class_gaussians_of_a_user_are_those_of_his_images(shelf):
     y = np.arange(600) % 10
     x = (20 * y[:, None, None, None] + rng.integers(0, 30, (600, 32, 32, 3))).astype(np.uint8)
     folder = str(shelf("cifar10_train", images=x, labels=y))
-    spec = catalogue.resolve("class-gaussians", track="cifar10", folder=folder)
+    spec = catalogue.resolve(parse("class-gaussians"), track="cifar10", folder=folder)
     model = catalogue.load(spec)
     train = data.images(cifar10(Path(folder)), "train")
     for k in range(10):
@@ -635,7 +637,7 @@ def test_class_gaussians_of_a_user_are_those_of_his_images(shelf):
         assert model.origin.mean[k].mean() == pytest.approx(mine.mean(), abs=1e-5)
         assert np.allclose(model.origin.mean[k].numpy(), mine.reshape(len(mine), -1).mean(0), atol=1e-5)
     shelf("cifar10_train", 500)
-    assert catalogue.resolve("class-gaussians", track="cifar10", folder=folder).fingerprint != spec.fingerprint
+    assert catalogue.resolve(parse("class-gaussians"), track="cifar10", folder=folder).fingerprint != spec.fingerprint
 
 
 # -- memory --

@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 import jembench
 from jembench import data
 from jembench.api import Result
+from jembench.choices.request import Request
 from jembench.data.sets import Track
 from jembench.engine import bench as engine
 from jembench.engine.plan import Job, plan
@@ -33,6 +34,7 @@ from jembench.store.results import RESULT
 from jembench.types import Batch, UserError
 from jembench.zoo import baselines, catalogue, foreign
 from jembench.zoo.catalogue import ModelSpec
+from jembench.zoo.references import parse
 
 NOISY = '''
 """A classifier with noise of its own, as a user's file."""
@@ -142,9 +144,9 @@ def test_the_order_of_the_suites_does_not_matter(tmp_path: Path, oracle: Result)
 
 def test_several_plans_are_computed_in_one_run(tmp_path: Path) -> None:
     """Chunks that they share are computed once; progress counts chunks, and starts with none."""
-    spec = catalogue.resolve("oracle", track="gauss")
+    spec = catalogue.resolve(parse("oracle"), track="gauss")
     track = data.track("gauss")
-    plans = [plan(spec, suite, track=track, limit=20) for suite in ("ood", "calibration")]
+    plans = [plan(spec, suite, track=track, request=Request(limit=20)) for suite in ("ood", "calibration")]
     seen: list[tuple[int, int]] = []
     outcomes = engine.run(plans, Store.open(tmp_path), progress=lambda done, total, words: seen.append((done, total)))
     total = len({job.key for made in plans for job in made.jobs})
@@ -196,7 +198,13 @@ def test_what_is_to_be_told_is_told_once_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plans = [
-        plan(catalogue.resolve("oracle", track="gauss"), "accuracy", track=data.track("gauss"), limit=n) for n in (2, 3)
+        plan(
+            catalogue.resolve(parse("oracle"), track="gauss"),
+            "accuracy",
+            track=data.track("gauss"),
+            request=Request(limit=n),
+        )
+        for n in (2, 3)
     ]
     assert [engine.seen(made) for made in plans] == ["", ""]
     monkeypatch.setattr(engine, "seen", lambda _: "words")
@@ -405,7 +413,7 @@ class Reads(Logits):
 def test_given_records_of_more_examples_are_cut_to_those_of_the_job(tmp_path: Path) -> None:
     """A measurement of the first 5 images builds on a record of 8: it is given the rows of its own."""
     bench = engine.Bench(Store.open(tmp_path))
-    spec = catalogue.resolve("softmax", track="digits")
+    spec = catalogue.resolve(parse("softmax"), track="digits")
     longer = Job(spec, Logits(), "test", "d" * 64, 0, 8, 8, 0, 0, "cpu")
     for batch in (8, 2):
         shorter = replace(longer, measurement=Reads(), stop=5, batch=batch, given=(longer.key,))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from jembench import data
+from jembench.choices.request import Request
 from jembench.data.sets import CHAINS
 from jembench.engine import plan as plans
 from jembench.engine.plan import Job, Plan, plan
@@ -18,9 +19,10 @@ from jembench.measurements.samples import Samples
 from jembench.types import UserError
 from jembench.zoo import catalogue
 from jembench.zoo.catalogue import ModelSpec
+from jembench.zoo.references import ModelRef, parse
 
 TRACK = data.track("gauss")
-MODEL = ModelSpec("model", "gauss", "model", None, "f" * 64, frozenset({"classifier", "density"}))
+MODEL = ModelSpec("model", "gauss", parse("model"), None, "f" * 64, frozenset({"classifier", "density"}))
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def test_a_key_depends_on(other: Job) -> None:
     "other",
     [
         replace(JOB, model=replace(MODEL, name="renamed")),
-        replace(JOB, model=replace(MODEL, weights="/elsewhere/weights.safetensors", reference="/elsewhere")),
-        replace(JOB, model=replace(MODEL, module=object())),
+        replace(JOB, model=replace(MODEL, weights="/elsewhere/weights.safetensors", ref=parse("/elsewhere.toml"))),
+        replace(JOB, model=replace(MODEL, ref=ModelRef("object", "model", module=object()))),
         replace(JOB, device="cpu:0"),
     ],
     ids=["name", "path", "object", "device number"],
@@ -127,30 +129,32 @@ def test_an_evaluators_version_is_in_the_result_but_not_in_the_records(monkeypat
 def test_the_protocol_is_of_the_choices_and_not_of_the_model_or_the_seed() -> None:
     """Models are ranked within a protocol."""
     one = plan(MODEL, "ood", track=TRACK)
-    two = plan(replace(MODEL, fingerprint="e" * 64), "ood", track=TRACK, seed=7)
+    two = plan(replace(MODEL, fingerprint="e" * 64), "ood", track=TRACK, request=Request(seed=7))
     assert one.protocol_hash == two.protocol_hash
     assert one.key != two.key
-    assert plan(MODEL, "ood", track=TRACK, limit=100).protocol_hash != one.protocol_hash
+    assert plan(MODEL, "ood", track=TRACK, request=Request(limit=100)).protocol_hash != one.protocol_hash
 
 
 def test_a_limit_reuses_the_whole_chunks_before_it() -> None:
-    whole, limited = plan(MODEL, "ood", track=TRACK), plan(MODEL, "ood", track=TRACK, limit=200)
+    whole, limited = plan(MODEL, "ood", track=TRACK), plan(MODEL, "ood", track=TRACK, request=Request(limit=200))
     for source in ("test", "shifted", "scaled"):
         first, second = keys(limited, "logits", source)
         assert first == keys(whole, "logits", source)[0]
         assert second not in keys(whole)
-    assert keys(plan(MODEL, "ood", track=TRACK, limit=180)) == [job.key for job in whole.jobs if job.index == 0]
+    assert keys(plan(MODEL, "ood", track=TRACK, request=Request(limit=180))) == [
+        job.key for job in whole.jobs if job.index == 0
+    ]
 
 
 @pytest.mark.parametrize(("limit", "n"), [(1, 1), (180, 180), (181, 181), (10_000, 360), (None, 360)])
 def test_n_is_the_smaller_of_limit_and_size(limit: int | None, n: int) -> None:
-    made = plan(MODEL, "accuracy", track=TRACK, limit=limit)
+    made = plan(MODEL, "accuracy", track=TRACK, request=Request(limit=limit))
     assert made.protocol["sources"]["test"]["n"] == n
     assert [(job.start, job.stop) for job in made.jobs] == [(s, min(s + 180, n)) for s in range(0, n, 180)]
 
 
 def test_a_limit_beyond_every_source_changes_no_record_and_no_protocol() -> None:
-    whole, large = plan(MODEL, "all", track=TRACK), plan(MODEL, "all", track=TRACK, limit=10_000)
+    whole, large = plan(MODEL, "all", track=TRACK), plan(MODEL, "all", track=TRACK, request=Request(limit=10_000))
     assert (keys(large), large.protocol, large.key) == (keys(whole), whole.protocol, whole.key)
 
 
@@ -158,13 +162,13 @@ def test_a_limit_beyond_every_source_changes_no_record_and_no_protocol() -> None
 def test_a_limit_that_is_no_count_is_refused(limit: Any) -> None:
     """True is 1, and 2.0 is 2, under another key."""
     with pytest.raises(UserError, match=re.escape(f"limit must be a whole number of at least 1, not {limit!r}")):
-        plan(MODEL, "accuracy", track=TRACK, limit=limit)
+        plan(MODEL, "accuracy", track=TRACK, request=Request(limit=limit))
 
 
 @pytest.mark.parametrize("seed", [1.0, "1", None, True])
 def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
     with pytest.raises(UserError, match=re.escape(f"seed must be a whole number, not {seed!r}")):
-        plan(MODEL, "accuracy", track=TRACK, seed=seed)
+        plan(MODEL, "accuracy", track=TRACK, request=Request(seed=seed))
 
 
 def test_a_result_is_of_one_model_even_without_records() -> None:
@@ -200,7 +204,7 @@ def needed(*needs: Need, model: ModelSpec = SAMPLER, monkeypatch: pytest.MonkeyP
             return needs
 
     monkeypatch.setattr(plans, "evaluators", lambda *_, **__: (Some(),))
-    return plan(model, "accuracy", track=TRACK, **options)
+    return plan(model, "accuracy", track=TRACK, request=Request(**options))
 
 
 def test_an_extractor_is_planned_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +213,7 @@ def test_an_extractor_is_planned_by_its_name(monkeypatch: pytest.MonkeyPatch) ->
     made = needed(look, draw, monkeypatch=monkeypatch)
     models = {job.measurement.name: job.model for job in made.jobs}
     assert models["embedded"] == catalogue.extractor("pixels", track="gauss")
-    assert models["samples"] == catalogue.resolve("uniform", track="gauss")
+    assert models["samples"] == catalogue.resolve(parse("uniform"), track="gauss")
 
 
 def test_an_essential_record_that_is_not_there_leaves_nothing_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +248,7 @@ def test_where_an_image_set_was_read_from_is_no_part_of_its_key() -> None:
 
 
 def test_weights_go_to_the_extractor(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    from jembench.choices.sampling import Sampling
+    from jembench.choices.request import Sampling
 
     asked = []
     whole = catalogue.extractor

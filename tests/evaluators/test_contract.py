@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jembench import data
-from jembench.choices.batteries import evaluators
+from jembench.choices.evaluators import evaluators
 from jembench.evaluators import EVALUATORS
 from jembench.evaluators.contract import scalars
 from jembench.measurements.contract import UNDESCRIBED, Need, RecordBatch, by_need, describe, gather, joined
@@ -18,6 +18,7 @@ from jembench.measurements.logits import Logits
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Kind, Metric
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def test_evaluators_are_registered_under_their_own_names() -> None:
 
 def _all() -> list[Any]:
     """Every evaluator, those with attacks as a model meets them."""
-    spec = catalogue.resolve("softmax", track="digits")
+    spec = catalogue.resolve(parse("softmax"), track="digits")
     made = (evaluators(suite, spec, data.track("digits")) for suite in ("all", "robustness", "distance"))
     return [item for items in made for item in items]
 

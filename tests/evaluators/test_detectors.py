@@ -18,6 +18,7 @@ from jembench.measurements.features import Features
 from jembench.store.records import Store, decode
 from jembench.types import UserError
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 TRACK = data.track("digits")
 NAMES = ("knn", "odin", "gen")
@@ -27,7 +28,9 @@ NAMES = ("knn", "odin", "gen")
 def plan(monkeypatch):
     """A plan of these detectors: no suite has them yet."""
     monkeypatch.setattr(plan_module, "evaluators", lambda *arguments, **options: (Detectors(NAMES),))
-    return lambda model, **more: plan_module.plan(catalogue.resolve(model, track="digits"), "ood", track=TRACK, **more)
+    return lambda model, **more: plan_module.plan(
+        catalogue.resolve(parse(model), track="digits"), "ood", track=TRACK, **more
+    )
 
 
 def test_a_run_fits_on_the_training_split_and_its_numbers_are_scikit_learns(plan, tmp_path):

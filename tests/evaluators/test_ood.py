@@ -18,6 +18,7 @@ from jembench.metrics.metric import Metric
 from jembench.metrics.scores import BASELINE, SCORES
 from jembench.store.results import read_result
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import parse
 
 TRACK = data.track("gauss")
 SETS = [source.name for source in TRACK.ood]
@@ -191,8 +192,8 @@ def test_typicality_is_fitted_on_a_bounded_number_of_training_images() -> None:
 @pytest.mark.parametrize("name", ["jem", "glow"])
 def test_the_bound_is_above_the_digits(name: str) -> None:
     """No key and no protocol of theirs has moved by it: they are those of the golden results."""
-    golden = read_result(baselines.golden(name, track="digits"))
-    made = plan(catalogue.resolve(name, track="digits"), "all", track=data.track("digits"))
+    golden = read_result(baselines.golden(parse(name), track="digits"))
+    made = plan(catalogue.resolve(parse(name), track="digits"), "all", track=data.track("digits"))
     ours = {job.key for job in made.jobs if job.source == "train"}
     assert len(ours) == len([chunk for chunk in golden.chunks if chunk.source == "train"]) > 0
     assert ours == {chunk.key for chunk in golden.chunks if chunk.source == "train"}

@@ -22,6 +22,7 @@ from jembench.evaluators import reliability
 from jembench.evaluators.battery import Battery
 from jembench.evaluators.robustness import Robustness
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 LIMIT = 60
 GRIDS = (Grid("linf", (0.1,), 0.1),)
@@ -237,7 +238,7 @@ def test_weaker_needs_points_and_a_test() -> None:
 
 
 def parts() -> dict[str, Any]:
-    spec = catalogue.resolve("softmax", track="digits")
+    spec = catalogue.resolve(parse("softmax"), track="digits")
     track = data.track("digits")
     battery = Battery(GRIDS, **{**SMALL, "attacks": ("square", "hopskipjump")}, surrogates=batteries.surrogates(track))
     assert spec.name == "softmax"

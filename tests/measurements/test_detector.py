@@ -13,11 +13,12 @@ from jembench.measurements.detector import DETECTORS, Detector
 from jembench.measurements.features import Features
 from jembench.types import Batch, UserError
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 
 @pytest.fixture(scope="module")
 def model():
-    return catalogue.load(catalogue.resolve("jem", track="digits"))
+    return catalogue.load(catalogue.resolve(parse("jem"), track="digits"))
 
 
 def images(source, start=0, stop=None):

@@ -12,6 +12,7 @@ from jembench.ground import generators
 from jembench.measurements.distal import Distal
 from jembench.types import Batch
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 SHAPE = (1, 2, 3)
 
@@ -71,7 +72,7 @@ def test_fewer_steps_are_a_prefix():
 @pytest.mark.parametrize("name", ["softmax", "jem", "glow-cond"])
 def test_ends_are_images_that_the_model_is_confident_of(name):
     """Judged here, by the bare model; every chain of these gets there, however far from its data."""
-    model, y = catalogue.load(catalogue.resolve(name, track="digits")), np.arange(20) % 10
+    model, y = catalogue.load(catalogue.resolve(parse(name), track="digits")), np.arange(20) % 10
     columns = measure(model, batch(y, (1, 8, 8)))
     x = torch.from_numpy(columns["adversarial"]).reshape(-1, 1, 8, 8)
     assert x.min() >= 0
@@ -96,7 +97,7 @@ def test_ends_are_images_that_the_model_is_confident_of(name):
 
 def test_the_oracle_is_confident_of_images_that_it_gives_no_density():
     """A joint model that is right about p(x): the ends are far below every test image in log p."""
-    model, images = catalogue.load(catalogue.resolve("oracle", track="gauss")), load("gauss", "test")
+    model, images = catalogue.load(catalogue.resolve(parse("oracle"), track="gauss")), load("gauss", "test")
     columns = measure(model, batch(np.arange(30) % 10, (1, 8, 8)))
     with torch.no_grad():
         lowest = float(model.log_density(torch.from_numpy(images.pixels(0, 360))).min())
@@ -106,7 +107,7 @@ def test_the_oracle_is_confident_of_images_that_it_gives_no_density():
 
 def test_behind_a_defence_the_chain_climbs_the_defended_model():
     """Reached is judged on a fresh draw; log p(x) is the model's, of the image itself."""
-    model = catalogue.load(catalogue.resolve("jem", track="digits"))
+    model = catalogue.load(catalogue.resolve(parse("jem"), track="digits"))
     for defence in (Defence(0, sigma=0.05), Defence(2)):
         columns = measure(Defended(model, defence), batch(np.arange(10), (1, 8, 8)))
         assert columns["reached"].mean() > 0.6

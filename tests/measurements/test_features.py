@@ -12,6 +12,7 @@ from jembench.measurements.logits import Logits
 from jembench.models.softmax import Softmax
 from jembench.types import Batch, Featured, UserError, capabilities
 from jembench.zoo import catalogue
+from jembench.zoo.references import ModelRef, parse
 
 NAMES = ("jem", "jempp", "sadajem", "softmax", "softmax-adv")
 
@@ -29,7 +30,7 @@ def foreign():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_their_readout_is_the_logits_of_shipped_models(name):
-    spec = catalogue.resolve(name, track="digits")
+    spec = catalogue.resolve(parse(name), track="digits")
     assert "features" in spec.capabilities
     model, given = catalogue.load(spec), batch()
     assert isinstance(model, Featured)
@@ -41,7 +42,7 @@ def test_their_readout_is_the_logits_of_shipped_models(name):
 
 @pytest.mark.parametrize("name", ["igebm", "glow", "glow-cond"])
 def test_models_without_a_readout_do_not_claim_one(name):
-    spec = catalogue.resolve(name, track="digits")
+    spec = catalogue.resolve(parse(name), track="digits")
     assert "features" not in spec.capabilities
     assert "features" not in capabilities(catalogue.load(spec))
 
@@ -57,7 +58,7 @@ def test_a_foreign_module_is_tapped_at_its_last_linear_layer():
     assert not network[3]._forward_pre_hooks
     assert set(found["forwards"]) == {1}
     assert set(dict(model.named_parameters())) == {f"network.{name}" for name, _ in network.named_parameters()}
-    assert "features" in catalogue.in_memory(network, track="digits", name="m").capabilities
+    assert "features" in catalogue.resolve(ModelRef("object", "m", module=network), track="digits").capabilities
 
 
 def test_who_does_not_say_that_it_may_be_tapped_is_not():
@@ -70,7 +71,7 @@ def test_who_does_not_say_that_it_may_be_tapped_is_not():
 
 @pytest.mark.parametrize("size", [1, 7, 250])
 def test_they_do_not_depend_on_the_batch(size):
-    model = catalogue.load(catalogue.resolve("jem", track="digits"))
+    model = catalogue.load(catalogue.resolve(parse("jem"), track="digits"))
     whole = Features().columns(model, batch(260), generators.generator())["features"]
     part = Features().columns(model, batch(size), generators.generator())["features"]
     assert np.allclose(part, whole[:size], atol=1e-5)

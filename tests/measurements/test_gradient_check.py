@@ -10,6 +10,7 @@ from jembench.ground import generators
 from jembench.measurements.gradient_check import GradientCheck
 from jembench.types import Batch
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 HONEST = ("softmax", "softmax-10", "softmax-adv", "jem", "jem-ssl", "jempp", "sadajem", "glow-cond", "igebm")
 EPS = {"linf": 0.1, "l2": 0.5}
@@ -22,7 +23,7 @@ def batch(track="digits", n=60):
 
 
 def model(name, track="digits"):
-    return catalogue.load(catalogue.resolve(name, track=track))
+    return catalogue.load(catalogue.resolve(parse(name), track=track))
 
 
 def measure(chosen, norm="linf", eps=0.1, data=None):

@@ -13,6 +13,7 @@ from jembench.measurements.input_gradient import InputGradient
 from jembench.models.softmax import Softmax
 from jembench.types import Batch, UserError
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 
 def images(n: int) -> torch.Tensor:
@@ -27,7 +28,7 @@ def measure(model: object, x: torch.Tensor) -> dict[str, np.ndarray]:
 def test_the_oracle_has_the_mixtures_density_and_score() -> None:
     """log p = logsumexp_k log N(x; mu_k), |d log p / dx| = |E[mu | x] - x| / sigma^2, both in float64 numpy."""
     pixels = load("gauss", "test").pixels(0, 50)
-    columns = measure(catalogue.load(catalogue.resolve("oracle", track="gauss")), torch.from_numpy(pixels))
+    columns = measure(catalogue.load(catalogue.resolve(parse("oracle"), track="gauss")), torch.from_numpy(pixels))
     x, mu, sigma = pixels.reshape(50, 64).astype(np.float64), gauss.means(), gauss.SIGMA
     square = np.square(x[:, None] - mu).sum(axis=2)
     joint = -math.log(10) - 32 * math.log(2 * math.pi * sigma**2) - square / (2 * sigma**2)
@@ -46,7 +47,7 @@ def test_the_norm_is_per_unit_of_the_pixel_range_not_of_the_normalised_one() -> 
 
 
 def test_the_gradient_of_an_example_does_not_depend_on_its_batch() -> None:
-    model = catalogue.load(catalogue.resolve("oracle", track="gauss"))
+    model = catalogue.load(catalogue.resolve(parse("oracle"), track="gauss"))
     x = images(6)
     together = measure(model, x)["gradient_norm"]
     alone = np.concatenate([measure(model, x[i : i + 1])["gradient_norm"] for i in range(6)])
@@ -58,7 +59,7 @@ def test_it_works_in_any_gradient_mode_and_leaves_the_images_alone(outside: type
     x = images(2)
     before = x.clone()
     with outside():
-        columns = measure(catalogue.load(catalogue.resolve("oracle", track="gauss")), x)
+        columns = measure(catalogue.load(catalogue.resolve(parse("oracle"), track="gauss")), x)
     assert (columns["gradient_norm"] > 0).all()
     assert not x.requires_grad
     assert torch.equal(x, before)

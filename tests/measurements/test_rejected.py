@@ -16,13 +16,14 @@ from jembench.measurements.rejected import Rejected
 from jembench.metrics.fpr import true_positives
 from jembench.types import Batch
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 N = 40
 
 
 @pytest.fixture(scope="module")
 def model():
-    return catalogue.load(catalogue.resolve("oracle", track="gauss"))
+    return catalogue.load(catalogue.resolve(parse("oracle"), track="gauss"))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 import jembench
 from jembench import data
+from jembench.choices.request import Request
 from jembench.data.sets import CHAINS
 from jembench.engine.plan import plan
 from jembench.ground import generators
@@ -198,7 +199,7 @@ def test_samples_of_a_chunk_depend_on_seed_and_chunk_only() -> None:
     spec, track = resolve("jem", track="digits"), data.track("digits")
 
     def jobs(**options: Any) -> list[Any]:
-        made = plan(spec, "generation", track=track, **options)
+        made = plan(spec, "generation", track=track, request=Request(**options))
         return [job for need, part in made.parts for job in part if need.measurement == Samples() and not need.model]
 
     whole, part, other = jobs(), jobs(limit=360), jobs(seed=1)

@@ -15,13 +15,14 @@ from torch import Tensor
 
 import jembench
 from jembench import data
-from jembench.choices.sampling import Sampling
+from jembench.choices.request import Request, Sampling
 from jembench.engine.plan import plan
 from jembench.ground import generators
 from jembench.ground.identity import file_sha256
 from jembench.models import KINDS, inception, kinds
 from jembench.types import UserError
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 pytest.importorskip("torch_fidelity")
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -219,9 +220,11 @@ def test_figures_are_called_fid_and_kid_of_inception_v3(
 
 
 def test_its_protocol_is_another_than_that_of_the_tracks_extractor(trusted: Path) -> None:
-    spec, track = catalogue.resolve("jem", track="digits"), data.track("digits")
+    spec, track = catalogue.resolve(parse("jem"), track="digits"), data.track("digits")
     own = plan(spec, "generation", track=track)
-    other = plan(spec, "generation", track=track, sampling=Sampling(extractor="inception-v3", weights=trusted))
+    other = plan(
+        spec, "generation", track=track, request=Request(sampling=Sampling(extractor="inception-v3", weights=trusted))
+    )
     assert own.protocol_hash != other.protocol_hash
     samples = [{job.key for job in made.jobs if job.measurement.name == "samples"} for made in (own, other)]
     assert samples[0] == samples[1]  # the chains need not run again

@@ -13,6 +13,7 @@ from jembench.langevin.starts import Uniform
 from jembench.models.reference import Reference, class_gaussians, uniform
 from jembench.types import capabilities
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 N = 4000
 
@@ -24,8 +25,8 @@ def generator() -> torch.Generator:
 def test_they_can_sample_and_nothing_else() -> None:
     for track in ("digits", "gauss"):
         for name in ("uniform", "class-gaussians"):
-            model = catalogue.load(catalogue.resolve(name, track=track))
-            assert capabilities(model) == catalogue.resolve(name, track=track).capabilities == {"sampler"}
+            model = catalogue.load(catalogue.resolve(parse(name), track=track))
+            assert capabilities(model) == catalogue.resolve(parse(name), track=track).capabilities == {"sampler"}
 
 
 def test_noise_is_uniform() -> None:
@@ -53,7 +54,7 @@ def test_class_gaussians_have_the_moments_of_the_training_images() -> None:
 
 
 def test_class_gaussians_of_digits_are_clamped_and_seen_as_their_class() -> None:
-    model = catalogue.load(catalogue.resolve("class-gaussians", track="digits"))
+    model = catalogue.load(catalogue.resolve(parse("class-gaussians"), track="digits"))
     judge = catalogue.load(catalogue.extractor("digits-ref", track="digits"))
     labels = torch.arange(500) % 10
     x = model.sample(500, generator=generator(), labels=labels)
@@ -81,10 +82,12 @@ def test_their_fingerprints_are_of_kind_and_track(shelf: Callable[..., Path]) ->
     """And those of Gaussians of a user's images of these images."""
     tracks = [name for name in data.TRACKS if not data.track(name).external]
     found = [
-        catalogue.resolve(name, track=track).fingerprint for name in ("uniform", "class-gaussians") for track in tracks
+        catalogue.resolve(parse(name), track=track).fingerprint
+        for name in ("uniform", "class-gaussians")
+        for track in tracks
     ]
-    found += [catalogue.resolve("uniform", track=track).fingerprint for track in ("cifar10", "svhn")]
+    found += [catalogue.resolve(parse("uniform"), track=track).fingerprint for track in ("cifar10", "svhn")]
     for n in (500, 600):
         folder = shelf("cifar10_train", n)
-        found += [catalogue.resolve("class-gaussians", track="cifar10", folder=str(folder)).fingerprint]
+        found += [catalogue.resolve(parse("class-gaussians"), track="cifar10", folder=str(folder)).fingerprint]
     assert len(set(found)) == len(found) == 8

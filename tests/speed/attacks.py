@@ -28,6 +28,7 @@ from jembench.attacks.verify import verify
 from jembench.attacks.victim import Victim
 from jembench.ground import compat, generators
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 ROUNDS = 3
 STEPS, RESTARTS = 40, 5
@@ -85,7 +86,7 @@ def peers() -> None:
     images = data.load("digits", "test")
     x, y = torch.from_numpy(images.pixels()), torch.from_numpy(images.labels)
     for name, eps in (("jem", 0.12), ("softmax-adv", 0.05), ("softmax", 0.05)):
-        model, size = catalogue.load(catalogue.resolve(name, track="digits")), eps / 5
+        model, size = catalogue.load(catalogue.resolve(parse(name), track="digits")), eps / 5
         runs: dict[str, Callable[[], list[Tensor]]] = {
             "jembench": partial(ours, model, x, y, eps, size),
             "torchattacks": partial(torchattacks_pgd, model, x, y, eps, size),
@@ -121,7 +122,7 @@ def overhead() -> None:
     x, y = torch.from_numpy(images.pixels(0, 180)), torch.from_numpy(images.labels[:180])
     total = [0.0, 0.0]
     for name in ("softmax-adv", "softmax"):
-        model = catalogue.load(catalogue.resolve(name, track="digits"))
+        model = catalogue.load(catalogue.resolve(parse(name), track="digits"))
         for grid in data.track("digits").threats:
 
             def crafted(victim: Victim, kind: str = grid.norm, radii: tuple[float, ...] = grid.eps) -> None:

@@ -24,6 +24,7 @@ from jembench.engine.plan import plan
 from jembench.evaluators import EVALUATORS
 from jembench.store.records import Store
 from jembench.zoo import catalogue
+from jembench.zoo.references import parse
 
 ROUNDS = 7
 
@@ -37,7 +38,7 @@ def seconds(work: Callable[[], object]) -> float:
 def passes() -> None:
     torch.set_num_threads(1)
     track, ood = data.track("digits"), EVALUATORS["ood"]()
-    spec = catalogue.resolve("jem", track="digits")
+    spec = catalogue.resolve(parse("jem"), track="digits")
     made = plan(spec, "ood", track=track)
     model = catalogue.load(spec)
     images = {job.source: torch.from_numpy(data.load("digits", job.source).pixels()) for job in made.jobs}

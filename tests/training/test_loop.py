@@ -39,6 +39,7 @@ from jembench.training.supervisor import PATIENCE, Signals, policy
 from jembench.training.team import Team
 from jembench.types import UserError
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import parse
 from jembench.zoo.weights import load_weights
 
 JEM_PART = {
@@ -672,7 +673,7 @@ def test_the_recipe_lies_beside_the_weights_from_the_start(tmp_path: Path) -> No
     train(made, folder, source=folder / baselines.RECIPE, resume=True)
     assert sorted(item.name for item in folder.iterdir()) == [baselines.RECIPE, HISTORY, baselines.WEIGHTS]
     assert (folder / baselines.RECIPE).read_bytes() == source.read_bytes()
-    spec = catalogue.resolve(str(folder / baselines.RECIPE), track="digits")
+    spec = catalogue.resolve(parse(str(folder / baselines.RECIPE)), track="digits")
     assert (spec.name, catalogue.load(spec).training) == ("run", False)
 
 
@@ -1124,7 +1125,7 @@ def test_a_run_starts_with_the_logits_of_the_baseline_that_it_starts_from(tmp_pa
     """Its weights to the last bit, also where the kind is another; logits to rounding, in another memory layout."""
     source = baselines.folder("digits") / "softmax" / baselines.WEIGHTS
     x = torch.from_numpy(data.load("digits", "test").pixels(0, 8))
-    expected = catalogue.load(catalogue.resolve("softmax", track="digits")).logits(x)
+    expected = catalogue.load(catalogue.resolve(parse("softmax"), track="digits")).logits(x)
     for name, model in (("softmax", LIKE_SOFTMAX), ("jem", {"width": 32})):
         run = alone(recipe(name, model=model, training={"initial": "softmax"}))
         run.model.eval()

@@ -18,6 +18,7 @@ from jembench.store.history import read_history
 from jembench.store.results import read_result
 from jembench.types import UserError
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.references import parse
 
 DIGITS = (
     "glow",
@@ -51,7 +52,7 @@ def test_a_shipped_model_is_small_and_whole(name: str) -> None:
     assert history.rollbacks == []  # healthy runs: the supervisor raised no alarm
     document = read_result(folder / baselines.GOLDEN)
     assert document.model.weights_sha256 == file_sha256(folder / baselines.WEIGHTS)
-    assert document.model.fingerprint == catalogue.resolve(name, track="digits").fingerprint
+    assert document.model.fingerprint == catalogue.resolve(parse(name), track="digits").fingerprint
     assert {item.jembench for item in document.provenance.environments} == {history.environment.jembench}
     seeds = read_seeds(folder)
     assert recipe.seeds == (1 if seeds is None else len(seeds.runs))
@@ -60,7 +61,7 @@ def test_a_shipped_model_is_small_and_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["jem", "jempp", "sadajem", "softmax"])
 def test_who_has_all_labels_knows_the_digits(name: str) -> None:
-    metric = read_result(baselines.golden(name, track="digits")).metric("test/accuracy")
+    metric = read_result(baselines.golden(parse(name), track="digits")).metric("test/accuracy")
     assert metric is not None
     assert metric.value is not None
     assert metric.value >= 0.97
@@ -70,7 +71,7 @@ def test_the_readme_shows_the_numbers_of_the_shipped_weights() -> None:
     readme = Path(__file__).parents[2] / "README.md"
     lines = readme.read_text(encoding="utf-8").splitlines()
     for name in ("jem", "softmax"):
-        document = read_result(baselines.golden(name, track="digits"))
+        document = read_result(baselines.golden(parse(name), track="digits"))
         for score in PAPER:
             (line,) = [line for line in lines if line.startswith(f"{name} ") and f" {score.title} " in line]
             sources = [source.name for source in data.track("digits").ood] + ["mean"]
@@ -80,7 +81,7 @@ def test_the_readme_shows_the_numbers_of_the_shipped_weights() -> None:
 
 def test_the_robust_reference_is_robust() -> None:
     """Accuracy on test images under PGD-20 in the L-infinity ball of 0.1, the worst of two random starts."""
-    model = catalogue.load(catalogue.resolve("softmax-adv", track="digits"))
+    model = catalogue.load(catalogue.resolve(parse("softmax-adv"), track="digits"))
     test = data.load("digits", "test")
     x, y = torch.from_numpy(test.pixels()), torch.from_numpy(test.labels)
     attack = PGD("linf", 0.1, steps=20, size=0.025)
@@ -108,21 +109,21 @@ def test_what_is_packaged_comes_first(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_recipe_is_named_or_given_by_its_path(tmp_path: Path) -> None:
     named = baselines.recipe_path("jem", track="digits")
-    assert baselines.recipe_path(str(named), track="gauss") == named
+    assert baselines.recipe_of(parse(str(named)), track="gauss") == named
     with pytest.raises(UserError, match="did you mean 'jem'"):
         baselines.recipe_path("jme", track="digits")
     with pytest.raises(UserError, match="no such file"):
-        baselines.recipe_path(str(tmp_path / "recipe.toml"), track="digits")
+        baselines.recipe_of(parse(str(tmp_path / "recipe.toml")), track="digits")
     with pytest.raises(UserError, match="is exact: it has no recipe and no weights"):
         baselines.recipe_path("oracle", track="gauss")
 
 
 def test_all_golden_results_are_those_of_the_baselines() -> None:
-    assert baselines.all_golden("digits") == [baselines.golden(name, track="digits") for name in DIGITS]
+    assert baselines.all_golden("digits") == [baselines.golden(parse(name), track="digits") for name in DIGITS]
     assert baselines.all_golden("gauss") == []
 
 
 @pytest.mark.parametrize(("name", "track"), [("file.py:build", "digits"), ("oracle", "gauss")])
 def test_a_model_without_golden_result_says_so(name: str, track: str) -> None:
     with pytest.raises(UserError, match="has no golden result: name a result to compare with by --golden FOLDER"):
-        baselines.golden(name, track=track)
+        baselines.golden(parse(name), track=track)

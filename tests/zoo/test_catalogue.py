@@ -16,6 +16,7 @@ from jembench.models import kinds, networks
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import UserError, capabilities
 from jembench.zoo import baselines, catalogue, extractors
+from jembench.zoo.references import parse
 
 OPTIONS = {"width": 2, "depth": 10, "scales": 1, "name": "resnet18"}
 OBJECTIVES = {"igebm": {"log_py_x": 0.0, "log_px_y": 1.0}, "glow": {"log_py_x": 0.0, "log_px": 1.0}}
@@ -37,7 +38,7 @@ def test_a_kind_can_do_what_it_says(kind: str, network: str) -> None:
 
 
 def test_the_oracle_can_do_what_it_says() -> None:
-    model = catalogue.load(catalogue.resolve("oracle", track="gauss"))
+    model = catalogue.load(catalogue.resolve(parse("oracle"), track="gauss"))
     assert capabilities(model) == models.KINDS["oracle"].capabilities
 
 
@@ -50,7 +51,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def fingerprint(path: Path) -> str:
-    return catalogue.resolve(str(path), track="digits").fingerprint
+    return catalogue.resolve(parse(str(path)), track="digits").fingerprint
 
 
 def edited(path: Path, part: str, line: str) -> str:
@@ -69,7 +70,7 @@ def edited(path: Path, part: str, line: str) -> str:
 
 
 def test_a_fingerprint_is_of_model_sampler_weights_and_code(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    named = catalogue.resolve("jem", track="digits").fingerprint
+    named = catalogue.resolve(parse("jem"), track="digits").fingerprint
     assert fingerprint(recipe) == named  # wherever it is
     found = {
         named,
@@ -115,18 +116,21 @@ def test_the_version_of_a_network_is_in_a_fingerprint_where_it_is_not_the_first(
 @pytest.mark.parametrize("name", sorted(baselines.recipes("digits")))
 def test_the_golden_results_are_of_the_models_as_they_are(name: str) -> None:
     path = baselines.folder("digits") / name / baselines.GOLDEN / "result.json"
-    assert json.loads(path.read_text())["model"]["fingerprint"] == catalogue.resolve(name, track="digits").fingerprint
+    assert (
+        json.loads(path.read_text())["model"]["fingerprint"]
+        == catalogue.resolve(parse(name), track="digits").fingerprint
+    )
 
 
 def test_the_version_of_the_oracle_is_in_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = catalogue.resolve("oracle", track="gauss").fingerprint
+    before = catalogue.resolve(parse("oracle"), track="gauss").fingerprint
     monkeypatch.setattr(kinds, "ORACLE", replace(models.KINDS["oracle"], version=2))
-    assert catalogue.resolve("oracle", track="gauss").fingerprint != before
+    assert catalogue.resolve(parse("oracle"), track="gauss").fingerprint != before
 
 
 def test_a_recipe_of_another_track_is_refused(recipe: Path) -> None:
     with pytest.raises(UserError, match="is a recipe of track 'digits', not 'gauss': use --track digits"):
-        catalogue.resolve(str(recipe), track="gauss")
+        catalogue.resolve(parse(str(recipe)), track="gauss")
 
 
 def test_an_extractor_is_a_model_of_its_own() -> None:
@@ -134,7 +138,7 @@ def test_an_extractor_is_a_model_of_its_own() -> None:
     assert spec.name == "digits-ref"
     assert spec.weights == str(extractors.recipe_path("digits-ref").parent / baselines.WEIGHTS)
     assert spec.fingerprint not in {
-        catalogue.resolve(name, track="digits").fingerprint for name in baselines.names("digits")
+        catalogue.resolve(parse(name), track="digits").fingerprint for name in baselines.names("digits")
     }
     assert capabilities(catalogue.load(spec)) == spec.capabilities
     assert catalogue.extractor("pixels", track="gauss").capabilities == frozenset()
@@ -169,7 +173,7 @@ def test_weights_are_of_the_inception_network_only(tmp_path: Path) -> None:
 def test_extractors_cannot_be_evaluated() -> None:
     for name in ("pixels", "digits-ref", "inception-v3"):
         with pytest.raises(UserError, match=f"unknown model of track gauss '{name}'"):
-            catalogue.resolve(name, track="gauss")
+            catalogue.resolve(parse(name), track="gauss")
 
 
 @pytest.mark.parametrize(("network", "last"), [({"network": "wrn", "depth": 10}, True), ({}, False)])
@@ -183,7 +187,7 @@ def test_wide_networks_are_evaluated_with_their_channels_last(tmp_path: Path, ne
     with generators.forked("layout"):
         made = catalogue.build(read_recipe(path), data.track("digits")).eval()
     save_file(made.state_dict(), path.with_name(baselines.WEIGHTS))
-    loaded = catalogue.load(catalogue.resolve(str(path), track="digits"))
+    loaded = catalogue.load(catalogue.resolve(parse(str(path)), track="digits"))
     kernels = [p for p in loaded.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
     assert kernels
     assert all(p.is_contiguous(memory_format=torch.channels_last) == last for p in kernels)

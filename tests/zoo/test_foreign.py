@@ -16,6 +16,7 @@ from jembench import data
 from jembench.models.softmax import Softmax
 from jembench.types import UserError, capabilities
 from jembench.zoo import catalogue, foreign
+from jembench.zoo.references import ModelRef, parse
 
 TRACK = data.track("digits")
 HEAD = "import torch\nfrom torch import nn\n"
@@ -139,7 +140,7 @@ def test_what_is_not_there_is_refused(tmp_path):
 def test_a_model_of_another_track_is_refused_when_it_is_loaded(write):
     path = write(linear(tail=", nn.Linear(10, 7)"))
     with pytest.raises(UserError, match=r"gives \(2, 7\), not \(2, 10\)") as error:
-        catalogue.resolve(f"{path}:build", track="digits")
+        catalogue.resolve(parse(f"{path}:build"), track="digits")
     assert "\n" not in str(error.value)
 
 
@@ -199,7 +200,7 @@ def test_a_fingerprint_is_the_same_for_every_instance_and_whatever_was_drawn_bef
 def test_a_fingerprint_sees_a_users_source_and_is_the_same_in_every_process(write):
     """A record made by a worker on another day must be found again."""
     path = write(linear())
-    spec = catalogue.resolve(f"{path}:build", track="digits")
+    spec = catalogue.resolve(parse(f"{path}:build"), track="digits")
     code = (
         "import sys; from jembench.zoo import catalogue; "
         "print(catalogue.resolve(sys.argv[1], track='digits').fingerprint)"
@@ -210,7 +211,7 @@ def test_a_fingerprint_sees_a_users_source_and_is_the_same_in_every_process(writ
     )
     assert run.stdout.strip() == spec.fingerprint
     same_outputs = write(linear() + "# a comment\n")
-    assert catalogue.resolve(f"{same_outputs}:build", track="digits").fingerprint != spec.fingerprint
+    assert catalogue.resolve(parse(f"{same_outputs}:build"), track="digits").fingerprint != spec.fingerprint
     assert spec.capabilities == {"classifier", "density", "features"}  # it ends in a linear layer
 
 
@@ -232,7 +233,7 @@ def build():
 def test_a_build_with_random_weights_is_the_same_every_time(write):
     """Whatever was drawn before, by torch, numpy or Python; the caller's generators stay where they were."""
     reference = f"{write(RANDOM)}:build"
-    spec = catalogue.resolve(reference, track="digits")
+    spec = catalogue.resolve(parse(reference), track="digits")
     torch.rand(3)
     before = torch.random.get_rng_state()
     one, two = catalogue.load(spec), catalogue.load(spec)
@@ -246,7 +247,7 @@ def test_a_build_with_random_weights_is_the_same_every_time(write):
 )
 def test_a_build_that_varies_is_refused(write, seed):
     """The fingerprint would be of one model, and the records of another."""
-    spec = catalogue.resolve(f"{write('import os, time' + linear(seed))}:build", track="digits")
+    spec = catalogue.resolve(parse(f"{write('import os, time' + linear(seed))}:build"), track="digits")
     with pytest.raises(UserError, match="another one each time it is built"):
         catalogue.load(spec)
 
@@ -298,7 +299,11 @@ def test_a_module_without_logits_of_its_own_is_wrapped(kind):
     assert isinstance(model, Softmax)
     x = torch.rand((3, 1, 8, 8))
     assert torch.equal(model.logits(x), made(x))
-    assert catalogue.in_memory(made, track="digits", name="m").capabilities == {"classifier", "density", "features"}
+    assert catalogue.resolve(ModelRef("object", "m", module=made), track="digits").capabilities == {
+        "classifier",
+        "density",
+        "features",
+    }
 
 
 class Doubled(nn.Module):
@@ -348,13 +353,18 @@ class Convolution(nn.Module):
 @pytest.mark.parametrize("kind", [Doubled, Tokens, Unused, Convolution])
 def test_features_are_claimed_only_where_their_readout_is_the_logits(kind):
     """Otherwise a detector would score another network than the one that is evaluated."""
-    assert catalogue.in_memory(kind(), track="digits", name="m").capabilities == {"classifier", "density"}
+    assert catalogue.resolve(ModelRef("object", "m", module=kind()), track="digits").capabilities == {
+        "classifier",
+        "density",
+    }
 
 
 def test_a_submodule_called_logits_is_no_capability():
     """And nobody calls it with images."""
     assert capabilities(HeadAndDensity()) == {"density"}
-    assert catalogue.in_memory(HeadAndDensity(), track="digits", name="m").capabilities == {"density"}
+    assert catalogue.resolve(ModelRef("object", "m", module=HeadAndDensity()), track="digits").capabilities == {
+        "density"
+    }
 
 
 IN_PLACE = """
@@ -383,14 +393,14 @@ def build():
 def test_a_model_that_fails_after_its_probe_is_one_line(write, body, words):
     """On the four images of its fingerprint."""
     with pytest.raises(UserError, match=f"cannot be used: {words}") as error:
-        catalogue.resolve(f"{write(body)}:build", track="digits")
+        catalogue.resolve(parse(f"{write(body)}:build"), track="digits")
     assert "\n" not in str(error.value)
 
 
 def test_a_scripted_module_is_a_model():
     """Its class has no method but forward; a copy of it is what is evaluated."""
     scripted = torch.jit.script(module())
-    spec = catalogue.in_memory(scripted, track="digits", name="scripted")
+    spec = catalogue.resolve(ModelRef("object", "scripted", module=scripted), track="digits")
     assert spec.capabilities == {"classifier", "density"}
     x = torch.rand((3, 1, 8, 8))
     assert torch.equal(spec.module.logits(x), module()(x))
@@ -408,7 +418,7 @@ def test_what_a_build_does_to_its_process_stays_there(tmp_path, capsys):
         "    torch.set_grad_enabled(False)\n"
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10).float())\n"
     )
-    catalogue.resolve(f"{source}:build", track="digits")
+    catalogue.resolve(parse(f"{source}:build"), track="digits")
     assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
     out, err = capsys.readouterr()
     assert (out, "hello" in err) == ("", True)
@@ -417,7 +427,7 @@ def test_what_a_build_does_to_its_process_stays_there(tmp_path, capsys):
 def test_names_too_long_for_the_system_are_one_line():
     for reference in (f"{'a' * 300}.toml", f"{'a' * 300}.py:b"):
         with pytest.raises(UserError, match="no such file"):
-            catalogue.resolve(reference, track="digits")
+            catalogue.resolve(parse(reference), track="digits")
 
 
 def test_a_model_object_that_counts_its_calls_is_refused(tmp_path):

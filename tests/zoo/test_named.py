@@ -18,6 +18,7 @@ from jembench import data
 from jembench.ground import compat, generators, guard
 from jembench.types import UserError
 from jembench.zoo import catalogue, named
+from jembench.zoo.references import parse
 
 compat.robustbench()
 from robustbench import utils  # noqa: E402
@@ -93,7 +94,7 @@ def put(content, *parts):
 
 
 def resolved(reference, weights=None, track="cifar10"):
-    spec = catalogue.resolve(reference, track=track, weights=weights)
+    spec = catalogue.resolve(parse(reference, weights=weights), track=track)
     return spec, catalogue.load(spec)
 
 
@@ -106,7 +107,7 @@ def test_a_robustbench_model_is_found_with_its_weights(place):
     path = put(state(theirs), *place)
     spec, model = resolved("robustbench:Tiny2020One", path if "elsewhere" in place else None)
     assert spec.name == "robustbench-Linf-Tiny2020One"
-    assert spec.reference == "robustbench:Linf/Tiny2020One"
+    assert str(spec.ref) == "robustbench:Linf/Tiny2020One"
     assert spec.capabilities == {"classifier", "density", "features"}
     assert torch.equal(model.logits(images()), theirs(images()))
 
@@ -157,7 +158,7 @@ def test_one_name_in_two_threat_models_is_refused():
     put(state(random(Tiny())), "models", "cifar10", "L2", "Tiny2020Both.pt")
     forms = "robustbench:Linf/Tiny2020Both or robustbench:L2/Tiny2020Both"
     with pytest.raises(UserError, match=f"is there for 2 threat models: say {forms}"):
-        catalogue.resolve("robustbench:Tiny2020Both", track="cifar10")
+        catalogue.resolve(parse("robustbench:Tiny2020Both"), track="cifar10")
     spec, _ = resolved("robustbench:L2/Tiny2020Both")
     assert spec.name == "robustbench-L2-Tiny2020Both"
 
@@ -185,7 +186,7 @@ def test_a_name_belongs_to_the_data_set_of_the_track():
 )
 def test_a_name_that_cannot_be_had_is_refused(reference, words):
     with pytest.raises(UserError, match=words) as error:
-        catalogue.resolve(reference, track="cifar10")
+        catalogue.resolve(parse(reference), track="cifar10")
     assert "\n" not in str(error.value)
 
 
@@ -193,14 +194,14 @@ def test_a_track_that_robustbench_does_not_know_is_refused():
     with pytest.raises(
         UserError, match="robustbench has no models of track digits, only of cifar10, cifar100, imagenet"
     ):
-        catalogue.resolve("robustbench:Tiny2020One", track="digits")
+        catalogue.resolve(parse("robustbench:Tiny2020One"), track="digits")
 
 
 def test_without_network_it_says_where_the_file_goes(tmp_path):
     with pytest.raises(
         UserError, match=r"cannot be downloaded: bring them as .*, or name a file by --weights"
     ) as error:
-        catalogue.resolve("robustbench:Tiny2020One", track="cifar10")
+        catalogue.resolve(parse("robustbench:Tiny2020One"), track="cifar10")
     line = str(error.value)
     assert str(tmp_path.joinpath(*OURS)) in line
     assert line.endswith("ConnectionError: no route to host")
@@ -220,7 +221,7 @@ def test_a_download_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(utils, "download_gdrive_new", cut)
     with pytest.raises(UserError, match="cannot be downloaded"):
-        catalogue.resolve("robustbench:Tiny2020One", track="cifar10")
+        catalogue.resolve(parse("robustbench:Tiny2020One"), track="cifar10")
     assert not any(path.is_file() for path in tmp_path.rglob("*") if "locks" not in path.parts)
     monkeypatch.setattr(utils, "download_gdrive_new", fetch)
     for _ in range(2):
@@ -259,7 +260,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(utils, "download_gdrive_new", fetch)
     before = requests.adapters.HTTPAdapter.send
     with server, pytest.raises(UserError, match=r"cannot be downloaded: bring them as .*ReadTimeout"):
-        catalogue.resolve("robustbench:Tiny2020One", track="cifar10")
+        catalogue.resolve(parse("robustbench:Tiny2020One"), track="cifar10")
     assert requests.adapters.HTTPAdapter.send is before
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and "models" in path.parts]
 
@@ -279,7 +280,7 @@ def test_code_in_weights_is_not_run(tmp_path, reference):
     target = tmp_path / "ran"
     path = put({"state_dict": state(Tiny()), "args": Bomb(target)}, "x.pt")
     with pytest.raises(UserError, match="can run code, so it was not loaded"):
-        catalogue.resolve(reference, track="cifar10", weights=path)
+        catalogue.resolve(parse(reference, weights=path), track="cifar10")
     assert not target.exists()
     torch.load(path, weights_only=False)
     assert target.exists()
@@ -296,7 +297,7 @@ def test_code_in_weights_is_not_run(tmp_path, reference):
 )
 def test_weights_of_another_network_are_refused(content, words):
     with pytest.raises(UserError, match=words):
-        catalogue.resolve("robustbench:Tiny2020One", track="cifar10", weights=put(content, "x.pt"))
+        catalogue.resolve(parse("robustbench:Tiny2020One", weights=put(content, "x.pt")), track="cifar10")
 
 
 NETWORKS = {
@@ -341,7 +342,7 @@ def test_one_channel_is_not_normalised_by_three(tmp_path):
 )
 def test_an_unknown_network_is_refused(reference, words):
     with pytest.raises(UserError, match=words) as error:
-        catalogue.resolve(reference, track="cifar10", weights=put(state(Tiny()), "x.pt"))
+        catalogue.resolve(parse(reference, weights=put(state(Tiny()), "x.pt")), track="cifar10")
     assert "\n" not in str(error.value)
 
 
@@ -350,7 +351,7 @@ def test_identity_is_of_name_weights_and_version(monkeypatch):
     second = put(state(random(Tiny(), seed=1)), "second.pt")
 
     def found(reference="robustbench:Linf/Tiny2020Both", weights=first):
-        return catalogue.resolve(reference, track="cifar10", weights=weights).fingerprint
+        return catalogue.resolve(parse(reference, weights=weights), track="cifar10").fingerprint
 
     seen = {found(), found(weights=second), found("robustbench:L2/Tiny2020Both")}
     assert found() in seen

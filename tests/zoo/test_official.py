@@ -20,6 +20,7 @@ from jembench.langevin.starts import ClassGaussians
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import UserError
 from jembench.zoo import baselines, catalogue, official
+from jembench.zoo.references import parse
 
 PUBLISHED = {"jem": "none", "jempp": "batch", "sadajem": "batch", "vera": "none"}
 DIGITS = (1, 8, 8)
@@ -162,7 +163,7 @@ def assert_equal(model, state, shape, n=3):
 def test_a_checkpoint_gives_its_logits_and_gradients(tmp_path, layout, depth, width):
     path = checkpoint(tmp_path / "CIFAR10_MODEL.pt", layout, depth=depth, width=width, shape=PHOTOGRAPHS)
     state = published(layout, depth=depth, width=width, channels=3)
-    spec = catalogue.resolve(layout, track="cifar10", weights=path)
+    spec = catalogue.resolve(parse(layout, weights=path), track="cifar10")
     assert spec.name == f"{layout}@CIFAR10_MODEL"
     assert_equal(catalogue.load(spec), state, PHOTOGRAPHS)
 
@@ -186,7 +187,7 @@ def wrapped(state):
 def test_a_checkpoint_is_read_whatever_it_is_wrapped_in(tmp_path, layout, how, old):
     state = published(layout)
     content, chains = wrapped(state)[how]
-    spec = catalogue.resolve(layout, track="digits", weights=saved(tmp_path / "x.pt", content, old=old))
+    spec = catalogue.resolve(parse(layout, weights=saved(tmp_path / "x.pt", content, old=old)), track="digits")
     assert ("sampler" in spec.capabilities) is chains
     assert_equal(catalogue.load(spec), state, DIGITS)
 
@@ -196,12 +197,12 @@ def test_a_checkpoint_is_read_whatever_it_is_wrapped_in(tmp_path, layout, how, o
 def test_the_chains_are_the_replay_buffer_in_our_units(tmp_path, layout, old):
     path = saved(tmp_path / "x.pt", {"model_state_dict": published(layout), "replay_buffer": buffer(130)}, old=old)
     before = hashlib.sha256(path.read_bytes()).hexdigest()
-    spec = catalogue.resolve(layout, track="digits", weights=path)
+    spec = catalogue.resolve(parse(layout, weights=path), track="digits")
     chains, labels = catalogue.load(spec).persistent()
     assert torch.equal(chains, buffer(130)[:128] / 2 + 0.5)  # two lanes of each of 64 positions
     assert (labels == -1).all()
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before  # it is mapped, and scaled in place
-    assert "Of 130 chains the first 128 are kept" in Path(spec.reference).read_text()
+    assert "Of 130 chains the first 128 are kept" in Path(spec.ref.place).read_text()
 
 
 def theirs(layout, state, u, generator):
@@ -242,7 +243,7 @@ def test_a_chain_is_the_published_one(tmp_path, layout):
         largest = climbed(lambda u: logits(state, u).logsumexp(1), start).abs().max()
         state["class_output.weight"] *= 1.5 / largest
     path = saved(tmp_path / "x.pt", {"model_state_dict": state, "replay_buffer": buffer(6)})
-    model = catalogue.load(catalogue.resolve(layout, track="digits", weights=path))
+    model = catalogue.load(catalogue.resolve(parse(layout, weights=path), track="digits"))
     with torch.no_grad():
         ours = model.advance(start / 2 + 0.5, generator=generators.generator("noise"))
     wanted = theirs(layout, state, start, generators.generator("noise"))
@@ -283,14 +284,14 @@ def test_a_layout_is_told_by_its_names(tmp_path, layout):
 
 
 def test_vera_has_no_chains_and_is_a_classifier_with_a_density(tmp_path):
-    spec = catalogue.resolve("vera", track="digits", weights=checkpoint(tmp_path / "x.pt", "vera"))
+    spec = catalogue.resolve(parse("vera", weights=checkpoint(tmp_path / "x.pt", "vera")), track="digits")
     assert spec.capabilities == {"classifier", "density", "features"}
-    assert read_recipe(Path(spec.reference)).model.kind == "softmax"
+    assert read_recipe(Path(spec.ref.place)).model.kind == "softmax"
 
 
 def test_any_of_them_is_a_softmax_classifier_if_asked(tmp_path):
     path = checkpoint(tmp_path / "x.pt", "jem")
-    jem, softmax = (catalogue.resolve(name, track="digits", weights=path) for name in ("jem", "softmax"))
+    jem, softmax = (catalogue.resolve(parse(name, weights=path), track="digits") for name in ("jem", "softmax"))
     assert jem.fingerprint != softmax.fingerprint
     assert "sampler" not in softmax.capabilities
     assert_equal(catalogue.load(softmax), published("jem"), DIGITS)
@@ -298,14 +299,14 @@ def test_any_of_them_is_a_softmax_classifier_if_asked(tmp_path):
 
 def test_a_checkpoint_is_converted_once(tmp_path, monkeypatch):
     path = checkpoint(tmp_path / "x.pt", "jem")
-    first = catalogue.resolve("jem", track="digits", weights=path)
+    first = catalogue.resolve(parse("jem", weights=path), track="digits")
     monkeypatch.setattr(official, "read", None)
-    assert catalogue.resolve("jem", track="digits", weights=path) == first
+    assert catalogue.resolve(parse("jem", weights=path), track="digits") == first
     monkeypatch.undo()
     monkeypatch.setenv("JEMBENCH_CACHE", str(tmp_path / "elsewhere"))
-    assert catalogue.resolve("jem", track="digits", weights=path).fingerprint == first.fingerprint
+    assert catalogue.resolve(parse("jem", weights=path), track="digits").fingerprint == first.fingerprint
     other = checkpoint(tmp_path / "y.pt", "jem", seed=1)
-    assert catalogue.resolve("jem", track="digits", weights=other).fingerprint != first.fingerprint
+    assert catalogue.resolve(parse("jem", weights=other), track="digits").fingerprint != first.fingerprint
 
 
 class Bomb:
@@ -335,7 +336,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, how, ask, call):
         line = answer.err
     else:
         with pytest.raises(UserError) as error:
-            official.read(path) if ask == "read" else catalogue.resolve("jem", track="digits", weights=path)
+            official.read(path) if ask == "read" else catalogue.resolve(parse("jem", weights=path), track="digits")
         line = str(error.value)
         assert "\n" not in line
     assert not target.exists()
@@ -456,15 +457,15 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, what):
 def test_a_checkpoint_of_another_track_is_refused(tmp_path, how, shape, words):
     path = checkpoint(tmp_path / "x.pt", "jem", shape=shape, **how)
     with pytest.raises(UserError, match=words):
-        catalogue.resolve("jem", track="cifar10", weights=path)
+        catalogue.resolve(parse("jem", weights=path), track="cifar10")
 
 
 def test_a_model_that_takes_no_checkpoint_says_what_does(tmp_path):
     path = checkpoint(tmp_path / "x.pt", "jem")
     with pytest.raises(UserError, match=r"which model 'igebm' does not take: .* jem or jempp or sadajem or vera"):
-        catalogue.resolve("igebm", track="digits", weights=path)
+        catalogue.resolve(parse("igebm", weights=path), track="digits")
     with pytest.raises(UserError, match="unknown model of track digits 'jme'"):
-        catalogue.resolve("jme", track="digits", weights=path)
+        catalogue.resolve(parse("jme", weights=path), track="digits")
 
 
 def test_a_recipe_takes_a_checkpoint_of_its_own_network_only(tmp_path, call):
@@ -473,7 +474,7 @@ def test_a_recipe_takes_a_checkpoint_of_its_own_network_only(tmp_path, call):
     recipe = tmp_path / "mine" / "recipe.toml"
     text = recipe.read_text()
     recipe.write_text(text.replace("steps = 20", "steps = 7"))
-    spec = catalogue.resolve(str(recipe), track="digits", weights=path)
+    spec = catalogue.resolve(parse(str(recipe), weights=path), track="digits")
     model = catalogue.load(spec)
     assert spec.name == "mine@x"
     assert model.chain.steps == 7
@@ -482,10 +483,10 @@ def test_a_recipe_takes_a_checkpoint_of_its_own_network_only(tmp_path, call):
         words = new.replace(" =", "").replace('"', "")
         recipe.write_text(text.replace(old, new))
         with pytest.raises(UserError, match=f"is a network 'wrn' with depth 10.* wants 'wrn' with .*{words}"):
-            catalogue.resolve(str(recipe), track="digits", weights=path)
+            catalogue.resolve(parse(str(recipe), weights=path), track="digits")
     small = baselines.recipe_path("jem", track="digits")
     with pytest.raises(UserError, match="wants 'small' with width 32"):
-        catalogue.resolve(str(small), track="digits", weights=path)
+        catalogue.resolve(parse(str(small), weights=path), track="digits")
 
 
 @pytest.mark.parametrize("layout", ["jem", "vera"])
@@ -494,7 +495,7 @@ def test_a_converted_folder_is_a_model_like_any_other(tmp_path, layout, call):
     answer = call("convert", path, tmp_path / "mine", "--track", "digits")
     assert (answer.code, answer.out) == (0, f"{tmp_path / 'mine' / 'recipe.toml'}\n")
     assert "WRN-10-1, norm" in answer.err
-    spec = catalogue.resolve(answer.out.strip(), track="digits")
+    spec = catalogue.resolve(parse(answer.out.strip()), track="digits")
     assert spec.name == "mine"
     assert_equal(catalogue.load(spec), published(layout), DIGITS)
     run = ["run", "-m", answer.out.strip(), "-s", "accuracy", "--limit", 30, "-f", "json", "-q"]
@@ -573,9 +574,9 @@ def test_gaussians_are_those_of_the_training_images(tmp_path, call):
         assert torch.equal(tensors[f"sampler.origin.{name}"], tensor)
     assert read_recipe(tmp_path / "mine" / "recipe.toml").sampling.start == "gaussian"
     quick = catalogue.resolve(
-        "sadajem", track="digits", weights=path
+        parse("sadajem", weights=path), track="digits"
     )  # at once: fitting to 45,000 photographs takes minutes
-    assert read_recipe(Path(quick.reference)).sampling.start == "uniform"
+    assert read_recipe(Path(quick.ref.place)).sampling.start == "uniform"
 
 
 def test_gaussians_of_a_part_of_the_images_are_said_to_be(tmp_path, shelf):
@@ -668,5 +669,5 @@ def test_a_recipe_says_that_chains_do_not_sample_as_published(track, layout):
 def test_digits_of_house_numbers_are_not_mirrored(tmp_path):
     path = checkpoint(tmp_path / "x.pt", "jem", shape=PHOTOGRAPHS)
     for track, flip in (("cifar10", True), ("svhn", False)):
-        spec = catalogue.resolve("jem", track=track, weights=path)
-        assert read_recipe(Path(spec.reference)).data.flip is flip
+        spec = catalogue.resolve(parse("jem", weights=path), track=track)
+        assert read_recipe(Path(spec.ref.place)).data.flip is flip

@@ -7,7 +7,7 @@ import pytest
 
 import jembench
 from jembench.api import Result
-from jembench.choices.sampling import Sampling
+from jembench.choices.request import Sampling
 from jembench.metrics.metric import Metric
 from jembench.pages.tables import report
 from jembench.pages.tables.samples import chains, generation, hybrid

@@ -1,0 +1,106 @@
+"""``jembench maintain``: what is shipped with jembench, made anew: trainings, golden results and cards of baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jembench.choices.flags import whole, words
+from jembench.choices.request import STORE, Request
+from jembench.cli.options import AnyTrackOption, DataOption, DeviceOption, QuietOption, TrackOption, requesting
+from jembench.cli.view import TrainingView
+from jembench.data import DEFAULT
+from jembench.ground.progress import progress
+from jembench.types import UserError
+
+
+def train(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Gets a folder for each; by default below jembench-runs/training/TRACK."),
+    ] = None,
+    track: TrackOption = DEFAULT,
+    data_dir: DataOption = None,
+    device: DeviceOption = "cpu",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out what is done, and go on from the snapshots in --output.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train, measure and describe every baseline of a track."""
+    from jembench import data, rebuild
+
+    description = data.track(track, folder=data_dir)
+    place = output or STORE / "training" / track
+    rebuild.rebuild(
+        description,
+        place,
+        setup=rebuild.Setup(device=device),
+        resume=resume,
+        watch=lambda name: TrainingView(quiet, name),
+        say=lambda line: None if quiet else typer.echo(line, err=True),
+    )
+    typer.echo(str(place))
+
+
+@requesting("models", "suites", "track", "data_dir", "workers", model=[], suite="robustness")
+def golden(
+    request: Request,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Laid out as baselines/TRACK.")],
+    refine: Annotated[
+        str | None, typer.Option("--refine", help="SGLD steps of the refined rows: 1,10 by default.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure golden results of all baselines of a track: of suite all, or of suite robustness, bare and refined."""
+    from jembench import rebuild
+
+    if refine is not None and request.suites != ("robustness",):
+        raise UserError("--refine goes with --suite robustness: the rows of other suites are bare")
+    steps = [whole(word, "--refine") for word in words("1,10" if refine is None else refine)]
+    with progress(quiet) as show:
+        places = rebuild.golden(request, output, refinements=steps, progress=show)
+    for place in places:
+        typer.echo(str(place))
+
+
+def cards(
+    names: Annotated[list[str] | None, typer.Argument(help="Baselines; all by default.", show_default=False)] = None,
+    track: AnyTrackOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
+) -> None:
+    """Write the README.md of baselines from recipe, training record, golden result and NOTES.md."""
+    from jembench import data
+    from jembench.ground import files
+    from jembench.pages import card
+    from jembench.zoo import baselines
+
+    owners = [data.track(track).name] if track is not None else [DEFAULT] if names else list(data.TRACKS)
+    sources = {
+        source: owner
+        for owner in owners
+        for source in (
+            [baselines.recipe_path(name, track=owner) for name in names] if names else baselines.recipes(owner).values()
+        )
+    }
+    stale = False
+    for source, owner in sources.items():
+        path = source.with_name(card.CARD)
+        content = card.card(source.parent)
+        current = path.read_text(encoding="utf-8") if path.exists() else None
+        if not check:
+            if current is not None and card.AUTHOR not in current:
+                raise UserError(f"{path} was not written by jembench: move it away, or keep its words in {card.NOTES}")
+            files.write(path, content.encode())
+            typer.echo(str(path))
+        elif current == content:
+            typer.echo(f"{path} is current")
+        else:
+            stale = True
+            typer.echo(
+                f"{path} is not current: run `jembench maintain cards {source.parent.name} --track {owner}`", err=True
+            )
+    if stale:
+        raise typer.Exit(1)

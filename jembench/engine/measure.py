@@ -1,0 +1,142 @@
+"""Measure: the one way from a request to results.
+
+:func:`measure` resolves the models of a request, plans a result for each of them and each suite, has
+:mod:`jembench.engine.bench` compute what is missing, and returns every result with the plan and the store behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from jembench import data
+from jembench.choices.request import Sampling
+from jembench.choices.suites import SUITES
+from jembench.data import user
+from jembench.engine import bench
+from jembench.engine.bench import Outcome
+from jembench.engine.plan import Plan, plan
+from jembench.ground.progress import Show, silent
+from jembench.measurements.contract import by_need
+from jembench.store.records import Store, decode
+from jembench.store.results import EXAMPLES
+from jembench.types import UserError
+from jembench.zoo import catalogue
+
+if TYPE_CHECKING:
+    from jembench.choices.request import Request
+    from jembench.data.sets import Track
+    from jembench.measurements.contract import Need
+    from jembench.store.results import ResultDocument
+    from jembench.zoo.catalogue import ModelSpec
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A result, and what is behind it.
+
+    Attributes:
+        plan: the chunks and evaluators that it is made of.
+        outcome: the result document, the folder that it is kept in, and what was computed for it.
+        store: the store that its records are in.
+    """
+
+    plan: Plan
+    outcome: Outcome
+    store: Store
+
+    @property
+    def document(self) -> ResultDocument:
+        """The content of its ``result.json``."""
+        return self.outcome.document
+
+    def evaluator(self, name: str) -> Any:
+        """Its evaluator of that name; None if it has none."""
+        return next((evaluator for evaluator in self.plan.evaluators if evaluator.name == name), None)
+
+    def examples(self) -> dict[str, NDArray[Any]]:
+        """The columns of its ``examples.parquet``."""
+        return decode((self.outcome.folder / EXAMPLES).read_bytes())
+
+    def columns(self, *needs: Need) -> dict[Need, dict[str, NDArray[Any]]]:
+        """The columns of the records behind these needs, of those that the model gives."""
+        return by_need(bench.batches(self.plan, self.store, needs))
+
+
+def measure(
+    request: Request,
+    *,
+    progress: Show = silent,
+    inspect: Callable[[Plan], None] = lambda plan: None,
+) -> list[Evaluation]:
+    """Measure what is requested; what was measured before is not measured again.
+
+    Args:
+        request: models, suites, and all options.
+        progress: called with (chunks done, chunks to do, name of the next) before the first chunk and after every one.
+        inspect: called with every plan before anything is computed; may refuse it.
+
+    Returns:
+        Suite by suite, the evaluations of all models in the order of the request.
+
+    Raises:
+        UserError: for bad input of any kind; chunks that were finished stay.
+    """
+    store = Store.open(request.output)
+    plans = planned(request)
+    for each in plans:
+        inspect(each)
+    outcomes = bench.run(plans, store, workers=request.workers, progress=progress)
+    return [Evaluation(each, outcome, store) for each, outcome in zip(plans, outcomes, strict=True)]
+
+
+def planned(request: Request) -> list[Plan]:
+    """The plans of a request, suite by suite; a model object is copied for them."""
+    track = data.track(request.track, folder=request.data_dir)
+    outliers = user.extended(track, dict(request.ood))
+    rows = specs(request, track)
+    detecting = _serving(request, "ood")
+    generating = _serving(request, "generation")
+    return [
+        plan(
+            spec,
+            suite,
+            track=outliers if suite in detecting else track,
+            request=replace(
+                request,
+                sampling=request.sampling if suite in generating else Sampling(),
+                detectors=request.detectors if suite in detecting else (),
+            ),
+        )
+        for suite in request.suites
+        for spec in rows
+    ]
+
+
+def specs(request: Request, track: Track) -> list[ModelSpec]:
+    """The models of a request behind its defences, no two of the same name.
+
+    Raises:
+        UserError: if there is none, or one cannot be built, loaded or defended.
+    """
+    if not request.models:
+        raise UserError("name a model to measure")
+    rows = [
+        spec if defence is None else catalogue.defended(spec, defence)
+        for spec in (catalogue.resolve(ref, track=track.name, folder=track.folder) for ref in request.models)
+        for defence in request.defences
+    ]
+    rows = list({(spec.name, spec.fingerprint): spec for spec in rows}.values())  # named in two ways
+    names = [spec.name for spec in rows]
+    return [
+        replace(spec, name=f"{spec.name}-{spec.fingerprint[:6]}") if names.count(spec.name) > 1 else spec
+        for spec in rows
+    ]
+
+
+def _serving(request: Request, evaluator: str) -> tuple[str, ...]:
+    """The suites with an evaluator, which its options go to; all of them if none has it, to be told so."""
+    return tuple(name for name in request.suites if evaluator in SUITES[name]) or request.suites
