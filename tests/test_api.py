@@ -33,11 +33,13 @@ def test_the_package_offers_three_calls() -> None:
     assert set(dir(jembench)) == {
         "Defence",
         "Options",
+        "Request",
         "Sampling",
         "UserError",
         "__version__",
         "evaluate",
         "load",
+        "measure",
         "wrap",
     }
     assert callable(jembench.load)

@@ -9,15 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jembench import data, gallery
+from jembench import gallery
 from jembench.choices.request import Request
 from jembench.engine import bench
-from jembench.engine.plan import plan
+from jembench.engine.measure import Evaluation, measure
 from jembench.evaluators import unlabelled
-from jembench.gallery import Shown
 from jembench.pages.pictures import calibration, ood
-from jembench.store.records import Store
-from jembench.zoo import catalogue
 from jembench.zoo.references import parse
 
 MODELS = ("jem", "softmax", "glow")
@@ -34,34 +31,32 @@ LIMIT = 12
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store, Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Evaluation], Path]:
     """Small results of a joint model, a classifier without samples and a density without logits."""
     output = tmp_path_factory.mktemp("gallery")
-    store = Store.open(output)
-    track = data.track("digits")
-    plans = [
-        plan(catalogue.resolve(parse(name), track="digits"), suite, track=track, request=Request(limit=LIMIT))
-        for name, suite in RUNS
-    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unlabelled, "REPLICATES", 2)
-        return list(zip(plans, bench.run(plans, store), strict=True)), store, output
+        return [
+            each
+            for name, suite in RUNS
+            for each in measure(Request(models=(parse(name),), suites=(suite,), limit=LIMIT, output=output))
+        ], output
 
 
 @pytest.fixture(scope="module")
-def paths(made: tuple[Any, Store, Path]) -> list[Path]:
+def paths(made: tuple[list[Evaluation], Path]) -> list[Path]:
     """What the gallery draws of them."""
     return gallery.pictures(*made)
 
 
 def test_every_picture_that_a_model_can_have_and_no_other(made: Any, paths: list[Path]) -> None:
-    results, _, output = made
+    evaluations, output = made
     figures = {output / f"{name}-digits.png" for name in ("shifts", "generation", "hybrid")}
     assert set(paths[: len(figures)]) <= figures
-    for made_by, outcome in results:
-        expected = HAS.get((made_by.model.name, made_by.suite), set())
-        assert {path.stem for path in outcome.folder.glob("*.png")} == expected, (made_by.model.name, made_by.suite)
-        assert {path for path in paths if path.parent == outcome.folder} == set(outcome.folder.glob("*.png"))
+    for each in evaluations:
+        run, folder = (each.plan.model.name, each.plan.suite), each.outcome.folder
+        assert {path.stem for path in folder.glob("*.png")} == HAS.get(run, set()), run
+        assert {path for path in paths if path.parent == folder} == set(folder.glob("*.png"))
     for path in paths:
         with Image.open(path) as picture:
             assert picture.format == "PNG"
@@ -81,22 +76,20 @@ def test_pictures_of_a_result_are_drawn_once(made: Any, paths: list[Path], monke
 
 
 def test_no_number_depends_on_them(made: Any, paths: list[Path]) -> None:
-    results, store, _ = made
-    again = bench.run([made_by for made_by, _ in results], store)
-    assert [each.document for each in again] == [outcome.document for _, outcome in results]
+    evaluations, _ = made
+    again = bench.run([each.plan for each in evaluations], evaluations[0].store)
+    assert [each.document for each in again] == [each.document for each in evaluations]
 
 
-def shown(made: Any, model: str, suite: str) -> Shown:
-    results, store, _ = made
-    chosen = [(p, o) for p, o in results if (p.model.name, p.suite) == (model, suite)]
-    return Shown(*chosen[0], store)
+def of(made: Any, model: str, suite: str) -> Evaluation:
+    return next(each for each in made[0] if (each.plan.model.name, each.plan.suite) == (model, suite))
 
 
 def test_samples_are_those_of_the_records(made: Any, paths: list[Path]) -> None:
     """The conditional grid holds the first image of every class that the chains were asked for, to the last level."""
-    jem = shown(made, "jem", "generation")
+    jem = of(made, "jem", "generation")
     need = jem.evaluator("generation").draws()["conditional"]
-    record = jem.found(need)[need]
+    record = jem.columns(need)[need]
     assert len(record["image"]) == LIMIT
     picture = np.asarray(Image.open(jem.outcome.folder / "samples-conditional.png"))[:, -64:]  # one column
     assert picture.shape[0] == 10 * 66 - 2
@@ -107,7 +100,7 @@ def test_samples_are_those_of_the_records(made: Any, paths: list[Path]) -> None:
 
 
 def test_reliability_is_of_the_test_split(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    jem = shown(made, "jem", "calibration")
+    jem = of(made, "jem", "calibration")
     given: list[Any] = []
     monkeypatch.setattr(calibration, "reliability_diagram", given.append)
     gallery._reliability(jem)
@@ -122,20 +115,18 @@ def test_shifts_begin_at_the_clean_accuracy(made: Any, monkeypatch: pytest.Monke
     saved: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    runs = [shown(made, name, "calibration") for name in MODELS]
+    runs = [of(made, name, "calibration") for name in MODELS]
     assert set(gallery._shifts(runs)) == {"png"}
     accuracy = {line.get_label(): line for line in saved[0].axes[0].lines}
     assert list(accuracy) == ["jem", "softmax"]
     for name, line in accuracy.items():
-        metric = shown(made, str(name), "accuracy").document.metric("test/accuracy")
+        metric = of(made, str(name), "accuracy").document.metric("test/accuracy")
         assert metric is not None
         assert line.get_ydata()[0] == pytest.approx(metric.value)
 
 
 def test_a_run_without_pictures_draws_none(made: Any, tmp_path: Path) -> None:
-    results, store, _ = made
-    chosen = [(p, o) for p, o in results if p.suite == "accuracy"]
-    assert gallery.pictures(chosen, store, tmp_path) == []
+    assert gallery.pictures([each for each in made[0] if each.plan.suite == "accuracy"], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,14 +3,14 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jembench import data, rebuild
 from jembench.engine import bench
-from jembench.engine.plan import plan
+from jembench.engine.measure import measure
 from jembench.pages.card import card
 from jembench.pages.seeds import read_seeds
 from jembench.rebuild import Setup
@@ -76,7 +76,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "shelf" / name).mkdir(parents=True)
         (tmp_path / "shelf" / name / "recipe.toml").write_text(f"# {name}\n{TOML}")
     monkeypatch.setattr(baselines, "folder", lambda track: tmp_path / "shelf" if track == "digits" else tmp_path / "no")
-    monkeypatch.setattr(rebuild, "plan", partial(plan, limit=10))
+    monkeypatch.setattr(rebuild, "measure", lambda request: measure(replace(request, limit=10)))
     monkeypatch.setattr(rebuild, "draw_curve", lambda folder: (folder / "curve.png").touch())
     return tmp_path / "shelf"
 

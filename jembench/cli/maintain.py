@@ -45,10 +45,10 @@ def train(
     typer.echo(str(place))
 
 
-@requesting("models", "suites", "track", "data_dir", "workers", model=[], suite="robustness")
+@requesting("models", "suites", "track", "data_dir", "output", "workers", model=[], suite="robustness")
 def golden(
     request: Request,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Laid out as baselines/TRACK.")],
+    folder: Annotated[Path, typer.Argument(help="Gets a folder for each model, laid out as baselines/TRACK.")],
     refine: Annotated[
         str | None, typer.Option("--refine", help="SGLD steps of the refined rows: 1,10 by default.")
     ] = None,
@@ -61,7 +61,7 @@ def golden(
         raise UserError("--refine goes with --suite robustness: the rows of other suites are bare")
     steps = [whole(word, "--refine") for word in words("1,10" if refine is None else refine)]
     with progress(quiet) as show:
-        places = rebuild.golden(request, output, refinements=steps, progress=show)
+        places = rebuild.golden(request, folder, refinements=steps, progress=show)
     for place in places:
         typer.echo(str(place))
 

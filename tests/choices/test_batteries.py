@@ -73,14 +73,14 @@ def test_two_attacks_of_one_name_are_refused(tmp_path: Path) -> None:
         (tmp_path / folder / "x.py").write_text("def f(model, x, y, *, norm, eps, generator):\n    return x\n")
     twice = tuple(f"{tmp_path / folder / 'x.py'}:f" for folder in ("a", "b"))
     with pytest.raises(UserError, match=r"would both be called 'x\.py:f'"):
-        battery(spec(), TRACK, Request(options=Options(attacks=twice)))
+        battery(spec(), TRACK, Options(attacks=twice))
 
 
 def test_a_noisy_model_has_no_least_likely_class(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     noisy = catalogue.resolve(parse(f"{tmp_path / 'noisy.py'}:build"), track="digits")
     with pytest.raises(UserError, match="its least likely class is another at each query"):
-        battery(noisy, TRACK, Request(options=Options(goal="least-likely")))
+        battery(noisy, TRACK, Options(goal="least-likely"))
     assert battery(noisy, TRACK, Options(goal="targeted")).goal == "targeted"
 
 
@@ -94,14 +94,14 @@ def test_options_of_attacks_go_with_attacks() -> None:
 def test_decision_attacks_need_foolbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite leaves them out, and says so by its protocol; a name that is asked for says what to install."""
     monkeypatch.setattr(batteries, "find_spec", lambda name: None)
-    made = battery(spec(), TRACK, Request(options=Options()))
+    made = battery(spec(), TRACK, Options())
     assert made.attacks == ("autoattack", "square")
     with pytest.raises(UserError, match="attack 'hopskipjump' needs foolbox: pip install"):
-        battery(spec(), TRACK, Request(options=Options(attacks=("hopskipjump",))))
+        battery(spec(), TRACK, Options(attacks=("hopskipjump",)))
 
 
 def test_eps_of_a_user() -> None:
-    made = battery(spec(), TRACK, Request(options=Options(norms=("linf",), eps=(0.3, 0.05))))
+    made = battery(spec(), TRACK, Options(norms=("linf",), eps=(0.3, 0.05)))
     (grid,) = made.grids
     assert (grid.eps, grid.headline) == ((0.05, 0.3), 0.3)
     (grid,) = battery(spec(), TRACK, Options(norms=("linf",), eps=(0.3, 0.1))).grids
@@ -145,8 +145,8 @@ def test_a_key_depends_on_what_it_builds_on() -> None:
 def test_planning_loads_no_torch() -> None:
     code = (
         "import sys; from jembench import data; from jembench.engine.plan import plan; "
-        "from jembench.zoo import catalogue as zoo; "
-        "plan(zoo.resolve('jem', track='digits'), 'robustness', track=data.track('digits')); "
+        "from jembench.zoo import catalogue as zoo, references; "
+        "plan(zoo.resolve(references.parse('jem'), track='digits'), 'robustness', track=data.track('digits')); "
         "print('torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -154,7 +154,7 @@ def test_planning_loads_no_torch() -> None:
 
 
 def test_every_attack_of_a_battery_serves_its_norms() -> None:
-    made = battery(spec(), TRACK, Request(options=Options(attacks=("PGDL2",))))
+    made = battery(spec(), TRACK, Options(attacks=("PGDL2",)))
     for part in made.parts(TRACK):
         attack = getattr(part.need.measurement, "attack", None)
         if attack is not None and part.norm:

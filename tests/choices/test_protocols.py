@@ -445,16 +445,16 @@ def test_the_search_of_jem2020_is_of_300_images_behind_its_defence() -> None:
         ("distance", "jem2020", None, {}, "behind its refinement, JEM-n: say --refine 0, 1 or 10"),
         ("distance", "jem2020", Defence(1, votes=3), {}, "5 votes, noise 0.015 and steps of 0.25 with 0.005"),
         ("distance", "jem2020", Defence.smoothing(0.1), {}, "leave out --votes and --smooth"),
-        ("distance", "jem2020", Defence(1), {"steps": 3}, "fixes the steps of its attack"),
-        ("distance", "jem2020", Defence(1), {"restarts": 1}, "fixes the restarts of its attack"),
+        ("distance", "jem2020", Defence(1), {"steps": 3}, "fixes --steps"),
+        ("distance", "jem2020", Defence(1), {"restarts": 1}, "fixes --restarts"),
         ("robustness", "jem2020", None, {}, "has nothing of suite 'robustness'"),
         ("robustness", "jempp", None, {}, "has nothing of suite 'robustness'"),
         ("distance", "jempp", None, {}, "has nothing of suite 'distance'"),
         ("distance", "sadajem", None, {}, "has nothing of suite 'distance'"),
         ("likelihood", "jem2020", None, {}, "measures accuracy, calibration, ood, generation, distance"),
         ("robustness", "sadajem", Defence(1), {}, "attacks a model without noise, by one PGD"),
-        ("robustness", "sadajem", None, {"eps": (0.1,), "norms": ("linf",)}, "fixes the norms of its attack"),
-        ("robustness", "sadajem", None, {"losses": ("margin",)}, "fixes the losses of its attack"),
+        ("robustness", "sadajem", None, {"eps": (0.1,), "norms": ("linf",)}, "fixes --norm, --eps"),
+        ("robustness", "sadajem", None, {"losses": ("margin",)}, "fixes --loss"),
     ],
 )
 def test_what_a_protocol_refuses(suite: str, name: str, defence: Any, options: dict[str, Any], words: str) -> None:
@@ -611,7 +611,7 @@ def test_a_model_without_persistent_chains_has_empty_cells(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"keep_top": 0.5}, "keep-top"), ({"steps": 3}, "chain-steps"), ({"temperature": 1.0}, "temperature")],
+    [({"keep_top": 0.5}, "--keep-top"), ({"steps": 3}, "--chain-steps"), ({"temperature": 1.0}, "--temperature")],
 )
 def test_options_of_samples_are_fixed(options: dict[str, Any], words: str) -> None:
     for name in PUBLISHED:
@@ -625,7 +625,7 @@ def test_options_of_samples_are_fixed(options: dict[str, Any], words: str) -> No
 def test_an_option_against_the_protocol_is_one_line(call: Callable[..., Any], tmp_path: Path) -> None:
     common = ("run", "-m", "jem", "--protocol", "sadajem", "-o", tmp_path)
     for extra, words in (
-        (("-s", "generation", "--keep-top", "0.5"), "protocol 'sadajem' fixes keep-top"),
+        (("-s", "generation", "--keep-top", "0.5"), "protocol 'sadajem' fixes --keep-top"),
         (("-s", "ood", "--detector", "knn"), "protocol 'sadajem' has no detectors"),
     ):
         answer = call(*common, *extra)

@@ -12,9 +12,9 @@ import pytest
 
 from jembench import rebuild
 from jembench.attacks import ATTACKS
-from jembench.choices import batteries
+from jembench.choices import batteries, evaluators
 from jembench.choices.request import Request
-from jembench.engine.plan import plan
+from jembench.engine.measure import measure
 
 RUN = ("run", "--model", "softmax", "--suite", "robustness")
 
@@ -106,7 +106,7 @@ def test_attacks_are_listed(call: Callable[..., Any]) -> None:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batteries of next to nothing."""
-    made = batteries.battery
+    full = batteries.battery
     small = {
         "attacks": ("square",),
         "queries": 5,
@@ -118,10 +118,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
     def battery(*arguments: Any, **options: Any) -> Any:
-        whole = made(*arguments, **options)
+        whole = full(*arguments, **options)
         return replace(whole, **small, images=12, few=5, grids=whole.grids[:1])
 
-    monkeypatch.setattr(batteries, "battery", battery)
+    monkeypatch.setattr(evaluators, "battery", battery)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -131,10 +131,10 @@ def test_golden_results_are_made_gated_and_shown(
     """From the command that measures them to the gate and the leaderboard; a second time there is nothing to do."""
     output, records = tmp_path / "golden", tmp_path / "records"
     words = (
+        "maintain",
         "golden",
-        "--output",
         output,
-        "--records",
+        "--output",
         records,
         "--refine",
         "1",
@@ -170,11 +170,11 @@ def test_golden_results_are_made_gated_and_shown(
 def test_golden_results_of_suite_all_are_those_of_run(
     call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(spec: Any, suite: str, *, track: Any) -> Any:
-        return plan(spec, {"all": "accuracy"}[suite], track=track, request=Request(limit=20))
+    def short(request: Request, **options: Any) -> Any:
+        return measure(replace(request, suites=("accuracy",), limit=20), **options)
 
-    monkeypatch.setattr(rebuild, "plan", short)
-    words = ("golden", "--suite", "all", "--model", "softmax", "--output", tmp_path, "--records", tmp_path / "records")
+    monkeypatch.setattr(rebuild, "measure", short)
+    words = ("maintain", "golden", tmp_path, "--suite", "all", "--model", "softmax", "--output", tmp_path / "records")
     answer = call(*words)
     assert answer.code == 0, answer.err
     assert answer.out.splitlines() == [str(tmp_path / "softmax" / "golden")]
@@ -187,6 +187,6 @@ def test_golden_results_of_suite_all_are_those_of_run(
 
 
 def test_an_unknown_baseline_has_no_golden_result(call: Callable[..., Any], tmp_path: Path) -> None:
-    answer = call("golden", "--output", tmp_path, "--records", tmp_path, "--model", "jemm")
+    answer = call("maintain", "golden", tmp_path, "--output", tmp_path, "--model", "jemm")
     assert answer.code == 2
     assert "did you mean" in answer.err

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jembench import data, rebuild
 from jembench.api import Result
 from jembench.choices.request import Request
 from jembench.engine import bench
+from jembench.engine.measure import measure
 from jembench.engine.plan import plan
 from jembench.store.results import ResultDocument
 from jembench.zoo import baselines, catalogue
@@ -229,8 +230,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str], words: str,
         ["train", "absent.toml"],
         ["train", "jem", "--device", "foo"],
         ["train"],
-        ["train", "jem", "--all"],
-        ["train", "--all", "--track", "gauss"],
+        ["maintain", "train", "--track", "gauss"],
         ["train", "jem", "--seed", "-1"],
         ["train", "jem", "--samples-every", "0"],
         ["gate", "--model", "jme"],
@@ -242,7 +242,7 @@ def test_bad_input_of_other_commands(
     arguments: list[str], call: Call, place: Path, tree: Callable[[Path], dict[str, str]]
 ) -> None:
     before = tree(place)
-    answer = call(*arguments, *(["--output", "out"] if arguments[0] == "train" else []))
+    answer = call(*arguments, *(["--output", "out"] if "train" in arguments else []))
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("jembench: ")
     assert answer.err.count("\n") == 1
@@ -518,15 +518,15 @@ def test_training_all_of_a_track(call: Call, place: Path, monkeypatch: pytest.Mo
         Path("shelf", name, "recipe.toml").write_text(TINY)
     shelves = baselines.folder
     monkeypatch.setattr(baselines, "folder", lambda name: Path("shelf") if name == "digits" else shelves(name))
-    monkeypatch.setattr(rebuild, "plan", partial(plan, limit=10))
-    answer = call("train", "--all", "--output", "out")
+    monkeypatch.setattr(rebuild, "measure", lambda request: measure(replace(request, limit=10)))
+    answer = call("maintain", "train", "--output", "out")
     assert (answer.code, answer.out) == (0, "out\n")
     assert [line.partition(":")[0] for line in answer.err.splitlines()] == ["out/a", "out/b"]
     assert sorted(path.as_posix() for path in Path("out").glob("*/*/result.json")) == [
         "out/a/golden/result.json",
         "out/b/golden/result.json",
     ]
-    again = call("train", "--all", "--output", "out")
+    again = call("maintain", "train", "--output", "out")
     assert (again.code, again.out) == (2, "")
     assert "out/a already holds a training run" in again.err
-    assert call("train", "--all", "--output", "out", "--resume", "--quiet") == (0, "out\n", "")
+    assert call("maintain", "train", "--output", "out", "--resume", "--quiet") == (0, "out\n", "")

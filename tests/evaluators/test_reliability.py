@@ -16,7 +16,7 @@ from torch import nn
 import jembench
 from jembench import data
 from jembench.attacks.defences import Defence
-from jembench.choices import batteries
+from jembench.choices import batteries, evaluators
 from jembench.data.sets import Grid
 from jembench.evaluators import reliability
 from jembench.evaluators.battery import Battery
@@ -42,7 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         noisy = {"copies": 2, "draws": 5, "subset": 20} if whole.copies else {}
         return replace(whole, **{**SMALL, **noisy, "grids": GRIDS, "surrogates": (), "density": False, **chosen})
 
-    monkeypatch.setattr(batteries, "battery", battery)
+    monkeypatch.setattr(evaluators, "battery", battery)
     return chosen
 
 

@@ -202,8 +202,8 @@ def test_a_fingerprint_sees_a_users_source_and_is_the_same_in_every_process(writ
     path = write(linear())
     spec = catalogue.resolve(parse(f"{path}:build"), track="digits")
     code = (
-        "import sys; from jembench.zoo import catalogue; "
-        "print(catalogue.resolve(sys.argv[1], track='digits').fingerprint)"
+        "import sys; from jembench.zoo import catalogue, references; "
+        "print(catalogue.resolve(references.parse(sys.argv[1]), track='digits').fingerprint)"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}
     run = subprocess.run(
@@ -403,7 +403,7 @@ def test_a_scripted_module_is_a_model():
     spec = catalogue.resolve(ModelRef("object", "scripted", module=scripted), track="digits")
     assert spec.capabilities == {"classifier", "density"}
     x = torch.rand((3, 1, 8, 8))
-    assert torch.equal(spec.module.logits(x), module()(x))
+    assert torch.equal(spec.ref.module.logits(x), module()(x))
 
 
 def test_what_a_build_does_to_its_process_stays_there(tmp_path, capsys):
