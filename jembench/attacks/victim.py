@@ -108,11 +108,15 @@ class Victim(nn.Module):
         total: Tensor = torch.stack([self._model.logits(x, generator=self._generator) for _ in range(n)])
         return total.mean(0)
 
+    def answers(self, x: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of one query, without a gradient."""
+        with torch.no_grad():
+            logits: Tensor = self(x)
+        return logits
+
     def predictions(self, x: Tensor) -> Tensor:
         """Classes ``(B,)`` of one query, without a gradient."""
-        with torch.no_grad():
-            classes: Tensor = self(x).argmax(1)
-        return classes
+        return self.answers(x).argmax(1)
 
 
 class _Metered:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.attacks.contract import Attack, Crafted
-from jembench.attacks.threat import TITLES, Threat
+from jembench.attacks.contract import Attack, Crafted, Task
+from jembench.attacks.threat import TITLES, Threat, targets
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class AttackOutcome:
         """Craft, then verify."""
         import torch
 
-        from jembench.attacks.contract import Task
         from jembench.attacks.verify import verify
         from jembench.attacks.victim import Victim
 
@@ -98,11 +97,9 @@ class AttackOutcome:
 
 def given_images(batch: Batch) -> tuple[Tensor, ...]:
     """The adversarials ``(B, C, H, W)`` of the given records that hold one for every example."""
-    import torch
-
     x = batch.images
     return tuple(
-        torch.from_numpy(np.array(columns["adversarial"])).reshape(x.shape).to(x)
+        x.new_tensor(columns["adversarial"]).reshape(x.shape)
         for columns in batch.given
         if columns is not None and len(columns["adversarial"]) == len(x)
     )
@@ -110,15 +107,11 @@ def given_images(batch: Batch) -> tuple[Tensor, ...]:
 
 def aimed(threat: Threat, model: Any, batch: Batch, generator: Generator) -> Tensor | None:
     """The classes ``(B,)`` that a targeted threat aims at, by the logits of the model without its defence."""
-    import torch
-
-    from jembench.attacks.threat import targets
     from jembench.attacks.victim import Victim
 
     if threat.goal == "untargeted":
         return None
-    with torch.no_grad():
-        logits = Victim(model, generator=generator, gradient="none")(batch.images)
+    logits = Victim(model, generator=generator, gradient="none").answers(batch.images)
     return targets(threat.goal, logits, batch.labels, batch.index)
 
 

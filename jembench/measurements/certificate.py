@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.defences import Defended
 from jembench.measurements.attacked import metered
 from jembench.metrics import certification
 from jembench.types import Batch, Capability
@@ -82,8 +83,6 @@ class Certificate:
 
     def _smoothed(self, model: Any) -> Any:
         """The model that is smoothed: without a defence that is nothing but this noise."""
-        from jembench.attacks.defences import Defended
-
         if not isinstance(model, Defended) or model.defence.steps > 0 or model.defence.votes > 1:
             return model
         if model.defence.sigma != self.sigma:
@@ -94,8 +93,6 @@ class Certificate:
 
     def _counts(self, victim: Victim, x: Tensor, draws: int, generator: Generator) -> Tensor:
         """How many of the noisy draws are of each class, ``(B, K)``; one whose logits are NaN is of none."""
-        import torch
-
         from jembench.langevin import sgld
 
         counts: Tensor | None = None
@@ -103,9 +100,8 @@ class Certificate:
         while remainder > 0:
             n = min(remainder, max(1, ROWS // len(x)))
             z = x.repeat(n, *[1] * (x.ndim - 1))
-            with torch.no_grad():
-                f = victim(z + self.sigma * sgld.noise_like(z, generator))
-            votes = torch.nn.functional.one_hot(f.argmax(1), f.shape[1])
+            f = victim.answers(z + self.sigma * sgld.noise_like(z, generator))
+            votes = f.new_zeros(f.shape).long().scatter(1, f.argmax(1, keepdim=True), 1)
             votes[f.isnan().any(1)] = 0
             tally = votes.reshape(n, len(x), -1).sum(0)
             counts = tally if counts is None else counts + tally

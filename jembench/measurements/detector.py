@@ -29,8 +29,10 @@ were made for ReLU features, which are never negative.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -196,8 +198,6 @@ class Detector:
 
     def _training(self, batch: Batch, classes: int) -> tuple[NDArray[Any], Tensor]:
         """Features ``(N, F)`` and labels ``(N,)`` of the training split."""
-        import torch
-
         (record,) = batch.whole
         assert record is not None
         labels = record["label"]
@@ -207,14 +207,11 @@ class Detector:
                 f"detector {self.detector!r} is fitted on the training split and needs {least} images of it, some of "
                 f"every class, not {len(labels)} images of {len(np.unique(labels))} classes: raise the limit"
             )
-        return record["features"], torch.tensor(labels)
+        return record["features"], batch.labels.new_tensor(labels)
 
 
 def _package() -> Any:
     """The module of the detectors."""
-    import warnings
-    from importlib import import_module
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return import_module("pytorch_ood.detector")

@@ -22,6 +22,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.attacks.defences import Defended
 from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, capabilities
 
@@ -63,7 +64,6 @@ class Distal:
         """Climb, then judge."""
         import torch
 
-        from jembench.attacks.defences import Defended
         from jembench.attacks.pgd import climb
         from jembench.attacks.victim import Victim
 

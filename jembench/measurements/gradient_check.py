@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.attacks.defences import Defended
 from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, Norm
 
@@ -41,7 +42,6 @@ class GradientCheck:
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """A gradient and a few steps at every image."""
-        from jembench.attacks.defences import Defended
         from jembench.attacks.sanity import slope
         from jembench.attacks.victim import Victim
 

@@ -24,20 +24,14 @@ and used by both directions.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-
-from jembench.measurements.contract import costs
-from jembench.types import Batch, Capability, capabilities
+from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Generator, Tensor
-
-    from jembench.langevin.ais import Cube, Schedule
+    from torch import Generator
 
 KNOTS = 65  # of a schedule as it is kept
 
@@ -79,124 +73,6 @@ class ImportanceWeights:
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Anneal as many chains as the batch has rows."""
-        from jembench.langevin.ais import Cube
+        from jembench.measurements import annealing
 
-        cube = Cube.of_levels(batch.levels)
-        skip = model.normalized and not self.check
-        if self.direction == "forward":
-            return self._forward(model, batch.images, cube, generator, skip=skip)
-        return self._reverse(model, batch, cube, generator, skip=skip)
-
-    def _forward(
-        self, model: Any, like: Tensor, cube: Cube, generator: Generator, *, skip: bool
-    ) -> dict[str, NDArray[Any]]:
-        """Log weights of chains from the base to the model; NaN, at no cost, where log Z is known."""
-        from jembench.langevin import ais
-
-        n = len(like)
-        if skip:
-            widths = {"end": like[0].numel(), "betas": KNOTS, "sizes": KNOTS}
-            return {
-                **_nothing(self.direction, n),
-                **{name: np.full((n, width), np.nan, np.float32) for name, width in widths.items()},
-                "temperatures": np.zeros(n, np.int32),
-            }
-        pilot = ais.pilot(model.log_density, like, cube=cube, generator=generator)
-        count = self._count(pilot.length)
-        knots = pilot.schedule.resampled(KNOTS)
-        run = ais.anneal(
-            model.log_density,
-            cube.uniform(like, generator),
-            schedule=knots.resampled(count + 1),
-            cube=cube,
-            generator=generator,
-        )
-        return {
-            **_weighed(self.direction, run, pilot.transitions + 1 + count + 1),
-            "end": run.x.flatten(1).float().cpu().numpy(),
-            "betas": np.tile(knots.betas.float().numpy(), (n, 1)),
-            "sizes": np.tile(knots.sizes.float().numpy(), (n, 1)),
-            "temperatures": np.full(n, count, np.int32),
-        }
-
-    def _count(self, length: float) -> int:
-        return max(self.least, min(self.most, math.ceil(self.rate * length**2)))
-
-    def _reverse(
-        self, model: Any, batch: Batch, cube: Cube, generator: Generator, *, skip: bool
-    ) -> dict[str, NDArray[Any]]:
-        """Log weights of chains from the model to the base; NaN, at no cost, where log Z is known."""
-        from jembench.langevin import ais
-
-        forward = batch.whole[0]
-        assert forward is not None  # it needs what the forward direction needs
-        n, weights = len(batch.index), forward["log_weight_forward"]
-        if skip or not np.isfinite(weights.max()):
-            return {**_nothing(self.direction, n), "exact": np.zeros(n, np.int32)}
-        schedule, count = _schedule(forward), int(forward["temperatures"][0])
-        start, cost = _exact(model, n, generator), 0
-        exact = start is not None
-        if start is None:
-            start = self._equilibrium(model, batch, forward, schedule, cube, generator)
-            cost = self.settle + 1
-        run = ais.anneal(
-            model.log_density,
-            start.to(batch.images),
-            schedule=schedule.resampled(count + 1).reversed(),
-            cube=cube,
-            generator=generator,
-        )
-        return {**_weighed(self.direction, run, cost + count + 1), "exact": np.full(n, exact, np.int32)}
-
-    def _equilibrium(
-        self, model: Any, batch: Batch, forward: Any, schedule: Schedule, cube: Cube, generator: Generator
-    ) -> Tensor:
-        """Ends of the forward chains, resampled by weight, and moved on."""
-        import torch
-
-        from jembench.langevin import ais
-
-        ends = torch.from_numpy(forward["end"]).reshape(-1, *batch.images.shape[1:])
-        log_weights = torch.from_numpy(forward["log_weight_forward"])
-        starts = ais.resample(ends, log_weights, count=len(batch.index), generator=generator)
-        return ais.equilibrate(
-            model.log_density,
-            starts.to(batch.images),
-            steps=self.settle,
-            size=float(schedule.sizes[-1]),
-            cube=cube,
-            generator=generator,
-        )
-
-
-def _schedule(forward: Any) -> Schedule:
-    """The schedule of forward records."""
-    import torch
-
-    from jembench.langevin.ais import Schedule
-
-    betas, sizes = (torch.from_numpy(forward[name][0].astype(np.float64)) for name in ("betas", "sizes"))
-    return Schedule(betas, sizes)
-
-
-def _exact(model: Any, n: int, generator: Generator) -> Tensor | None:
-    """Samples of the density itself, if the model can draw them."""
-    if not model.normalized or "sampler" not in capabilities(model):
-        return None
-    x: Tensor = model.sample(n, generator=generator)
-    return x if bool(((x > 0) & (x < 1)).all()) else None
-
-
-def _weighed(direction: str, run: Any, evaluations: int) -> dict[str, NDArray[Any]]:
-    """Log weights, acceptance and cost of a run."""
-    return {
-        f"log_weight_{direction}": run.log_weights.cpu().numpy(),
-        "acceptance": run.acceptance.float().cpu().numpy(),
-        **costs(len(run.log_weights), evaluations, evaluations),
-    }
-
-
-def _nothing(direction: str, n: int) -> dict[str, NDArray[Any]]:
-    """Log weights and acceptance, NaN, and no cost, of a run that did not take place."""
-    nan = np.full(n, np.nan, np.float32)
-    return {f"log_weight_{direction}": nan.astype(np.float64), "acceptance": nan, **costs(n, 0)}
+        return annealing.columns(self, model, batch, generator)

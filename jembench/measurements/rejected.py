@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.contract import Task
 from jembench.attacks.threat import TITLES, Threat
 from jembench.measurements.attacked import given_images, metered
 from jembench.metrics.fpr import true_positives
@@ -56,7 +57,6 @@ class Rejected:
         """The threshold from all clean images, the attack from the worst plain adversarials, and the verdict."""
         import torch
 
-        from jembench.attacks.contract import Task
         from jembench.attacks.reject import Evasion, evade
         from jembench.attacks.verify import verify
         from jembench.attacks.victim import Victim

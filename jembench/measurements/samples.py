@@ -126,13 +126,11 @@ def tempered(chain: SGLD, *, steps: int | None, temperature: float | None) -> SG
 
 def _persistent(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """The persistent chains of these rows, their classes where these mean something, and where there are any."""
-    import torch
-
     chains, classes = model.persistent()
-    order = torch.from_numpy(seeding.permutation("buffer", n=len(chains))).to(batch.index.device)
+    order = batch.index.new_tensor(seeding.permutation("buffer", n=len(chains)))
     there = batch.index < len(chains)
-    x = torch.full((len(batch.index), *chains.shape[1:]), torch.nan, device=chains.device)
-    y = torch.full((len(batch.index),), -1, device=chains.device)
+    x = chains.new_full((len(there), *chains.shape[1:]), math.nan)
+    y = classes.new_full((len(there),), -1)
     slots = order[batch.index[there]].to(chains.device)
     x[there], y[there] = chains[slots], classes[slots]
     return x, y, there

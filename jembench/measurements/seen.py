@@ -10,6 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from jembench.attacks.contract import Task
+from jembench.attacks.ladder import Rung
+from jembench.attacks.threat import Threat
+from jembench.measurements.attacked import shared
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.logits import Logits
 from jembench.types import Batch, Capability, UserError, capabilities
 
 if TYPE_CHECKING:
@@ -128,9 +134,6 @@ class Attacked:
 
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:
         """The adversarials; images without a success are the nearest to one."""
-        from jembench.attacks.contract import Task
-        from jembench.attacks.ladder import Rung
-        from jembench.attacks.threat import Threat
         from jembench.attacks.victim import Victim
 
         victim = Victim(model, generator=generator)
@@ -175,10 +178,6 @@ class Seen:
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """View, then look."""
-        from jembench.measurements.attacked import shared
-        from jembench.measurements.input_gradient import InputGradient
-        from jembench.measurements.logits import Logits
-
         images, forwards, gradients = self.view.apply(model, batch, generator)
         batch = replace(batch, images=images.detach())
         able, count = capabilities(model), len(images)

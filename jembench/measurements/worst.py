@@ -48,8 +48,6 @@ class Worst:
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Choose, then verify."""
-        import torch
-
         from jembench.attacks.verify import verify
 
         x, y = batch.images, batch.labels
@@ -67,7 +65,7 @@ class Worst:
             rows = np.flatnonzero(better)
             adversarials[rows], lowest[rows], by[rows] = columns["adversarial"][rows], verdicts[rows], place
         target = aimed(self.threat, model, batch, generator)
-        images = torch.from_numpy(adversarials).reshape(x.shape).to(x)
+        images = x.new_tensor(adversarials).reshape(x.shape)
         verdict = verify(model, x, y, images, threat=self.threat, target=target, draws=self.draws, generator=generator)
         return {
             **verdict.columns(),
