@@ -137,8 +137,8 @@ def rebuild(
 def _folders(recipe: Recipe, name: str, output: Path) -> dict[int, Path]:
     """Where the training seeds of a recipe go, the shipped one first."""
     first = recipe.training.seed
-    others = range(first + 1, first + recipe.seeds)
-    return {first: output / name, **{seed: _aside(output) / name / str(seed) for seed in others}}
+    seeds = range(first + 1, first + recipe.seeds)
+    return {first: output / name, **{seed: _aside(output) / name / str(seed) for seed in seeds}}
 
 
 def golden(
@@ -208,10 +208,10 @@ def summary(history: History) -> str:
 
 def _check(folder: Path, recipe: Recipe, *, resume: bool) -> None:
     """Refuse a folder that holds other work, before hours are spent on others."""
-    finished = (folder / baselines.WEIGHTS).exists()
-    if not resume and (finished or snapshots.exist(folder / snapshots.FOLDER)):
+    trained = (folder / baselines.WEIGHTS).exists()
+    if not resume and (trained or snapshots.exist(folder / snapshots.FOLDER)):
         raise UserError(f"{folder} already holds a training run: choose another --output, or go on with --resume")
-    if finished and read_history(folder).recipe != recipe.identity:
+    if trained and read_history(folder).recipe != recipe.identity:
         raise UserError(f"{folder} holds a finished run of another recipe or seed: choose another --output")
 
 

@@ -80,8 +80,8 @@ def grids(options: Options, track: Track) -> tuple[Grid, ...]:
 
 def distances(spec: ModelSpec, track: Track, options: Options, *, protocol: Protocol = V1) -> Distance:
     """The evaluator of suite ``distance``."""
-    published = protocol.attack == "distance"
-    if published:
+    paper = protocol.attack == "distance"
+    if paper:
         check_fixed(protocol, options, free=() if protocol.attack_eps else ("norms", "eps"))
         _check_defence(protocol, spec)
     if options.attacks or options.losses or options.goal != "untargeted" or options.precision != "fp32":
@@ -90,7 +90,7 @@ def distances(spec: ModelSpec, track: Track, options: Options, *, protocol: Prot
         )
     balls = grids(options, track)
     widest = tuple(1.0 if grid.norm == "linf" else math.sqrt(math.prod(track.shape)) for grid in balls)
-    if published:
+    if paper:
         return Distance(balls, widest, published_distance(protocol), STOCHASTIC["draws"], images=protocol.attack_images)
     noisy = {"copies": STOCHASTIC["copies"], "steps": 10, "restarts": 2} if spec.stochastic else {}
     chosen = {what: value for what in ("steps", "restarts") if (value := getattr(options, what)) is not None}
@@ -140,17 +140,17 @@ def published_pgd(spec: ModelSpec, protocol: Protocol) -> Battery:
 
 def _check_defence(protocol: Protocol, spec: ModelSpec) -> None:
     """Refuse a model that is not behind the defence of a published protocol."""
-    wanted = protocol.attack_defence
-    if wanted is None:
+    refinement = protocol.attack_defence
+    if refinement is None:
         return
     if spec.defence is None:
         raise UserError(
             f"protocol {protocol.name!r} attacks a model behind its refinement, JEM-n: say --refine 0, 1 or 10"
         )
-    if any(getattr(spec.defence, what) != value for what, value in wanted._asdict().items()):
+    if any(getattr(spec.defence, what) != value for what, value in refinement._asdict().items()):
         raise UserError(
-            f"protocol {protocol.name!r} has a defence of {wanted.votes} votes, noise {wanted.sigma:g} and steps of "
-            f"{wanted.size:g} with {wanted.noise:g}: leave out --votes and --smooth"
+            f"protocol {protocol.name!r} has a defence of {refinement.votes} votes, noise {refinement.sigma:g} and "
+            f"steps of {refinement.size:g} with {refinement.noise:g}: leave out --votes and --smooth"
         )
 
 
@@ -206,18 +206,20 @@ def battery(spec: ModelSpec, track: Track, options: Options, *, protocol: Protoc
 
 def _check_attacks(names: tuple[str, ...], spec: ModelSpec, balls: tuple[Grid, ...], goal: str) -> None:
     """Refuse an attack that would be left out, or fail, or stand under the name of another."""
-    known: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for name in names:
-        made = attack_of(name)
+        attack = attack_of(name)
         if name in BUILT_IN:
             raise UserError(f"attack {name!r} is part of every battery: leave it out")
-        if known.setdefault(made.name, name) != name:
-            raise UserError(f"attacks {known[made.name]!r} and {name!r} would both be called {made.name!r}: rename one")
+        if sources.setdefault(attack.name, name) != name:
+            raise UserError(
+                f"attacks {sources[attack.name]!r} and {name!r} would both be called {attack.name!r}: rename one"
+            )
         norms = [grid.norm for grid in balls]
-        if not set(norms) & set(made.norms):
-            served, asked = (", ".join(TITLES[norm] for norm in each) for each in (made.norms, norms))
-            raise UserError(f"attack {name!r} serves {served}, not {asked}")
-        if goal != "untargeted" and not made.targeted:
+        if not set(norms) & set(attack.norms):
+            own, theirs = (", ".join(TITLES[norm] for norm in each) for each in (attack.norms, norms))
+            raise UserError(f"attack {name!r} serves {own}, not {theirs}")
+        if goal != "untargeted" and not attack.targeted:
             raise UserError(f"attack {name!r} cannot aim at a class: leave it out, or the goal {goal!r}")
         if name in DECISION and find_spec("foolbox") is None:
             raise UserError(f"attack {name!r} needs foolbox: pip install 'jembench[foolbox]'")
@@ -229,9 +231,9 @@ def _check_attacks(names: tuple[str, ...], spec: ModelSpec, balls: tuple[Grid, .
 
 def surrogates(track: Track) -> tuple[Surrogate, ...]:
     """Every trained classifier of the track."""
-    found = []
+    models = []
     for name in baselines.recipes(track.name):
         other = catalogue.resolve(ModelRef("baseline", name), track=track.name)
         if "classifier" in other.capabilities:
-            found.append(Surrogate(name, other.fingerprint))
-    return tuple(found)
+            models.append(Surrogate(name, other.fingerprint))
+    return tuple(models)

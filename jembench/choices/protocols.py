@@ -169,12 +169,12 @@ class Protocol:
             UserError: for an unknown suite, or one of which it has none.
         """
         names = SUITES[suite]
-        found = tuple(name for name in names if not self.evaluators or name in self.evaluators)
-        if not found:
+        evaluators = tuple(name for name in names if not self.evaluators or name in self.evaluators)
+        if not evaluators:
             raise UserError(
                 f"protocol {self.name!r} has nothing of suite {suite!r}: its code measures {', '.join(self.evaluators)}"
             )
-        return found
+        return evaluators
 
     def on(self, track: Track, evaluators: Sequence[str]) -> Track:
         """The track as these evaluators see it.
@@ -188,13 +188,13 @@ class Protocol:
     def _noise(self, evaluators: Sequence[str]) -> float:
         """What is added to every image that the model sees; attacks add their own, and none to generate."""
         kinds = {"accuracy": self.test_noise, "calibration": self.test_noise, "ood": self.ood_noise}
-        found = {kinds[name] for name in evaluators if name in kinds}
-        if len(found) > 1:
+        amounts = {kinds[name] for name in evaluators if name in kinds}
+        if len(amounts) > 1:
             raise UserError(
                 f"protocol {self.name!r} adds other noise for OOD detection than for accuracy: "
                 "run suites accuracy, calibration, hybrid and ood apart"
             )
-        return found.pop() if found else 0.0
+        return amounts.pop() if amounts else 0.0
 
     def _shown(self, source: Source, track: Track, noise: float) -> Source:
         if source.role == "chains":
@@ -251,10 +251,10 @@ def check_fixed(protocol: Protocol, choice: Options | Sampling, *, free: tuple[s
     Raises:
         UserError: naming the options that are not free.
     """
-    fixed = departures(choice, free=free)
-    if fixed:
+    options = departures(choice, free=free)
+    if options:
         raise UserError(
-            f"protocol {protocol.name!r} fixes {', '.join(fixed)}: leave it out, or take protocol {V1.name!r}"
+            f"protocol {protocol.name!r} fixes {', '.join(options)}: leave it out, or take protocol {V1.name!r}"
         )
 
 
@@ -276,9 +276,9 @@ def explain(name: str) -> str:
     for each in fields(Protocol):
         if each.name not in choices():
             continue
-        ours, theirs = (_words(getattr(item, each.name), each.metadata["empty"]) for item in (V1, chosen))
-        unasked = each.name.startswith("attack_") and chosen.attack != V1.attack
-        theirs = theirs if theirs != ours else "—" if unasked else "as v1"
+        ours, theirs = (_words(getattr(protocol, each.name), each.metadata["empty"]) for protocol in (V1, chosen))
+        idle = each.name.startswith("attack_") and chosen.attack != V1.attack
+        theirs = theirs if theirs != ours else "—" if idle else "as v1"
         where = chosen.whence.get(each.name, "")
         meaning = f"{each.metadata['about']} ({where})" if where else each.metadata["about"]
         rows.append([each.name, ours, *([] if chosen is V1 else [theirs]), meaning])
@@ -303,5 +303,5 @@ def _words(value: Any, empty: str) -> str:
     if not value and empty:
         return empty
     if isinstance(value, tuple):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(str(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -129,8 +129,8 @@ class Section:
 def place() -> Path:
     """The file of published numbers: inside the package in a wheel, beside it in a clone or an editable install."""
     package = Path(__file__).resolve().parents[1]
-    packaged = package / f"_{PUBLISHED}"
-    return packaged if packaged.is_file() else package.parent / "leaderboards" / PUBLISHED
+    wheel = package / f"_{PUBLISHED}"
+    return wheel if wheel.is_file() else package.parent / "leaderboards" / PUBLISHED
 
 
 def read(path: Path) -> list[Section]:
@@ -193,12 +193,12 @@ def _calibration(document: _Document) -> list[Section]:
     """A section for every track that rows name as their data."""
     section = document.calibration_ece
     unit, _, remark = section.units.partition("; ")
-    found: dict[str, list[Row]] = {}
+    errors: dict[str, list[Row]] = {}
     for row in section.rows:
         if row.data not in TRACKS:
             raise ValueError(f"calibration_ece: {row.model} is of {row.data!r}, which is no track")
-        found.setdefault(row.data, []).append(_row(row, "", [fraction(row.ece, unit)]))
-    return [Section(track, "calibration", ("model", "ECE"), tuple(rows), remark) for track, rows in found.items()]
+        errors.setdefault(row.data, []).append(_row(row, "", [fraction(row.ece, unit)]))
+    return [Section(track, "calibration", ("model", "ECE"), tuple(rows), remark) for track, rows in errors.items()]
 
 
 def _robust(document: _Document) -> Section:

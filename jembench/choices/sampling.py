@@ -67,6 +67,6 @@ def chains(track: Track, sampling: Sampling) -> Chains:
 def looker(track: Track, sampling: Sampling) -> Looker:
     """The feature extractor, the track's own by default."""
     name = sampling.extractor or track.extractor
-    known = extractors.of_track(name, track)
+    extractor = extractors.of_track(name, track)
     spec = catalogue.extractor(name, track=track.name, weights=sampling.weights)
-    return Looker(name, spec.fingerprint, known.distance, known.kernel)
+    return Looker(name, spec.fingerprint, extractor.distance, extractor.kernel)

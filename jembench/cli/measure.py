@@ -34,7 +34,7 @@ def run(
     """Measure models and print a table per suite; what was measured before is not measured again."""
     from jembench import api, gallery
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     if save_adversarials is not None and "robustness" not in request.suites:
         raise UserError("--save-adversarials goes with --suite robustness")
     with progress(quiet) as show:
@@ -51,7 +51,7 @@ def run(
         typer.echo(f"{folder}: {names}", err=aside)
     for result in results:
         typer.echo(f"{result.folder / 'result.json'}", err=aside)
-    typer.echo(_cost(results, time.perf_counter() - started), err=aside)
+    typer.echo(_cost(results, time.perf_counter() - start), err=aside)
 
 
 def _print(results: Sequence[Result], format: Format) -> None:
@@ -73,7 +73,7 @@ def _print(results: Sequence[Result], format: Format) -> None:
 def _cost(results: Sequence[Result], seconds: float) -> str:
     """What was computed, and how long it took."""
     chunks = len({key for result in results for key in result.outcome.chunks})
-    computed = len({key for result in results for key in result.outcome.computed})
-    if computed == 0:
+    fresh = len({key for result in results for key in result.outcome.computed})
+    if fresh == 0:
         return f"nothing to compute: all {chunks} chunks were there, {seconds:.2f} s"
-    return f"{computed} of {chunks} chunks computed, {seconds:.2f} s"
+    return f"{fresh} of {chunks} chunks computed, {seconds:.2f} s"

@@ -32,17 +32,17 @@ def leaderboard(
     for name in data.TRACKS if everything else [track or "digits"]:
         description = data.track(name)
         golden = baselines.all_golden(name)
-        attacked = leaderboard.robustness(description, baselines.all_attacked(name))
-        printed = publications.tables(name)
-        if everything and not (golden or attacked or printed):
+        robustness = leaderboard.robustness(description, baselines.all_attacked(name))
+        literature = publications.tables(name)
+        if everything and not (golden or robustness or literature):
             continue
-        content = leaderboard.leaderboard(description, golden, attacked, printed)
+        content = leaderboard.leaderboard(description, golden, robustness, literature)
         path = output / f"{name}.md"
         current = path.read_text(encoding="utf-8") if path.exists() else None
         if not check:
-            pictures = leaderboard.pictures(description, golden, attacked)
-            for place, written in {path.name: content.encode(), **pictures}.items():
-                files.write(output / place, written)
+            pictures = leaderboard.pictures(description, golden, robustness)
+            for place, picture in {path.name: content.encode(), **pictures}.items():
+                files.write(output / place, picture)
                 typer.echo(str(output / place))
         elif current == content:
             typer.echo(f"{path} is current")

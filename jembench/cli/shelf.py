@@ -26,10 +26,10 @@ def list_(
     if data_dir is not None and track is None:
         raise UserError("--data-dir goes with --track: it is looked at for the image sets of a track")
     description = None if track is None else _described(track, data_dir)
-    for name, known in archives.ARCHIVES.items():
+    for name, archive in archives.ARCHIVES.items():
         place = inventory.downloaded(name)
-        typer.echo(f"{name:9}{known.about}; {known.terms}")
-        typer.echo(f"{'':9}{known.megabytes} MB, {'not here' if place is None else f'in {place}'}")
+        typer.echo(f"{name:9}{archive.about}; {archive.terms}")
+        typer.echo(f"{'':9}{archive.megabytes} MB, {'not here' if place is None else f'in {place}'}")
     if description is not None:
         _show(description)
 
@@ -38,8 +38,8 @@ def fetch(names: Annotated[list[str], typer.Argument(help="Published sets: see `
     """Download published sets into the cache and check them; what is there is not downloaded again."""
     from jembench.data import archives, cache
 
-    for name, known in {name: archives.archive(name) for name in names}.items():
-        typer.echo(f"{name}: {known.about}; {known.terms}; {known.megabytes} MB from {known.home}", err=True)
+    for name, archive in {name: archives.archive(name) for name in names}.items():
+        typer.echo(f"{name}: {archive.about}; {archive.terms}; {archive.megabytes} MB from {archive.home}", err=True)
         archives.fetch(name)
         typer.echo(f"{name}: complete in {cache.downloads()}")
 
@@ -63,11 +63,11 @@ def verify(
         typer.echo(f"{name}: complete, every checksum is right")
     if description is None:
         return
-    found = _show(description)
-    damaged = [entry.words for entry in found if entry.state == "damaged"]
-    if damaged:
-        raise UserError(damaged[0])
-    if all(entry.state == "missing" for entry in found):
+    entries = _show(description)
+    faults = [entry.words for entry in entries if entry.state == "damaged"]
+    if faults:
+        raise UserError(faults[0])
+    if all(entry.state == "missing" for entry in entries):
         place = description.folder or "the cache"
         raise UserError(f"{place}: no image set of track {track} is there (see `jembench data fetch`, --data-dir)")
 
@@ -88,7 +88,7 @@ def _show(track: Track) -> list[SourceState]:
 
     from jembench.data import inventory
 
-    found = inventory.sources(track)
-    rows = [[entry.source.name, entry.source.role, entry.n, entry.source.n, entry.state] for entry in found]
+    entries = inventory.sources(track)
+    rows = [[entry.source.name, entry.source.role, entry.n, entry.source.n, entry.state] for entry in entries]
     typer.echo(tabulate(rows, headers=[f"track {track.name}", "role", "here", "complete", ""]))
-    return found
+    return entries

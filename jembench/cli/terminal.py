@@ -19,10 +19,10 @@ def draw(tables: Sequence[Table]) -> None:
 
     ruler = Console(width=1000)
     for table in tables:
-        drawn = report.rich(table)
-        needed = ruler.measure(drawn).maximum
-        console = Console(width=max(needed, Console().width if sys.stdout.isatty() else 100))
-        console.print(drawn)
+        grid = report.rich(table)
+        width = ruler.measure(grid).maximum
+        console = Console(width=max(width, Console().width if sys.stdout.isatty() else 100))
+        console.print(grid)
         for note in table.notes:
             console.print(note, style="dim", soft_wrap=True, markup=False, highlight=False)
         console.print()

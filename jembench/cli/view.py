@@ -121,10 +121,10 @@ class _Rate:
 
     def words(self, now: float, left: int) -> str:
         """Such as ``3.6/s  0:05:02 left``; nothing as long as it is not known."""
-        since, done = self._marks[0]
-        if self._done == done or now <= since:
+        since, first = self._marks[0]
+        if self._done == first or now <= since:
             return ""
-        rate = (self._done - done) / (now - since)
+        rate = (self._done - first) / (now - since)
         return f"{rate:.3g}/s  {timedelta(seconds=round(left / rate))} left"
 
 
@@ -135,24 +135,24 @@ def _rows(recent: Sequence[Progress], epoch: Epoch | None) -> list[tuple[str, st
     last = recent[-1]
     signals = [progress.signals for progress in recent]
     train = _numbers(
-        ("loss", "+.3f", [item.loss for item in signals]),
-        ("nll", ".3f", [item.nll for item in recent]),
-        ("accuracy", ".3f", [item.accuracy for item in recent]),
+        ("loss", "+.3f", [signal.loss for signal in signals]),
+        ("nll", ".3f", [signal.nll for signal in recent]),
+        ("accuracy", ".3f", [signal.accuracy for signal in recent]),
     )
     energies = _numbers(
-        ("data", "+.2f", [item.log_px_data for item in signals]),
-        ("samples", "+.2f", [item.log_px_samples for item in signals]),
-        ("gap", "+.2f", [item.gap for item in signals]),
+        ("data", "+.2f", [signal.log_px_data for signal in signals]),
+        ("samples", "+.2f", [signal.log_px_samples for signal in signals]),
+        ("gap", "+.2f", [signal.gap for signal in signals]),
     )
     rows = [("train", train), ("log p(x)", energies)]
     if epoch is not None:
         values = {name: [value] for name, value in epoch.values.items() if value is not None}
-        shown = (
+        columns = (
             ("accuracy", ".3f", values.get("accuracy", [])),
             ("ECE", ".3f", values.get("ece", [])),
             ("log p(x)", "+.2f", values.get("log_px", [])),
         )
-        rows.append((f"validation at {epoch.iteration}", _numbers(*shown)))
+        rows.append((f"validation at {epoch.iteration}", _numbers(*columns)))
         rows.append(("AUROC", _numbers(*((s.title, ".3f", values.get(f"auroc_{s.name}", [])) for s in PAPER))))
     rollbacks = f"{last.rollbacks} rollback{'' if last.rollbacks == 1 else 's'}"
     sampling = f"  {last.sampling:.0%} of the time in SGLD" if last.sampling > 0 else ""
@@ -162,8 +162,8 @@ def _rows(recent: Sequence[Progress], epoch: Epoch | None) -> list[tuple[str, st
 
 def _numbers(*named: tuple[str, str, Sequence[float]]) -> str:
     """The means of what is a number, with their names."""
-    found = [(name, form, [value for value in values if math.isfinite(value)]) for name, form, values in named]
-    return "  ".join(f"{name} {fmean(values):{form}}" for name, form, values in found if values)
+    columns = [(name, form, [value for value in values if math.isfinite(value)]) for name, form, values in named]
+    return "  ".join(f"{name} {fmean(values):{form}}" for name, form, values in columns if values)
 
 
 def _picture(name: str, last: Progress, speed: str, rows: list[tuple[str, str]]) -> Group:

@@ -119,8 +119,8 @@ def read(path: Path, track: Track) -> tuple[Header, dict[str, NDArray[Any]]]:
 def _check(path: Path, header: Header, tensors: dict[str, NDArray[Any]], track: Track) -> None:
     if header.track != track.id:
         raise UserError(f"{path}: adversarials of track {header.track}, not {track.id}: use --track")
-    known = {source.name for source in track.sources}
-    source = data.found(track, header.source) if header.source in known else None
+    names = {source.name for source in track.sources}
+    source = data.found(track, header.source) if header.source in names else None
     if source is None or source.sha256 != header.sha256:
         raise UserError(f"{path}: adversarials of other images than {track.id} has in {header.source!r}")
     for ball in header.balls:
@@ -154,7 +154,7 @@ def verify(path: Path, spec: ModelSpec, *, track: Track, draws: int, seed: int, 
     model = catalogue.load(spec, device=device)
     if "classifier" not in spec.capabilities:
         raise UserError(f"model {spec.name!r} gives no logits")
-    found = []
+    verdicts = []
     for ball in header.balls:
         index = tensors[f"{ball.name}/index"]
         x = torch.from_numpy(images.at(index)).to(device)
@@ -174,5 +174,5 @@ def verify(path: Path, spec: ModelSpec, *, track: Track, draws: int, seed: int, 
             )
         robust = classification.accuracy(verdict.vote.cpu().numpy())
         one_shot = float(verdict.one_shot.mean()) if spec.stochastic else None
-        found.append(Verdict(ball, len(index), int(verdict.valid.sum()), robust, one_shot))
-    return found
+        verdicts.append(Verdict(ball, len(index), int(verdict.valid.sum()), robust, one_shot))
+    return verdicts

@@ -111,8 +111,8 @@ def seen(plan: Plan) -> str:
     if train is None or train.part is None or weights.name not in (baselines.WEIGHTS, baselines.TWIN):
         return ""
     cut = (train.part.set, train.part.split)
-    others = [s.name for s in plan.track.sources if s.part and s != train and (s.part.set, s.part.split) == cut]
-    used = [name for name in others if name in plan.protocol["sources"]]
+    siblings = [s.name for s in plan.track.sources if s.part and s != train and (s.part.set, s.part.split) == cut]
+    used = [name for name in siblings if name in plan.protocol["sources"]]
     if not used or not (weights.parent / HISTORY).is_file():
         return ""
     then, now = read_history(weights.parent).images, data.found(plan.track, train.name).sha256
@@ -141,11 +141,11 @@ class Bench:
     def __call__(self, job: Job) -> None:
         """Compute the records of one chunk and keep them."""
         self._prepare(job)
-        started = time.perf_counter()
+        start = time.perf_counter()
         with reproducible(), generators.forked(*job.stream):
             columns = self._columns(job)
         cost = {
-            "seconds": time.perf_counter() - started,
+            "seconds": time.perf_counter() - start,
             "peak_memory_mb": provenance.peak_memory_mb(),
             "environment": self._environment[1],
         }
@@ -156,8 +156,8 @@ class Bench:
         if self._model[0] != (job.model, job.device):
             self._model = ((job.model, job.device), catalogue.load(job.model, device=job.device))
         if self._images[0] != (job.model.track, job.source, job.data):
-            found = job.data if job.origin else ""
-            images = data.load(job.model.track, job.source, origin=job.origin, sha256=found)
+            digest = job.data if job.origin else ""
+            images = data.load(job.model.track, job.source, origin=job.origin, sha256=digest)
             self._images = ((job.model.track, job.source, job.data), images)
         if self._environment[0] != job.device:
             self._environment = (job.device, provenance.environment(job.device).model_dump(mode="json"))
@@ -170,20 +170,20 @@ class Bench:
         labels = torch.from_numpy(images.labels[job.start : job.stop]).to(job.device)
         index = torch.arange(job.start, job.stop)
         generator = generators.generator(*job.stream)
-        given = [None if key is None else self.store.records(key)[0] for key in job.given]
+        bases = [None if key is None else self.store.records(key)[0] for key in job.given]
         whole = tuple(self._joined(keys) for keys in job.whole)
         parts = []
         with guard.guarded(f"model {job.model.name!r} fails on examples {job.start}-{job.stop - 1} of {job.source!r}"):
             for start in range(0, len(index), job.batch):
                 span = slice(start, min(start + job.batch, len(index)))  # given records may be of more examples
-                rows = tuple(columns and {name: column[span] for name, column in columns.items()} for columns in given)
+                rows = tuple(columns and {name: column[span] for name, column in columns.items()} for columns in bases)
                 batch = Batch(pixels[span], labels[span], index[span].to(job.device), images.levels, rows, whole)
                 part = job.measurement.columns(model, batch, generator)
                 _check_shapes(part, len(batch.index), data.track(job.model.track).classes)
                 parts.append(part)
-        measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        _check_finite(measured, job)
-        return {"index": index.numpy(), "label": images.labels[job.start : job.stop], **measured}
+        table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        _check_finite(table, job)
+        return {"index": index.numpy(), "label": images.labels[job.start : job.stop], **table}
 
     def _joined(self, keys: tuple[str, ...]) -> dict[str, NDArray[Any]] | None:
         """The columns of all chunks of a source; None if there are none."""
@@ -198,16 +198,16 @@ def _noise(job: Job, images: ImageSet) -> torch.Tensor | float:
     import torch
 
     generator = generators.generator("noise", job.seed, job.source, job.index)
-    drawn = torch.randn((job.batch, *images.images.shape[1:]), generator=generator)
-    return job.noise * drawn[: job.stop - job.start]
+    xi = torch.randn((job.batch, *images.images.shape[1:]), generator=generator)
+    return job.noise * xi[: job.stop - job.start]
 
 
 def _check_shapes(columns: dict[str, NDArray[Any]], count: int, classes: int) -> None:
     """Raise ``ValueError`` unless every column has a row per example, and logits one entry per class."""
     for name, column in columns.items():
-        wanted = (count, classes) if name == "logits" else (count, *column.shape[1:])
-        if column.shape != wanted:
-            raise ValueError(f"{name} of {count} images have shape {column.shape}, not {wanted}")
+        shape = (count, classes) if name == "logits" else (count, *column.shape[1:])
+        if column.shape != shape:
+            raise ValueError(f"{name} of {count} images have shape {column.shape}, not {shape}")
 
 
 def _check_finite(columns: dict[str, NDArray[Any]], job: Job) -> None:
@@ -228,12 +228,12 @@ def _compute(missing: list[Job], store: Store, workers: int, progress: Show) -> 
         raise UserError(
             "a model object exists in this process only: use workers=1, or name the model as 'file.py:build'"
         )
-    done = 0
+    chunks = 0
 
     def count() -> None:
-        nonlocal done
-        done += 1
-        progress(done, len(missing), missing[done].title if done < len(missing) else "")
+        nonlocal chunks
+        chunks += 1
+        progress(chunks, len(missing), missing[chunks].title if chunks < len(missing) else "")
 
     places = {job.key: place for place, job in enumerate(missing)}
     after = {place: {places[key] for key in job.before & places.keys()} for place, job in enumerate(missing)}
@@ -243,8 +243,8 @@ def _compute(missing: list[Job], store: Store, workers: int, progress: Show) -> 
 
 def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
     place = folder(plan, store)
-    cached = (place / RESULT).exists()
-    document = read_result(place) if cached else _assemble(plan, store, place)
+    complete = (place / RESULT).exists()
+    document = read_result(place) if complete else _assemble(plan, store, place)
     ours = (plan.key, plan.model.name, plan.track.id, plan.suite, plan.seed, plan.limit, plan.protocol_hash)
     if ours != (
         document.key,
@@ -257,7 +257,7 @@ def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
     ):
         raise UserError(f"{place / RESULT}: is the result of another plan; move it away")
     keys = frozenset(job.key for job in plan.jobs)
-    return Outcome(document, place, keys, frozenset() if cached else keys & fresh)
+    return Outcome(document, place, keys, frozenset() if complete else keys & fresh)
 
 
 def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
@@ -331,19 +331,19 @@ def _examples(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
     lengths: dict[str, int] = {}
     for job in plan.jobs:
         lengths[job.source] = max(job.stop, lengths.get(job.source, 0))
-    found: dict[str, dict[str, NDArray[Any]]] = {source: {} for source in lengths}
+    examples: dict[str, dict[str, NDArray[Any]]] = {source: {} for source in lengths}
     for evaluator in plan.evaluators:
-        needed = batches(plan, store, evaluator.needs(plan.track))
-        for source, columns in scalars(evaluator, needed).items():
-            found[source].update(columns)
+        records = batches(plan, store, evaluator.needs(plan.track))
+        for source, columns in scalars(evaluator, records).items():
+            examples[source].update(columns)
     table: dict[str, NDArray[Any]] = {
         "source": np.array([source for source, n in lengths.items() for _ in range(n)], dtype=str),
         "index": np.concatenate([np.arange(n) for n in lengths.values()] or [np.arange(0)]),
     }
-    kinds = {name: column.dtype for columns in found.values() for name, column in columns.items()}
+    kinds = {name: column.dtype for columns in examples.values() for name, column in columns.items()}
     for name, kind in kinds.items():
         absent = np.nan if kind.kind == "f" else -1
-        parts = [_filled(found[source].get(name), n, absent, kind) for source, n in lengths.items()]
+        parts = [_filled(examples[source].get(name), n, absent, kind) for source, n in lengths.items()]
         table[name] = np.concatenate(parts)
     return table
 

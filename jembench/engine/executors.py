@@ -54,7 +54,7 @@ def run(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make,)) as pool:
         try:
-            waiting = {place: set(others) for place, others in (after or {}).items()}
+            waiting = {place: set(bases) for place, bases in (after or {}).items()}
             _run_ready(pool, jobs, done, waiting, ahead=2 * workers)
         except BrokenProcessPool as error:
             raise UserError(
@@ -78,17 +78,17 @@ def _run_ready(
     With all that is ready in the queue at once, what builds on a job would wait for everything else.
     """
     running: dict[Future[None], int] = {}
-    left = list(range(len(jobs)))
-    while left or running:
-        ready = [place for place in left if not waiting.get(place)][: ahead - len(running)]
-        left = [place for place in left if place not in ready]
+    queue = list(range(len(jobs)))
+    while queue or running:
+        ready = [place for place in queue if not waiting.get(place)][: ahead - len(running)]
+        queue = [place for place in queue if place not in ready]
         with _without_interrupts():
             running |= {pool.submit(_do, jobs[place]): place for place in ready}
         for future in wait_for(running, return_when=FIRST_COMPLETED).done:
             place = running.pop(future)
             future.result()
-            for others in waiting.values():
-                others.discard(place)
+            for bases in waiting.values():
+                bases.discard(place)
             done()
 
 

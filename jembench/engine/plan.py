@@ -190,8 +190,8 @@ class _Planner:
             return self.jobs[need]
         model = self._spec(need.model)
         if need.measurement.requires <= model.capabilities:
-            given = [self.chunks(other) for other in need.given]
-            if need.essential and not (given and all(given)):
+            bases = [self.chunks(other) for other in need.given]
+            if need.essential and not (bases and all(bases)):
                 return self.jobs.setdefault(need, ())
             whole = tuple(tuple(job.key for job in self.chunks(other)) for other in need.whole)
             source, size = self.source(need.source), self._track.chunk
@@ -210,7 +210,7 @@ class _Planner:
                     self._request.seed,
                     self._request.device,
                     source.origin,
-                    tuple(jobs[index].key if index < len(jobs) else None for jobs in given),
+                    tuple(jobs[index].key if index < len(jobs) else None for jobs in bases),
                     whole,
                     0.0 if need.model in EXTRACTORS or _noisy(model) else source.noise,
                 )

@@ -24,8 +24,8 @@ REFERENCES = ("uniform", "class-gaussians")
 def shipped() -> Path:
     """What comes trained: inside the package in a wheel, beside it in a clone or an editable install."""
     package = Path(__file__).resolve().parents[1]
-    packaged = package / "_baselines"
-    return packaged if packaged.is_dir() else package.parent / "baselines"
+    wheel = package / "_baselines"
+    return wheel if wheel.is_dir() else package.parent / "baselines"
 
 
 def folder(track: str) -> Path:
@@ -44,8 +44,8 @@ def exact(track: str) -> tuple[str, ...]:
 
 def names(track: str) -> dict[str, str]:
     """The models of a track: name -> one line about it."""
-    trained = {name: read_recipe(path).about for name, path in recipes(track).items()}
-    return {**{name: KINDS.about(name) for name in exact(track)}, **trained}
+    models = {name: read_recipe(path).about for name, path in recipes(track).items()}
+    return {**{name: KINDS.about(name) for name in exact(track)}, **models}
 
 
 def recipes(track: str) -> dict[str, Path]:

@@ -234,19 +234,19 @@ def probe(model: Any, name: str, track: Track) -> None:
 
     images = torch.rand((2, *track.shape), generator=generators.generator("probe"))
     extra = {"generator": generators.generator("probe")} if getattr(model, "stochastic", False) else {}
-    wanted: dict[Capability, tuple[str, tuple[int, ...]]] = {
+    outputs: dict[Capability, tuple[str, tuple[int, ...]]] = {
         "classifier": ("logits", (2, track.classes)),
         "density": ("log_density", (2,)),
     }
-    for capability, (method, shape) in wanted.items():
+    for capability, (method, shape) in outputs.items():
         if capability not in capabilities(model):
             continue
         with guard.guarded(f"model {name!r} fails on images of shape {tuple(images.shape)}"), torch.no_grad():
             output = getattr(model, method)(images, **(extra if method == "logits" else {}))
-        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        if found != shape:
+        actual = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        if actual != shape:
             raise UserError(
-                f"model {name!r}: {method} of 2 images of track {track.name} gives {found}, not {shape}: "
+                f"model {name!r}: {method} of 2 images of track {track.name} gives {actual}, not {shape}: "
                 f"the track has {track.classes} classes and images of shape {track.shape}"
             )
 

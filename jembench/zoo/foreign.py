@@ -27,15 +27,15 @@ def build(reference: str, weights: Path | None) -> Any:
 
     what = f"model {reference!r} cannot be built"
     with guard.guarded(what), usercode.importable(reference), reproducible(), generators.forked("build"):
-        made = usercode.load(reference)()
+        model = usercode.load(reference)()
     if weights is not None:
-        if not isinstance(made, nn.Module):
+        if not isinstance(model, nn.Module):
             raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
-        load_weights(made, weights)
-    return behind_contract(made, reference)
+        load_weights(model, weights)
+    return behind_contract(model, reference)
 
 
-def behind_contract(made: Any, name: str) -> Any:
+def behind_contract(model: Any, name: str) -> Any:
     """A model of the contract as it is; any other ``torch.nn.Module`` is read as a softmax classifier.
 
     Raises:
@@ -45,12 +45,12 @@ def behind_contract(made: Any, name: str) -> Any:
 
     from jembench.models.softmax import Softmax
 
-    found = capabilities(made)
-    if isinstance(made, nn.Module) and not found & {"classifier", "density"}:
-        return Softmax(made, tapped=True)
-    if found:
-        return made
-    raise UserError(f"model {name!r} is a {type(made).__name__}, neither a torch.nn.Module nor a model with logits(x)")
+    methods = capabilities(model)
+    if isinstance(model, nn.Module) and not methods & {"classifier", "density"}:
+        return Softmax(model, tapped=True)
+    if methods:
+        return model
+    raise UserError(f"model {name!r} is a {type(model).__name__}, neither a torch.nn.Module nor a model with logits(x)")
 
 
 def abilities(model: Any, track: Track) -> frozenset[Capability]:
@@ -62,22 +62,22 @@ def abilities(model: Any, track: Track) -> frozenset[Capability]:
     from jembench.measurements.input_gradient import InputGradient
     from jembench.measurements.samples import Samples
 
-    found = capabilities(model)
-    if "density" in found:
+    capable = capabilities(model)
+    if "density" in capable:
         try:
             with generators.forked("abilities"):
                 InputGradient().columns(model, _batch(track), generators.generator("abilities"))
         except UserError:
-            found -= {"density"}
-    if "features" in found and not _read_out(model, _batch(track)):
-        found -= {"features"}
-    if "sampler" in found:
+            capable -= {"density"}
+    if "features" in capable and not _read_out(model, _batch(track)):
+        capable -= {"features"}
+    if "sampler" in capable:
         try:
             with generators.forked("abilities"):
                 Samples().columns(model, _batch(track), generators.generator("abilities"))
         except Exception:  # of a user's code
-            found -= {"sampler", "chain"}
-    return found
+            capable -= {"sampler", "chain"}
+    return capable
 
 
 def _read_out(model: Any, batch: Batch) -> bool:

@@ -95,8 +95,8 @@ def _state(path: Path) -> dict[str, Tensor]:
 def _entry(words: str, track: Track) -> tuple[str, str, Mapping[str, Any]]:
     """Threat model, name and description of a robustbench model."""
     compat.robustbench()
-    known: Any = import_module("robustbench.model_zoo").model_dicts
-    sets = {item.value: models for item, models in known.items()}
+    zoo: Any = import_module("robustbench.model_zoo").model_dicts
+    sets = {each.value: models for each, models in zoo.items()}
     if track.name not in sets:
         names = ", ".join(sorted(sets))
         raise UserError(f"robustbench has no models of track {track.name}, only of {names}")
@@ -104,17 +104,17 @@ def _entry(words: str, track: Track) -> tuple[str, str, Mapping[str, Any]]:
     threat, _, name = words.rpartition("/")
     if threat and threat not in threats:
         raise unknown("threat model of robustbench", threat, threats)
-    searched = [threat] if threat else list(threats)
-    found = [item for item in searched if name in threats[item]]
-    if not found:
+    places = [threat] if threat else list(threats)
+    matches = [each for each in places if name in threats[each]]
+    if not matches:
         from jembench.models import library
 
         what = f"robustbench model of {track.name}{f' ({threat})' if threat else ''}"
-        library.require(name, sorted({known for item in searched for known in threats[item]}), what)
-    if len(found) > 1:
-        forms = " or ".join(f"robustbench:{item}/{name}" for item in found)
-        raise UserError(f"robustbench model {name!r} is there for {len(found)} threat models: say {forms}")
-    return found[0], name, threats[found[0]][name]
+        library.require(name, sorted({model for each in places for model in threats[each]}), what)
+    if len(matches) > 1:
+        forms = " or ".join(f"robustbench:{each}/{name}" for each in matches)
+        raise UserError(f"robustbench model {name!r} is there for {len(matches)} threat models: say {forms}")
+    return matches[0], name, threats[matches[0]][name]
 
 
 def _robustbench_weights(threat: str, name: str, entry: Mapping[str, Any], track: Track, weights: Path | None) -> Path:
@@ -150,9 +150,9 @@ def _download(place: str, file: Path) -> None:
                     fetch(place, temporary)
                 temporary.rename(file)
         finally:
-            for rest in file.parent.glob(f"{temporary.name}*"):  # its downloader has temporary files of its own
+            for part in file.parent.glob(f"{temporary.name}*"):  # its downloader has temporary files of its own
                 with suppress(OSError):
-                    rest.unlink()
+                    part.unlink()
 
 
 def _robustbench_network(words: str, track: Track, path: Path) -> nn.Module:

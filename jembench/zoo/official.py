@@ -129,29 +129,29 @@ def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> C
     from jembench.models.wrn import from_official
 
     content = load_tensors(path)
-    given = state_dict(content, path)
-    found = _layout(given, path, layout)
+    tensors = state_dict(content, path)
+    form = _layout(tensors, path, layout)
     try:
-        state = from_official(given)
+        state = from_official(tensors)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     depth, width, kind, channels, classes = _described(state, path, norm)
     state = {name: _finite(_dense(tensor, name, path), name, path) for name, tensor in state.items()}
     chains = content.get("replay_buffer") if isinstance(content, Mapping) else None
-    return Checkpoint(path, found, state, _unit(chains, channels, path), depth, width, kind, channels, classes)
+    return Checkpoint(path, form, state, _unit(chains, channels, path), depth, width, kind, channels, classes)
 
 
 def _layout(state: Mapping[str, Tensor], path: Path, asked: str | None) -> str:
     """The layout of a state dict by its names."""
     if asked is not None and asked not in LAYOUTS:
         raise unknown("layout", asked, LAYOUTS)
-    marked = [name for name, item in LAYOUTS.items() if item.mark and any(key.startswith(item.mark) for key in state)]
-    if not marked and not {"f.conv1.weight", "class_output.weight"} <= state.keys():
+    matches = [name for name, each in LAYOUTS.items() if each.mark and any(key.startswith(each.mark) for key in state)]
+    if not matches and not {"f.conv1.weight", "class_output.weight"} <= state.keys():
         raise UserError(
             f"{path}: is a pickle (torch.save), but no checkpoint of JEM, JEM++, SADA-JEM or VERA: it begins with "
             f"{next(iter(state))!r}; save other networks with safetensors.torch.save_file"
         )
-    possible = marked or ["sadajem", "jempp"]  # a JEM++ without its split network has the names of a SADA-JEM
+    possible = matches or ["sadajem", "jempp"]  # a JEM++ without its split network has the names of a SADA-JEM
     if asked is None:
         return possible[0]
     if asked not in possible:
@@ -173,8 +173,8 @@ def _described(state: Mapping[str, Tensor], path: Path, asked: str | None) -> tu
     for name, axes in {"f.conv1.weight": 4, "f.layer1.0.conv1.weight": 4, "class_output.weight": 2}.items():
         shape = None if name not in state else tuple(state[name].shape)
         if shape is None or len(shape) != axes or 0 in shape:
-            found = "is missing" if shape is None else f"has shape {shape}"
-            raise UserError(f"{path}: is no wide residual network: {name!r} {found}")
+            fault = "is missing" if shape is None else f"has shape {shape}"
+            raise UserError(f"{path}: is no wide residual network: {name!r} {fault}")
     channels, first = state["f.conv1.weight"].shape[1], state["f.layer1.0.conv1.weight"].shape[0]
     classes = state["class_output.weight"].shape[0]
     blocks = {name.split(".")[2] for name in state if name.startswith("f.layer1.")}
@@ -182,11 +182,11 @@ def _described(state: Mapping[str, Tensor], path: Path, asked: str | None) -> tu
     norm = _norm(state, path, asked)
     try:
         with torch.device("meta"):
-            made = WideResNet(shape=(channels, 32, 32), classes=classes, depth=depth, width=width, norm=norm)
+            network = WideResNet(shape=(channels, 32, 32), classes=classes, depth=depth, width=width, norm=norm)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: is no wide residual network: {reason}") from error
-    if problem := difference(made.state_dict(), state):
+    if problem := difference(network.state_dict(), state):
         raise UserError(f"{path}: is not a whole WRN-{depth}-{width} with norm {norm}: {problem}")
     return depth, width, norm, channels, classes
 
@@ -194,13 +194,13 @@ def _described(state: Mapping[str, Tensor], path: Path, asked: str | None) -> tu
 def _norm(state: Mapping[str, Tensor], path: Path, asked: str | None) -> Any:
     """The norm of a network by what its norm layers hold, all of them: one may lack what the others have."""
     parts = [name.split(".") for name in state if name.startswith("f.")]
-    held = {part[-1] for part in parts if part[-2] in ("bn1", "bn2")}
-    batch, act = held & {"running_mean", "running_var", "num_batches_tracked"}, held & {"loc", "scale"}
-    if not held or batch or act:
-        found = "none" if not held else "batch" if batch else "act"
-        if asked not in (None, found):
-            raise UserError(f"{path}: has norm {found!r}, not {asked!r}")
-        return found
+    leaves = {part[-1] for part in parts if part[-2] in ("bn1", "bn2")}
+    batch, act = leaves & {"running_mean", "running_var", "num_batches_tracked"}, leaves & {"loc", "scale"}
+    if not leaves or batch or act:
+        kind = "none" if not leaves else "batch" if batch else "act"
+        if asked not in (None, kind):
+            raise UserError(f"{path}: has norm {kind!r}, not {asked!r}")
+        return kind
     if asked not in ("instance", "layer"):
         raise UserError(
             f"{path}: has norm 'instance' or 'layer', which have the same tensors: say which by "
@@ -227,13 +227,13 @@ def _finite(tensor: Tensor, name: str, path: Path) -> Tensor:
 
 def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, none in the memory of another, as they are written; copied only where they were."""
-    found: dict[str, Tensor] = {}
-    taken: set[int] = set()
+    tensors: dict[str, Tensor] = {}
+    places: set[int] = set()
     for name, tensor in state.items():
         place = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if place in taken else tensor
-        taken.add(place)
-    return found
+        tensors[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return tensors
 
 
 def _unit(chains: Any, channels: int, path: Path) -> Tensor | None:
@@ -281,16 +281,16 @@ def convert(
     _check(checkpoint, track)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is not empty: choose another folder, nothing is overwritten")
-    sampled = checkpoint.sampled and not softmax
-    fitted = data.found(track, "train") if sampled and gaussians and informed(checkpoint, track) else None
-    text = _sampled(checkpoint, track, fitted) if sampled else _classifier(checkpoint, track)
-    made = Recipe.model_validate(tomllib.loads(text))
+    sampler = checkpoint.sampled and not softmax
+    source = data.found(track, "train") if sampler and gaussians and informed(checkpoint, track) else None
+    text = _sampled(checkpoint, track, source) if sampler else _classifier(checkpoint, track)
+    recipe = Recipe.model_validate(tomllib.loads(text))
     tensors = {f"network.{name}": tensor for name, tensor in checkpoint.state.items()}
-    if sampled:
+    if sampler:
         assert checkpoint.chains is not None
-        assert made.sampling is not None
-        tensors |= _chains(checkpoint.chains[: made.sampling.buffer])
-        if made.sampling.start == "gaussian":
+        assert recipe.sampling is not None
+        tensors |= _chains(checkpoint.chains[: recipe.sampling.buffer])
+        if recipe.sampling.start == "gaussian":
             tensors |= _gaussians(track)
     with files.folder(output) as folder:
         (folder / RECIPE).write_text(text, encoding="utf-8")
@@ -400,14 +400,14 @@ def _sampled(checkpoint: Checkpoint, track: Track, fitted: Source | None) -> str
     parts: dict[str, dict[str, Any]] = {name: part for name, part in paper.items() if isinstance(part, dict)}
     n = len(checkpoint.chains)
     batch = min(parts["training"]["batch"], n)
-    kept = n - n % batch
+    buffer = n - n % batch
     about = f"{LAYOUTS[checkpoint.layout].title}, official checkpoint"
     head = []
-    if kept < n:
-        head.append(f"Of {n} chains the first {kept} are kept: a batch of {batch} has lanes of equal length.")
-    changed: dict[str, Any] = {"buffer": kept}
+    if buffer < n:
+        head.append(f"Of {n} chains the first {buffer} are kept: a batch of {batch} has lanes of equal length.")
+    settings: dict[str, Any] = {"buffer": buffer}
     if parts["sampling"]["start"] == "gaussian" and fitted is None:
-        changed["start"] = "uniform"
+        settings["start"] = "uniform"
         about += ", fresh chains from uniform noise"
         head.append("Fresh chains begin at uniform noise here, not at Gaussians of the training images.")
     elif fitted is not None and fitted.n < (complete := track.source("train").n):
@@ -423,7 +423,7 @@ def _sampled(checkpoint: Checkpoint, track: Track, fitted: Source | None) -> str
     head.append(f"{paper['track']}/{source.name}, and so are the words that follow.")
     head += [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("#"), text.splitlines())]
     parts["model"] = {"kind": "jem", **_network(checkpoint)}
-    parts["sampling"] |= changed
+    parts["sampling"] |= settings
     parts["training"] |= {"batch": batch}
     return _text(checkpoint, track, head, about, parts)
 

@@ -103,10 +103,10 @@ def load_tensors(path: Path) -> Any:
             with path.open("rb") as file:
                 return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may raise anything
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is not None:
+        name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if name is not None:
             raise UserError(
-                f"{path}: is a pickle that names {named[1]}, which can run code, so it was not loaded: jembench reads "
+                f"{path}: is a pickle that names {name[1]}, which can run code, so it was not loaded: jembench reads "
                 "tensors and plain containers only"
             ) from error
         kind = type(error).__name__
@@ -127,8 +127,8 @@ def state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     import torch
 
     for _ in range(DEEPEST):
-        found = content if isinstance(content, Mapping) else {}
-        content = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), content)
+        wrapper = content if isinstance(content, Mapping) else {}
+        content = next((wrapper[key] for key in WRAPPERS if isinstance(wrapper.get(key), Mapping)), content)
     whole = isinstance(content, Mapping) and len(content) > 0
     if not whole or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()):
         raise UserError(f"{path}: is a pickle (torch.save) that holds no state dict, names with tensors")
@@ -144,8 +144,8 @@ def is_plain(tensor: Tensor) -> bool:
     """Whether a tensor has numbers that lie in memory one by one: not sparse, nested, quantised, or of no storage."""
     import torch
 
-    strided = not tensor.is_nested and tensor.layout == torch.strided
-    return strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    dense = not tensor.is_nested and tensor.layout == torch.strided
+    return dense and tensor.device.type == "cpu" and not tensor.is_quantized
 
 
 def renamed(state: Mapping[str, Tensor], rename: Callable[[str], str], path: Path) -> dict[str, Tensor]:
