@@ -24,13 +24,14 @@ Of a result (``<result>/<name>.png``):
 ``energy``         log p(x) along the chains, and their distance to the training images
 =================  ============================================================================================
 
-A picture is drawn if the result has its evaluator and the model what it shows; those of a result are drawn once. No
+Evaluators declare them: a function ``draw_…`` here makes a picture of one result, or None where the model lacks what
+it shows; ``plot_…`` makes one of all results of a run, as content by kind of file. Those of a result are drawn once. No
 number depends on any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ from jembench.engine import adversarials
 from jembench.evaluators.battery import SOURCE, WORST, BatteryPart
 from jembench.evaluators.chains import TRAJECTORIES
 from jembench.ground import files
+from jembench.ground.families import load
 from jembench.pages.pictures import calibration, generation, ood, plots, samples, shifts
 
 if TYPE_CHECKING:
@@ -55,23 +57,33 @@ PAIRS = 4  # rows of pairs in a picture of adversarials
 def pictures(evaluations: Sequence[Evaluation], output: Path) -> list[Path]:
     """Draw everything that is not there yet, and what is of the whole run; the paths, of the latter first."""
     paths = []
-    for name, evaluators, figure in FIGURES:
-        rows = [each for each in evaluations if any(each.evaluator(judge) is not None for judge in evaluators)]
-        for kind, content in (figure(rows) if rows else {}).items():
+    figures: dict[tuple[str, str], list[Evaluation]] = {}
+    for each in evaluations:
+        for figure in _declared(each, "figures").items():
+            figures.setdefault(figure, []).append(each)
+    for (name, target), rows in figures.items():
+        for kind, content in load(target)(rows).items():
             paths.append(output / f"{name}-{rows[0].plan.track.name}.{kind}")
             files.write(paths[-1], content)
     for each in evaluations:
-        for name, evaluator, draw in PICTURES:
-            if each.evaluator(evaluator) is None:
-                continue
+        for name, target in _declared(each, "pictures").items():
             path = each.outcome.folder / f"{name}.png"
             if not path.exists():
-                picture = draw(each)
+                picture = load(target)(each)
                 if picture is None:
                     continue
                 files.write(path, picture)
             paths.append(path)
     return paths
+
+
+def _declared(evaluation: Evaluation, what: str) -> dict[str, str]:
+    """The ``pictures`` or ``figures`` that the evaluators of a result declare: name -> ``module:function``."""
+    return {
+        name: target
+        for evaluator in evaluation.plan.evaluators
+        for name, target in getattr(evaluator, what, {}).items()
+    }
 
 
 def save(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
@@ -115,7 +127,7 @@ def _parts(evaluation: Evaluation, name: str) -> list[tuple[BatteryPart, dict[st
     return [(part, columns) for part, columns in found if columns is not None]
 
 
-def _pairs(evaluation: Evaluation) -> bytes | None:
+def draw_pairs(evaluation: Evaluation) -> bytes | None:
     """Rows of clean images, each above its smallest adversarial, of every norm at its headline eps."""
     headlines = {(grid.norm, grid.headline) for grid in evaluation.evaluator("robustness").battery.grids}
     track = evaluation.plan.track
@@ -132,7 +144,7 @@ def _pairs(evaluation: Evaluation) -> bytes | None:
     return plots.grid(np.concatenate(rows)) if rows else None
 
 
-def _distal(evaluation: Evaluation) -> bytes | None:
+def draw_distal(evaluation: Evaluation) -> bytes | None:
     """The ends of the chains that reached the confidence, by class."""
     images = []
     for _, columns in _parts(evaluation, "distal"):
@@ -144,18 +156,20 @@ def _distal(evaluation: Evaluation) -> bytes | None:
     return plots.grid(np.concatenate(images)) if images else None
 
 
-def _scores(evaluation: Evaluation) -> bytes | None:
+def draw_scores(evaluation: Evaluation) -> bytes | None:
+    """Histograms of the scores."""
     return ood.scores(evaluation.examples(), evaluation.plan.track, evaluation.document)
 
 
-def _reliability(evaluation: Evaluation) -> bytes | None:
+def draw_reliability(evaluation: Evaluation) -> bytes | None:
     """A panel for the raw confidences and for those of either map."""
     found = calibration.of_examples(evaluation.examples())
     name = evaluation.plan.model.name
     return calibration.reliability_diagram({key: {name: each} for key, each in found.items()}) if found else None
 
 
-def _unlabelled(evaluation: Evaluation) -> bytes | None:
+def draw_unlabelled(evaluation: Evaluation) -> bytes | None:
+    """Estimated against true accuracy."""
     return shifts.unlabelled(evaluation.document)
 
 
@@ -166,7 +180,12 @@ def _samples(evaluation: Evaluation, name: str) -> bytes | None:
     return samples.samples(evaluator, evaluation.columns(evaluator.draws()[name]), name, evaluation.plan.track)
 
 
-def _neighbours(evaluation: Evaluation) -> bytes | None:
+draw_fresh, draw_buffer = partial(_samples, name="fresh"), partial(_samples, name="buffer")
+draw_conditional = partial(_samples, name="conditional")
+
+
+def draw_neighbours(evaluation: Evaluation) -> bytes | None:
+    """Samples above their nearest training images."""
     evaluator, track = evaluation.evaluator("generation"), evaluation.plan.track
     if "fresh" not in evaluator.rows:
         return None
@@ -175,26 +194,14 @@ def _neighbours(evaluation: Evaluation) -> bytes | None:
     return samples.neighbours(evaluator, found, data.images(track, "train"), track)
 
 
-def _chains(evaluation: Evaluation) -> bytes | None:
+def draw_chains(evaluation: Evaluation) -> bytes | None:
+    """The same chains after 0, K, 5 K and 20 K steps."""
     return samples.chains(evaluation.columns(TRAJECTORIES), evaluation.plan.track)
 
 
-def _energy(evaluation: Evaluation) -> bytes | None:
+def draw_energy(evaluation: Evaluation) -> bytes | None:
+    """log p(x) along the chains."""
     return samples.energy(evaluation.evaluator("chains"), evaluation.columns(TRAJECTORIES), evaluation.document)
-
-
-#: Name of a picture of a result, the evaluator that it is of, and what draws it; None where there is nothing to draw.
-PICTURES: tuple[tuple[str, str, Callable[[Evaluation], bytes | None]], ...] = (
-    ("adversarials", "robustness", _pairs),
-    ("distal", "robustness", _distal),
-    ("scores", "ood", _scores),
-    ("reliability", "calibration", _reliability),
-    ("unlabelled", "unlabelled", _unlabelled),
-    *((f"samples-{name}", "generation", partial(_samples, name=name)) for name in ("fresh", "buffer", "conditional")),
-    ("neighbours", "generation", _neighbours),
-    ("chains", "chains", _chains),
-    ("energy", "chains", _energy),
-)
 
 
 def _documents(evaluations: Sequence[Evaluation]) -> list[ResultDocument]:
@@ -205,11 +212,13 @@ def _png(picture: bytes | None) -> dict[str, bytes]:
     return {} if picture is None else {"png": picture}
 
 
-def _robustness(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+def plot_robustness(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+    """Accuracy against eps."""
     return plots.robustness(_documents(evaluations))
 
 
-def _shifts(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+def plot_shifts(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+    """Accuracy, calibration and detection against severity."""
     clean = {}
     for each in evaluations:
         if each.evaluator("calibration") is not None and (found := calibration.of_examples(each.examples())):
@@ -217,18 +226,11 @@ def _shifts(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
     return _png(shifts.shifts(_documents(evaluations), clean))
 
 
-def _generation(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+def plot_generation(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+    """Distances of samples against their number."""
     return _png(generation.distances(_documents(evaluations)))
 
 
-def _hybrid(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+def plot_hybrid(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
+    """Accuracy against sample quality."""
     return _png(generation.tradeoff(_documents(evaluations)))
-
-
-#: Name of a figure of all models of a run, the evaluators of its results, and what draws it: pictures by kind of file.
-FIGURES: tuple[tuple[str, tuple[str, ...], Callable[[Sequence[Evaluation]], dict[str, bytes]]], ...] = (
-    ("robustness", ("robustness",), _robustness),
-    ("shifts", ("shifts", "stress"), _shifts),
-    ("generation", ("generation",), _generation),
-    ("hybrid", ("accuracy", "generation"), _hybrid),
-)

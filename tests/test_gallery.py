@@ -13,7 +13,8 @@ from jembench import gallery
 from jembench.choices.request import Request
 from jembench.engine import bench
 from jembench.engine.measure import Evaluation, measure
-from jembench.evaluators import unlabelled
+from jembench.evaluators import EVALUATORS, unlabelled
+from jembench.ground.families import load
 from jembench.pages.pictures import calibration, ood
 from jembench.zoo.references import parse
 
@@ -103,7 +104,7 @@ def test_reliability_is_of_the_test_split(made: Any, monkeypatch: pytest.MonkeyP
     jem = of(made, "jem", "calibration")
     given: list[Any] = []
     monkeypatch.setattr(calibration, "reliability_diagram", given.append)
-    gallery._reliability(jem)
+    gallery.draw_reliability(jem)
     (panels,) = given
     assert list(panels) == ["raw", "temperature", "vector"]
     for series in panels.values():
@@ -116,7 +117,7 @@ def test_shifts_begin_at_the_clean_accuracy(made: Any, monkeypatch: pytest.Monke
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
     runs = [of(made, name, "calibration") for name in MODELS]
-    assert set(gallery._shifts(runs)) == {"png"}
+    assert set(gallery.plot_shifts(runs)) == {"png"}
     accuracy = {line.get_label(): line for line in saved[0].axes[0].lines}
     assert list(accuracy) == ["jem", "softmax"]
     for name, line in accuracy.items():
@@ -132,8 +133,9 @@ def test_a_run_without_pictures_draws_none(made: Any, tmp_path: Path) -> None:
 
 def test_names_of_pictures_are_in_the_documentation() -> None:
     words = gallery.__doc__ or ""
-    names: list[str] = [name for name, *_ in (*gallery.PICTURES, *gallery.FIGURES)]
-    assert len(names) == len(set(names))
+    declared = [getattr(kind, what, {}) for kind in EVALUATORS.values() for what in ("pictures", "figures")]
+    names = {name: load(target) for figures in declared for name, target in figures.items()}
+    assert len(names) == 15
     assert [name for name in names if f"``{name.partition('-')[0]}" not in words] == []
 
 

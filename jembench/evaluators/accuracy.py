@@ -25,6 +25,8 @@ class Accuracy:
 
     name: ClassVar[str] = "accuracy"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.accuracy:accuracy"
+    figures: ClassVar[dict[str, str]] = {"hybrid": "jembench.gallery:plot_hybrid"}
     columns: ClassVar[tuple[str, ...]] = ("label", "prediction")
 
     def needs(self, track: Track) -> tuple[Need, ...]:

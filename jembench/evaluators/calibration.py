@@ -99,6 +99,8 @@ class Calibration:
 
     name: ClassVar[str] = "calibration"
     version: ClassVar[int] = 2
+    tables: ClassVar[str] = "jembench.pages.tables.calibration:calibration"
+    pictures: ClassVar[dict[str, str]] = {"reliability": "jembench.gallery:draw_reliability"}
     columns: ClassVar[tuple[str, ...]] = (*SCALARS, *TWINS)
 
     def needs(self, track: Track) -> tuple[Need, ...]:

@@ -67,6 +67,11 @@ class Chains:
 
     name: ClassVar[str] = "chains"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.samples:chains"
+    pictures: ClassVar[dict[str, str]] = {
+        "chains": "jembench.gallery:draw_chains",
+        "energy": "jembench.gallery:draw_energy",
+    }
     columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:

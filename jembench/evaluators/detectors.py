@@ -42,6 +42,7 @@ class Detectors:
 
     name: ClassVar[str] = "detectors"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.ood:detectors"
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) < len(self.names):

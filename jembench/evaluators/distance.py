@@ -54,6 +54,7 @@ class Distance:
 
     name: ClassVar[str] = "distance"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.robustness:distance"
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -145,6 +145,17 @@ class Generation:
 
     name: ClassVar[str] = "generation"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.samples:generation"
+    pictures: ClassVar[dict[str, str]] = {
+        "samples-fresh": "jembench.gallery:draw_fresh",
+        "samples-buffer": "jembench.gallery:draw_buffer",
+        "samples-conditional": "jembench.gallery:draw_conditional",
+        "neighbours": "jembench.gallery:draw_neighbours",
+    }
+    figures: ClassVar[dict[str, str]] = {
+        "generation": "jembench.gallery:plot_generation",
+        "hybrid": "jembench.gallery:plot_hybrid",
+    }
     columns: ClassVar[tuple[str, ...]] = ("fresh_class", "buffer_class", "conditional_class", "conditional_asked")
 
     def samples(self) -> dict[str, Samples]:

@@ -65,6 +65,7 @@ class Likelihood:
 
     name: ClassVar[str] = "likelihood"
     version: ClassVar[int] = 2
+    tables: ClassVar[str] = "jembench.pages.tables.likelihood:likelihood"
     columns: ClassVar[tuple[str, ...]] = (
         "log_px_dequantised",
         "log_unnormalised",

@@ -65,6 +65,8 @@ class Ood:
 
     name: ClassVar[str] = "ood"
     version: ClassVar[int] = 2
+    tables: ClassVar[str] = "jembench.pages.tables.ood:ood"
+    pictures: ClassVar[dict[str, str]] = {"scores": "jembench.gallery:draw_scores"}
     columns: ClassVar[tuple[str, ...]] = tuple(SCORES)
 
     def needs(self, track: Track) -> tuple[Need, ...]:

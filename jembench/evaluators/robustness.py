@@ -63,6 +63,12 @@ class Robustness:
 
     name: ClassVar[str] = "robustness"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.robustness:robustness"
+    pictures: ClassVar[dict[str, str]] = {
+        "adversarials": "jembench.gallery:draw_pairs",
+        "distal": "jembench.gallery:draw_distal",
+    }
+    figures: ClassVar[dict[str, str]] = {"robustness": "jembench.gallery:plot_robustness"}
 
     @property
     def columns(self) -> tuple[str, ...]:

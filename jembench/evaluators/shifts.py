@@ -49,6 +49,8 @@ class Shifts:
 
     name: ClassVar[str] = "shifts"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.shifts:shifts"
+    figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
     columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:

@@ -63,6 +63,8 @@ class Stress:
 
     name: ClassVar[str] = "stress"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.shifts:stress"
+    figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
     columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:

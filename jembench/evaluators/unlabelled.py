@@ -144,6 +144,8 @@ class Unlabelled:
 
     name: ClassVar[str] = "unlabelled"
     version: ClassVar[int] = 1
+    tables: ClassVar[str] = "jembench.pages.tables.unlabelled:unlabelled"
+    pictures: ClassVar[dict[str, str]] = {"unlabelled": "jembench.gallery:draw_unlabelled"}
     columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:

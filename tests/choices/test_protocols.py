@@ -34,7 +34,7 @@ from jembench.metrics.metric import DEPENDENT
 from jembench.models.small import SmallNet
 from jembench.models.softmax import Softmax
 from jembench.pages.compare import compare
-from jembench.pages.tables import report
+from jembench.pages.tables import calibration, report
 from jembench.store.records import Store
 from jembench.store.results import SourceFacts, read_result
 from jembench.types import Batch, UserError
@@ -155,8 +155,8 @@ def test_the_calibration_error_beside_the_scores_is_that_of_the_protocol(tmp_pat
     )
     assert headers[1] == [["NLL", "Brier", "ECE-20", "AURC"], ["ECE-15", "adaptive", "classwise"]]
     assert report.tables([theirs])[0].rows[0][4] == theirs.metric("test/raw/ece20")
-    assert report.BANDS in report.tables([theirs])[0].notes
-    assert report.DEBIASED in report.tables([ours])[0].notes
+    assert calibration.BANDS in report.tables([theirs])[0].notes
+    assert calibration.DEBIASED in report.tables([ours])[0].notes
     assert [PROTOCOLS[name].ece for name in PROTOCOLS] == ["squared_ece15", "ece20", "ece20", "ece20"]
 
 

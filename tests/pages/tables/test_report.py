@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from jembench.api import Result
+from jembench.evaluators import EVALUATORS
 from jembench.metrics.metric import Metric
 from jembench.metrics.scores import PAPER
-from jembench.pages.tables import report
+from jembench.pages.tables import calibration, report
 from jembench.pages.tables.report import BAND, text
 from jembench.store.results import ResultDocument
 
@@ -142,7 +143,7 @@ def test_a_reason_stands_under_every_table_with_an_empty_cell_and_under_no_other
 def test_a_temperature_of_platts_targets_is_noted_by_name(digits: dict[str, Result]) -> None:
     """It was set by doubt: the validation split has no error."""
     document = digits["jem"].outcome.document
-    for method, expected in ((report.PLATT, ["jem"]), ("maximum likelihood", [])):
+    for method, expected in ((calibration.PLATT, ["jem"]), ("maximum likelihood", [])):
         metrics = [replace(item, method=method) if item.name == "temperature" else item for item in document.metrics]
         made = report.tables([document.model_copy(update={"metrics": metrics})])
         notes = next(table for table in made if table.title.startswith("calibration ·")).notes
@@ -154,3 +155,31 @@ def test_a_table_over_a_part_of_a_published_set_says_so(part: Callable[..., Resu
     assert table.notes[-1] == "subset: test 40 of 10,000"
     found = report.tables([digits["jem"].outcome.document])
     assert not [note for table in found for note in table.notes if note.startswith("subset")]
+
+
+def strangers(document: ResultDocument) -> ResultDocument:
+    """A result as an evaluator ``theirs``, which is not here, would have made it."""
+    metrics = [replace(metric, evaluator="theirs") for metric in document.metrics]
+    protocol = document.protocol.model_copy(update={"evaluators": [{"name": "theirs", "version": 1}]})
+    return document.model_copy(update={"metrics": metrics, "protocol": protocol})
+
+
+def test_an_evaluator_that_is_not_here_gets_a_plain_table(digits: dict[str, Result]) -> None:
+    documents = [strangers(result.outcome.document) for result in digits.values()]
+    (table,) = report.tables(documents)
+    assert (table.title, table.header) == ("theirs · digits-v1", ["model", "metric", "value", "n"])
+    shown = [(document.model.name, metric.id, metric) for document in documents for metric in document.metrics]
+    assert [tuple(row[:3]) for row in table.rows] == shown
+    row = next(row for row in table.rows if row[1] == "textures/max_py/auroc")
+    assert row[3] == "360 + 360"
+    assert "theirs" in report.markdown(documents)
+
+
+def test_an_evaluator_without_a_page_gets_a_plain_table(
+    digits: dict[str, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of no metric but its own."""
+    monkeypatch.delattr(EVALUATORS["accuracy"], "tables")
+    document = digits["jem"].outcome.document
+    (table,) = [table for table in report.tables([document]) if table.title.startswith("accuracy ·")]
+    assert table.rows == [["jem", "test/accuracy", document.metric("test/accuracy"), "360"]]
