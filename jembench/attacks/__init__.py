@@ -1,5 +1,9 @@
 """Attacks: adversarial perturbations, eps in units of the [0, 1] pixel range; and how they are found by name.
 
+- Here: what crafts adversarials, what stands before a model (`defences`), and what judges them (`verify`).
+- Never: a data set, a store; an attack that says itself whether it has succeeded.
+- A new one: a frozen dataclass in a module here, a line in `ATTACKS`, a test on a model whose answer is known.
+
 A name is looked for among ours (:data:`ATTACKS`), then as a user's ``file.py:function``, then among the classes of
 torchattacks. Those are written with capitals: ``pgd`` is ours, ``PGD`` theirs. What an entry names is a class of
 attacks, or a :func:`functools.partial` of one where the name stands for some of its settings.

@@ -1,4 +1,10 @@
-"""The command line: results on stdout, all else on stderr; bad input is one line and exit code 2."""
+"""The command line: results on stdout, all else on stderr; bad input is one line and exit code 2.
+
+- Here: commands, options, the live view of a training run.
+- Never: arithmetic; a call of plan, engine or store: `api` and `rebuild` have all that a Python caller has.
+- A new one: a function in a module here and a line in `COMMANDS`; options of measurements come from
+  `choices.request`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Tracks and their image sets: integers on disk or from arithmetic, checked against pinned hashes."""
+"""Data: tracks and their image sets, integers checked against pinned hashes.
+
+- Here: descriptions of tracks, builders of images, downloads, folders of users, shifts of images.
+- Never: a model; torch where a track is only described.
+- A new one: a module with a `Track` and, if jembench carries its images, `build`; a line in `TRACKS`.
+"""
 
 from __future__ import annotations
 

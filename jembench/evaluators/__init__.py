@@ -1,4 +1,9 @@
-"""Evaluators: records in, numbers out. A new one is a module here and a line in :data:`EVALUATORS`."""
+"""Evaluators: records in, metrics out.
+
+- Here: what names the measurements that it needs and turns their columns into numbers.
+- Never: a model, a tensor, a store: an evaluator cannot import what it judges.
+- A new one: a module here and a line in `EVALUATORS`; it declares its tables and pictures, or gets a plain table.
+"""
 
 from __future__ import annotations
 

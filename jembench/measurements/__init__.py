@@ -1,6 +1,8 @@
 """Measurements: what asks a model, and turns a batch into per-example columns.
 
-A new one is a module here and a line in :data:`MEASUREMENTS`.
+- Here: frozen dataclasses whose name, version and fields are the identity of their records.
+- Never: a mean over examples, a metric, the store, the class of a model.
+- A new one: a module here and a line in `MEASUREMENTS`; a change that moves a column raises the version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Metrics: pure functions on arrays. Array in, value out; numpy and the standard library only.
+"""Metrics: array in, value out.
+
+- Here: pure functions on numpy arrays, each with its interval; scores of single examples (`scores`).
+- Never: torch, a track, a file; a function that draws from anything but its own seed.
+- A new one: a module with the formula and its source, a test of a law and of parity; a score is a line in `SCORES`
+  too.
 
 Every metric is a number with an interval (`estimate.Estimate`). Which interval, and why:
 

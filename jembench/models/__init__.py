@@ -1,7 +1,9 @@
 """Models: one file each, all behind the contract of :mod:`jembench.types`.
 
-A new kind of model is a module with ``from_recipe``, a constant in :mod:`jembench.models.kinds` and a line in
-:data:`KINDS`; a new network a module, a constant in :mod:`jembench.models.networks` and a line in :data:`NETWORKS`.
+- Here: networks, kinds (what the logits mean), and `recipes`, the validated data that they are built from.
+- Never: a file of weights, a training loop, an evaluation.
+- A new one: a module with `from_recipe`, a constant in `kinds` and a line in `KINDS`; a network likewise in
+  `networks`, `NETWORKS`.
 """
 
 from __future__ import annotations
