@@ -25,7 +25,7 @@ from jembench.zoo.references import RECIPE
 
 CARD = "README.md"
 NOTES = "NOTES.md"
-AUTHOR = "Written by `jembench card`"
+AUTHOR = "Written by `jembench maintain cards`"
 PICTURES = {"curve.png": "the training run", "samples.png": "persistent chains at the last validation"}
 
 #: Metrics of the golden result that a card shows.
