@@ -23,7 +23,7 @@ from jembench.models.recipes import Recipe, read_recipe
 from jembench.pages.card import CARD, NOTES, card
 from jembench.pages.journal import Journal, draw_curve
 from jembench.pages.seeds import collect, write_seeds
-from jembench.store.history import History, read_history
+from jembench.store.history import read_history
 from jembench.store.results import RESULT, copy_result, read_result
 from jembench.training import loop, snapshots
 from jembench.training.team import called
@@ -128,7 +128,7 @@ def rebuild(
                 label = name if folder == output / name else f"{name}, seed {seed}"
                 _train(label, source, folder, track=track, setup=replace(setup, seed=seed), watch=watch)
             _golden(folder, track=track, device=setup.device)
-            say(f"{folder}: {summary(read_history(folder))}")
+            say(f"{folder}: {summary(folder)}")
         if len(folders) > 1:
             gather(folders, output / name)
         _finish(output / name, source)
@@ -194,8 +194,9 @@ def _aside(output: Path) -> Path:
     return whole.with_name(f"{whole.name}.seeds")
 
 
-def summary(history: History) -> str:
-    """One line about a run."""
+def summary(folder: Path) -> str:
+    """One line about the finished run in a folder."""
+    history = read_history(folder)
     cost, chosen = history.cost, history.chosen
     parts = [f"{cost.seconds:,.0f} s"]
     if cost.gradients:

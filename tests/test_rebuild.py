@@ -102,7 +102,7 @@ def test_the_folder_is_laid_out_as_the_baselines(
         assert (document.model.name, document.suite, document.limit) == (name, "all", 10)
         assert (folder / "README.md").read_text() == card(folder)
     assert "By hand." in (tmp_path / "out" / "a" / "README.md").read_text()
-    assert watcher.said[0] == f"{tmp_path / 'out' / 'a'}: {rebuild.summary(read_history(tmp_path / 'out' / 'a'))}"
+    assert watcher.said[0] == f"{tmp_path / 'out' / 'a'}: {rebuild.summary(tmp_path / 'out' / 'a')}"
     before = tree(tmp_path / "out")
     again = make(tmp_path / "out", Watcher(), resume=True)
     assert again.seen == {}

@@ -9,21 +9,20 @@ import typer
 
 from jembench.choices.flags import whole, words
 from jembench.choices.request import STORE, Request
-from jembench.cli.options import AnyTrackOption, DataOption, DeviceOption, QuietOption, TrackOption, requesting
+from jembench.cli.options import AnyTrackOption, QuietOption, requesting
 from jembench.cli.view import TrainingView
 from jembench.data import DEFAULT
 from jembench.ground.progress import progress
 from jembench.types import UserError
 
 
+@requesting("track", "data_dir", "device")
 def train(
+    request: Request,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Gets a folder for each; by default below jembench-runs/training/TRACK."),
     ] = None,
-    track: TrackOption = DEFAULT,
-    data_dir: DataOption = None,
-    device: DeviceOption = "cpu",
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out what is done, and go on from the snapshots in --output.")
     ] = False,
@@ -32,12 +31,12 @@ def train(
     """Train, measure and describe every baseline of a track."""
     from jembench import data, rebuild
 
-    description = data.track(track, folder=data_dir)
-    place = output or STORE / "training" / track
+    track = data.track(request.track, folder=request.data_dir)
+    place = output or STORE / "training" / track.name
     rebuild.rebuild(
-        description,
+        track,
         place,
-        setup=rebuild.Setup(device=device),
+        setup=rebuild.Setup(device=request.device),
         resume=resume,
         watch=lambda name: TrainingView(quiet, name),
         say=lambda line: None if quiet else typer.echo(line, err=True),

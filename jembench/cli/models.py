@@ -8,21 +8,20 @@ from typing import Annotated
 
 import typer
 
-from jembench.choices.request import STORE
-from jembench.cli.options import DataOption, DeviceOption, QuietOption, TrackOption
+from jembench.choices.request import STORE, Request
+from jembench.cli.options import QuietOption, requesting
 from jembench.cli.view import TrainingView
-from jembench.data import DEFAULT
+from jembench.data import PAPERS
 
 
+@requesting("track", "data_dir", "device")
 def train(
+    request: Request,
     recipe: Annotated[str, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder of the run; by default below jembench-runs/training/TRACK."),
     ] = None,
-    track: TrackOption = DEFAULT,
-    data_dir: DataOption = None,
-    device: DeviceOption = "cpu",
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's own.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the snapshots in --output.")] = False,
     samples_every: Annotated[
@@ -35,31 +34,30 @@ def train(
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
     from jembench import data, rebuild
     from jembench.pages.journal import draw_curve
-    from jembench.store.history import read_history
     from jembench.zoo import baselines
     from jembench.zoo.references import RECIPE, parse
 
-    description = data.track(track, folder=data_dir)
-    source = baselines.recipe_of(parse(recipe), track=track)
-    setup = rebuild.Setup(device=device, seed=seed, samples_every=samples_every, tensorboard=tensorboard)
+    track = data.track(request.track, folder=request.data_dir)
+    source = baselines.recipe_of(parse(recipe), track=track.name)
+    setup = rebuild.Setup(device=request.device, seed=seed, samples_every=samples_every, tensorboard=tensorboard)
     if output is None:
         name = source.resolve().parent.name if source.name == RECIPE else source.stem
-        output = STORE / "training" / track / name
+        output = STORE / "training" / track.name / name
     leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun has started only the first one speaks
     with TrainingView(quiet or not leads) as view:
-        weights = rebuild.fit(source, output, track=description, setup=setup, resume=resume, observer=view)
+        weights = rebuild.fit(source, output, track=track, setup=setup, resume=resume, observer=view)
     if leads:
         draw_curve(output)
         if not quiet:
-            typer.echo(rebuild.summary(read_history(output)), err=True)
+            typer.echo(rebuild.summary(output), err=True)
         typer.echo(str(weights))
 
 
+@requesting("track", "data_dir", track=PAPERS)
 def convert(
+    request: Request,
     checkpoint: Annotated[Path, typer.Argument(help="An official checkpoint of JEM, JEM++, SADA-JEM or VERA.")],
     output: Annotated[Path, typer.Argument(help="A new folder for recipe.toml and weights.safetensors.")],
-    track: TrackOption = "cifar10",
-    data_dir: DataOption = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help="What it is, if its names leave a choice: jem, jempp, sadajem, vera.")
     ] = None,
@@ -71,13 +69,15 @@ def convert(
     from jembench import data
     from jembench.zoo import official
 
-    description = data.track(track, folder=data_dir)
+    track = data.track(request.track, folder=request.data_dir)
     read = official.read(checkpoint, layout=layout, norm=norm)
-    gaussians = official.at_hand(description)
-    if not gaussians and official.informed(read, description):
+    gaussians = official.at_hand(track)
+    if not gaussians and official.informed(read, track):
         words = "fresh chains will start from uniform noise, not from Gaussians of the training images"
-        typer.echo(f"jembench: {words}: none of track {track} are here (`jembench data fetch`, --data-dir)", err=True)
-    recipe = official.convert(read, output, track=description, gaussians=gaussians)
+        typer.echo(
+            f"jembench: {words}: none of track {track.name} are here (`jembench data fetch`, --data-dir)", err=True
+        )
+    recipe = official.convert(read, output, track=track, gaussians=gaussians)
     chains = "no chains" if read.chains is None else f"{len(read.chains)} chains"
     typer.echo(f"{official.LAYOUTS[read.layout].title}: {read.network}, {chains}", err=True)
     typer.echo(str(recipe))

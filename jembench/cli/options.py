@@ -15,11 +15,7 @@ from jembench.choices.flags import KEY, Flag
 from jembench.choices.request import Request
 from jembench.ground.progress import spoken
 
-TrackOption = Annotated[
-    str, typer.Option("--track", "-t", help="In-distribution data set; see `jembench list tracks`.")
-]
 AnyTrackOption = Annotated[str | None, typer.Option("--track", "-t", help="The track; digits by default.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, cuda:1, mps.")]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of .npz files with the images of a track that does not carry its own."),
@@ -51,7 +47,7 @@ def requesting(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], 
             request = Request(**{each.name: _value(each, typed) for each in chosen})
             function(request, **{each.name: typed[each.name] for each in own})
 
-        parameters = (each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *options))
+        parameters = (each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*options, *own))
         run.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
         run.__annotations__ = {}
         return run

@@ -72,7 +72,9 @@ def rows(content: str) -> list[list[str]]:
 def test_a_recipe_alone(folder: Path) -> None:
     """Only what differs from the defaults; energy_l2 = 0 and batch = 64 do not."""
     content = card(folder)
-    assert content.startswith("# mine on digits\n\nA test of cards. Written by `jembench maintain cards`; edit NOTES.md.\n")
+    assert content.startswith(
+        "# mine on digits\n\nA test of cards. Written by `jembench maintain cards`; edit NOTES.md.\n"
+    )
     assert rows(content)[2:] == [
         ["model", "kind jem, width 4, std 0.5"],
         ["objective", "log_px 0.25"],
@@ -162,7 +164,10 @@ def test_the_command_writes_cards_and_checks_them(call: Call, shelf: Path) -> No
     assert not (shelf / "other" / "README.md").exists()
     stale = call("card", "--all", "--check")
     assert (stale.code, stale.out) == (1, f"{shelf / 'mine' / 'README.md'} is current\n")
-    assert stale.err == f"{shelf / 'other' / 'README.md'} is not current: run `jembench maintain cards other --track digits`\n"
+    assert (
+        stale.err
+        == f"{shelf / 'other' / 'README.md'} is not current: run `jembench maintain cards other --track digits`\n"
+    )
     assert call("card", "--all").code == 0
     assert call("card", "--all", "--check").code == 0
     (shelf / "mine" / "NOTES.md").write_text("new")
