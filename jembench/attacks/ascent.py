@@ -13,20 +13,19 @@ from jembench.attacks.pgd import climb
 from jembench.attacks.search import Best
 
 if TYPE_CHECKING:
-    from jembench.attacks.spsa import SPSA
     from jembench.attacks.victim import Victim
 
 ROWS = 4096  # most rows of a query: what keeps memory bounded
 
 
-def ascend(attack: SPSA, victim: Victim, task: Task) -> Crafted:
+def ascend(victim: Victim, task: Task, *, steps: int, samples: int, delta: float, size: float) -> Crafted:
     """The images of the lowest margin that an ascent from the best start has seen."""
     best = Best(victim, task)
     rows = torch.arange(len(task.x), device=task.x.device) if victim.stochastic else best.unbroken()
     if len(rows):
-        ascent = Ascent(attack, best, rows)
+        ascent = Ascent(best, rows, samples=samples, delta=delta)
         norm, eps = task.threat.norm, task.threat.eps
-        sizes = [attack.size * eps] * attack.steps
+        sizes = [size * eps] * steps
         end = climb(ascent.slope, task.x[rows], best.images[rows], norm=norm, eps=eps, sizes=sizes, watch=ascent.watch)
         ascent.finish(end)
     return Crafted(best.images, best.broken())
@@ -35,8 +34,8 @@ def ascend(attack: SPSA, victim: Victim, task: Task) -> Crafted:
 class Ascent:
     """One ascent: the rows that are left, and the lowest iterate of each by one query."""
 
-    def __init__(self, attack: SPSA, best: Best, rows: Tensor) -> None:
-        self._attack, self._best, self._rows = attack, best, rows
+    def __init__(self, best: Best, rows: Tensor, *, samples: int, delta: float) -> None:
+        self._best, self._rows, self._samples, self._delta = best, rows, samples, delta
         self._all, self._iterates = rows, best.images[rows].clone()
         self._low = best.margins.new_full(rows.shape, math.inf)
 
@@ -65,7 +64,7 @@ class Ascent:
             self._best.offer(self._iterates, self._all)
 
     def _estimate(self, images: Tensor) -> Tensor:
-        task, delta, n = self._best.task, self._attack.delta, self._attack.samples
+        task, delta, n = self._best.task, self._delta, self._samples
         # Drawn for every example, so that one's directions do not depend on which others are left.
         bits = torch.randint(0, 2, (n, *task.x.shape), generator=task.generator, dtype=torch.int8)
         v = (2 * bits - 1).to(images)[:, self._rows]

@@ -63,7 +63,7 @@ class AutoAttack:
         """The adversarials of the first attack that broke each example; the clean image where none did."""
         from jembench.attacks import ensemble
 
-        return ensemble.autoattack(self, victim, task)
+        return ensemble.autoattack(self, victim, task, version=self.version)
 
 
 STANDARD, RAND = partial(AutoAttack, version="standard"), partial(AutoAttack, version="rand")
@@ -95,4 +95,4 @@ class Square:
         """The images of the lowest margin that its queries have seen."""
         from jembench.attacks import ensemble
 
-        return ensemble.square(self, victim, task)
+        return ensemble.square(self, victim, task, queries=self.queries)

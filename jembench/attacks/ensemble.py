@@ -8,39 +8,38 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.contract import Attack, Crafted, Task
 from jembench.attacks.losses import margin
 from jembench.attacks.thirdparty import Shielded, borrowed, check, seed
 from jembench.types import UserError
 
 if TYPE_CHECKING:
-    from jembench.attacks.autoattack import AutoAttack, Square
     from jembench.attacks.victim import Victim
 
 NORMS: dict[str, str] = {"linf": "Linf", "l2": "L2"}
 NEEDS = {"apgd-t": 4, "apgd-dlr": 3}  # classes, by the DLR loss
 
 
-def autoattack(attack: AutoAttack, victim: Victim, task: Task) -> Crafted:
+def autoattack(attack: Attack, victim: Victim, task: Task, *, version: str) -> Crafted:
     """The adversarials of the first attack that broke each example; the clean image where none did.
 
     Raises:
         UserError: if the task, or a victim of this kind, is not for the attack.
     """
     check(attack, task)
-    if victim.stochastic != (attack.version == "rand"):
+    if victim.stochastic != (version == "rand"):
         kind, right = ("stochastic", "autoattack-rand") if victim.stochastic else ("deterministic", "autoattack")
         raise UserError(f"attack {attack.name!r} is not for a {kind} model: use {right!r}")
     with borrowed(attack, task):
-        parts = _parts(attack, victim, task)
+        parts = _parts(victim, task, version)
         images, predictions = parts.run_standard_evaluation(task.x.clone(), task.y.clone(), batch_size=len(task.x))
         return Crafted(images.detach(), predictions != task.y)
 
 
-def _parts(attack: AutoAttack, victim: Victim, task: Task) -> Any:
+def _parts(victim: Victim, task: Task, version: str) -> Any:
     """pyautoattack's ensemble, without the parts that need more classes."""
     model, norm = Shielded(victim), NORMS[task.threat.norm]
-    arguments = {"eps": task.threat.eps, "norm": norm, "seed": seed(task), "version": attack.version}
+    arguments = {"eps": task.threat.eps, "norm": norm, "seed": seed(task), "version": version}
     parts = import_module("pyautoattack").AutoAttack(model, device=task.x.device, **arguments)
     classes = model(task.x[:1]).shape[1]
     if classes < 10:
@@ -49,7 +48,7 @@ def _parts(attack: AutoAttack, victim: Victim, task: Task) -> Any:
     return parts
 
 
-def square(attack: Square, victim: Victim, task: Task) -> Crafted:
+def square(attack: Attack, victim: Victim, task: Task, *, queries: int) -> Crafted:
     """The images of the lowest margin that the queries have seen.
 
     Raises:
@@ -61,7 +60,7 @@ def square(attack: Square, victim: Victim, task: Task) -> Crafted:
         squares = _square()(
             Shielded(victim),
             norm=NORMS[task.threat.norm],
-            n_queries=attack.queries,
+            n_queries=queries,
             eps=task.threat.eps,
             targeted=task.target is not None,
             device=task.x.device,

@@ -57,6 +57,6 @@ class SPSA:
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The images of the lowest margin."""
-        from jembench.attacks import ascent
+        from jembench.attacks.ascent import ascend
 
-        return ascent.ascend(self, victim, task)
+        return ascend(victim, task, steps=self.steps, samples=self.samples, delta=self.delta, size=self.size)

@@ -11,28 +11,19 @@ from torch import Generator, Tensor
 
 from jembench.langevin import ais
 from jembench.measurements.contract import costs
-from jembench.measurements.partition import KNOTS
 from jembench.types import Batch, capabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jembench.measurements.partition import ImportanceWeights
+KNOTS = 65  # of a schedule as it is kept
 
 
-def columns(settings: ImportanceWeights, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
-    """The columns of as many chains as the batch has rows; log weights are NaN, at no cost, where log Z is known."""
-    cube = ais.Cube.of_levels(batch.levels)
-    skip = model.normalized and not settings.check
-    if settings.direction == "forward":
-        return _forward(settings, model, batch.images, cube, generator, skip=skip)
-    return _reverse(settings, model, batch, cube, generator, skip=skip)
-
-
-def _forward(
-    settings: ImportanceWeights, model: Any, like: Tensor, cube: ais.Cube, generator: Generator, *, skip: bool
+def forward(
+    model: Any, batch: Batch, generator: Generator, *, rate: float, least: int, most: int, skip: bool
 ) -> dict[str, NDArray[Any]]:
-    """Chains from the base to the model."""
+    """Chains from the base to the model; with ``skip``, log weights are NaN and cost nothing."""
+    like, cube = batch.images, ais.Cube.of_levels(batch.levels)
     n = len(like)
     if skip:
         widths = {"end": like[0].numel(), "betas": KNOTS, "sizes": KNOTS}
@@ -42,7 +33,7 @@ def _forward(
             "temperatures": np.zeros(n, np.int32),
         }
     pilot = ais.pilot(model.log_density, like, cube=cube, generator=generator)
-    count = max(settings.least, min(settings.most, math.ceil(settings.rate * pilot.length**2)))
+    count = max(least, min(most, math.ceil(rate * pilot.length**2)))
     knots = pilot.schedule.resampled(KNOTS)
     run = ais.anneal(
         model.log_density,
@@ -60,22 +51,27 @@ def _forward(
     }
 
 
-def _reverse(
-    settings: ImportanceWeights, model: Any, batch: Batch, cube: ais.Cube, generator: Generator, *, skip: bool
-) -> dict[str, NDArray[Any]]:
-    """Chains from the model to the base."""
+def reverse(model: Any, batch: Batch, generator: Generator, *, settle: int, skip: bool) -> dict[str, NDArray[Any]]:
+    """Chains from the model to the base; with ``skip``, log weights are NaN and cost nothing."""
     forward = batch.whole[0]
     assert forward is not None  # it needs what the forward direction needs
     n, weights = len(batch.index), forward["log_weight_forward"]
     if skip or not np.isfinite(weights.max()):
         return {**_nothing("reverse", n), "exact": np.zeros(n, np.int32)}
     betas, sizes = (torch.from_numpy(forward[name][0].astype(np.float64)) for name in ("betas", "sizes"))
-    schedule, count = ais.Schedule(betas, sizes), int(forward["temperatures"][0])
+    cube, schedule, count = (
+        ais.Cube.of_levels(batch.levels),
+        ais.Schedule(betas, sizes),
+        int(forward["temperatures"][0]),
+    )
     start, cost = _exact(model, n, generator), 0
     exact = start is not None
     if start is None:
-        start = _equilibrium(settings, model, batch, forward, schedule, cube, generator)
-        cost = settings.settle + 1
+        start = _ends(batch, forward, generator)
+        start = ais.equilibrate(
+            model.log_density, start, steps=settle, size=float(schedule.sizes[-1]), cube=cube, generator=generator
+        )
+        cost = settle + 1
     run = ais.anneal(
         model.log_density,
         start.to(batch.images),
@@ -86,27 +82,11 @@ def _reverse(
     return {**_weighed("reverse", run, cost + count + 1), "exact": np.full(n, exact, np.int32)}
 
 
-def _equilibrium(
-    settings: ImportanceWeights,
-    model: Any,
-    batch: Batch,
-    forward: Any,
-    schedule: ais.Schedule,
-    cube: ais.Cube,
-    generator: Generator,
-) -> Tensor:
-    """Ends of the forward chains, resampled by weight, and moved on."""
+def _ends(batch: Batch, forward: Any, generator: Generator) -> Tensor:
+    """Ends of the forward chains, resampled by weight."""
     ends = torch.from_numpy(forward["end"]).reshape(-1, *batch.images.shape[1:])
     log_weights = torch.from_numpy(forward["log_weight_forward"])
-    starts = ais.resample(ends, log_weights, count=len(batch.index), generator=generator)
-    return ais.equilibrate(
-        model.log_density,
-        starts.to(batch.images),
-        steps=settings.settle,
-        size=float(schedule.sizes[-1]),
-        cube=cube,
-        generator=generator,
-    )
+    return ais.resample(ends, log_weights, count=len(batch.index), generator=generator).to(batch.images)
 
 
 def _exact(model: Any, n: int, generator: Generator) -> Tensor | None:

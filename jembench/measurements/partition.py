@@ -33,15 +33,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator
 
-KNOTS = 65  # of a schedule as it is kept
-
 
 @dataclass(frozen=True)
 class ImportanceWeights:
     """Columns ``log_weight_forward (B,)`` or ``log_weight_reverse (B,)`` in nats, and what they rest on.
 
     Both directions have ``acceptance (B,)``, the share of accepted steps. Forward has the ends ``end (B, D)``, the
-    schedule ``betas (B, KNOTS)`` and ``sizes (B, KNOTS)``, and the number of ``temperatures (B,)``, the same in all
+    schedule ``betas (B, 65)`` and ``sizes (B, 65)``, and the number of ``temperatures (B,)``, the same in all
     rows of a batch; reverse has ``exact (B,)``, 0 or 1. Reverse reads the forward records as ``batch.whole[0]``.
 
     Attributes:
@@ -75,4 +73,7 @@ class ImportanceWeights:
         """Anneal as many chains as the batch has rows."""
         from jembench.measurements import annealing
 
-        return annealing.columns(self, model, batch, generator)
+        skip = model.normalized and not self.check
+        if self.direction == "reverse":
+            return annealing.reverse(model, batch, generator, settle=self.settle, skip=skip)
+        return annealing.forward(model, batch, generator, rate=self.rate, least=self.least, most=self.most, skip=skip)

@@ -12,7 +12,8 @@ import jembench
 from jembench import data
 from jembench.ground import generators, seeding
 from jembench.langevin.ais import Cube
-from jembench.measurements.partition import KNOTS, ImportanceWeights
+from jembench.measurements.annealing import KNOTS
+from jembench.measurements.partition import ImportanceWeights
 from jembench.metrics import log_z
 from jembench.metrics.log_z import Bracket
 from jembench.types import Batch
