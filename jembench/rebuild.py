@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from jembench.pages.seeds import collect, write_seeds
 from jembench.store.history import read_history
 from jembench.store.results import RESULT, copy_result, read_result
 from jembench.training import loop, snapshots
+from jembench.training.events import Events
 from jembench.training.team import called
 from jembench.types import UserError
 from jembench.zoo import baselines, catalogue
@@ -78,7 +79,8 @@ def fit(source: Path, folder: Path, *, track: Track, setup: Setup, resume: bool,
         UserError: see :func:`jembench.training.loop.train`.
     """
     recipe = setup.read(source, track=track.name)
-    with Journal(folder, samples_every=setup.samples_every, tensorboard=setup.tensorboard) as journal:
+    journal = Journal(folder, samples_every=setup.samples_every)
+    with Events(folder) if setup.tensorboard else nullcontext() as events:
         return loop.train(
             recipe,
             folder,
@@ -86,7 +88,7 @@ def fit(source: Path, folder: Path, *, track: Track, setup: Setup, resume: bool,
             source=source,
             device=setup.device,
             resume=resume,
-            observers=[observer, journal],
+            observers=[each for each in (observer, journal, events) if each is not None],
         )
 
 

@@ -16,6 +16,7 @@ from jembench.pages.journal import Journal
 from jembench.pages.pictures import plots
 from jembench.store.history import Epoch, Rollback, read_history
 from jembench.training import loop
+from jembench.training.events import Events
 from jembench.types import UserError
 
 RECIPE = Recipe.model_validate(
@@ -66,8 +67,8 @@ def test_a_run_is_written_down(tmp_path: Path) -> None:
             seen.append((epoch, samples))
             super().validated(epoch, samples)
 
-    with Listener(tmp_path, samples_every=8, tensorboard=True) as journal:
-        loop.train(RECIPE, tmp_path, observers=[journal])
+    with Events(tmp_path) as written:
+        loop.train(RECIPE, tmp_path, observers=[Listener(tmp_path, samples_every=8), written])
     module.draw_curve(tmp_path)
     assert [epoch.iteration for epoch, _ in seen] == [4, 8, 12]
     assert kept(tmp_path) == ["000008.png"]
@@ -90,31 +91,32 @@ def test_a_run_is_written_down(tmp_path: Path) -> None:
 
 
 def test_only_the_last_grid_is_kept_by_default(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
-        for i, level in enumerate((0.2, 0.8), start=1):
-            journal.validated(epoch(10 * i), samples(level))
-        journal.validated(epoch(30), None)  # a model without chains
+    journal = Journal(tmp_path)
+    for i, level in enumerate((0.2, 0.8), start=1):
+        journal.validated(epoch(10 * i), samples(level))
+    journal.validated(epoch(30), None)  # a model without chains
     assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
     assert (tmp_path / "samples.png").read_bytes() == plots.grid(samples(0.8).numpy())
 
 
 def test_grids_are_kept_every_so_often_also_over_a_kill(tmp_path: Path) -> None:
-    with Journal(tmp_path, samples_every=50) as journal:
-        for iteration in range(17, 120, 17):
-            journal.validated(epoch(iteration), samples())
+    journal = Journal(tmp_path, samples_every=50)
+    for iteration in range(17, 120, 17):
+        journal.validated(epoch(iteration), samples())
     assert kept(tmp_path) == ["000051.png", "000102.png"]
-    with Journal(tmp_path, samples_every=50) as journal:  # from a snapshot of iteration 60
-        for iteration in range(68, 160, 17):
-            journal.validated(epoch(iteration), samples())
+    journal = Journal(tmp_path, samples_every=50)  # from a snapshot of iteration 60
+    for iteration in range(68, 160, 17):
+        journal.validated(epoch(iteration), samples())
     assert kept(tmp_path) == ["000051.png", "000102.png", "000153.png"]
 
 
 def test_a_rollback_takes_back_what_was_given_up(tmp_path: Path) -> None:
-    with Journal(tmp_path, samples_every=10, tensorboard=True) as journal:
-        for iteration in (10, 20, 30):
-            journal.validated(epoch(iteration, nll=float(iteration), ece=None), samples(0.1))
-        journal.rolled_back(rollback(33, back_to=10))
-        journal.validated(epoch(20, nll=7.0), samples(0.9))
+    with Events(tmp_path) as written:
+        for observer in (Journal(tmp_path, samples_every=10), written):
+            for iteration in (10, 20, 30):
+                observer.validated(epoch(iteration, nll=float(iteration), ece=None), samples(0.1))
+            observer.rolled_back(rollback(33, back_to=10))
+            observer.validated(epoch(20, nll=7.0), samples(0.9))
     assert kept(tmp_path) == ["000010.png", "000020.png"]
     assert (tmp_path / "samples" / "000020.png").read_bytes() == plots.grid(samples(0.9).numpy())
     assert scalars(tmp_path, "validation/nll") == [(10, 10.0), (20, 7.0)]
@@ -125,11 +127,10 @@ def test_a_rollback_takes_back_what_was_given_up(tmp_path: Path) -> None:
 
 
 def test_a_rollback_before_anything_was_seen(tmp_path: Path) -> None:
-    with Journal(tmp_path, tensorboard=True) as journal:
-        journal.rolled_back(rollback(7, back_to=0))
+    with Events(tmp_path) as written:
+        written.rolled_back(rollback(7, back_to=0))
     assert events(tmp_path).Tags()["tensors"] == ["rollback/text_summary"]
-    with Journal(tmp_path / "none") as journal:
-        journal.rolled_back(rollback(7, back_to=0))
+    Journal(tmp_path / "none").rolled_back(rollback(7, back_to=0))
     assert not (tmp_path / "none").exists()
 
 
@@ -137,8 +138,7 @@ def test_without_tensorboard_it_says_how_to_get_it(tmp_path: Path, monkeypatch: 
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(UserError, match=r"pip install 'jembench\[tensorboard\]'"):
-        Journal(tmp_path / "new", tensorboard=True)
-    Journal(tmp_path / "new")
+        Events(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
