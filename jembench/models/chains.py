@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from jembench.langevin import sgld
 from jembench.langevin.starts import ClassGaussians, Uniform
+from jembench.models.softmax import Softmax
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
@@ -43,7 +44,7 @@ class Split(Energy, Protocol):
 
 
 class ChainSampler(nn.Module):
-    """The sampler of a model.
+    """Where the chains of a model start, and the persistent ones, which travel with the weights.
 
     Args:
         origin: distribution of the images where fresh chains begin.
@@ -63,72 +64,103 @@ class ChainSampler(nn.Module):
         self.register_buffer("chains", torch.zeros((buffer, *origin.shape)))
         self.register_buffer("labels", torch.zeros(buffer, dtype=torch.int64))
 
+
+class EnergyModel(Softmax):
+    """A classifier that is a :class:`~jembench.types.Sampler` by SGLD chains on its density.
+
+    Args:
+        network: maps normalised images to logits; one with ``stem`` and ``trunk`` can be sampled proximally.
+        sampler: starts and settings of the chains, and the persistent ones.
+        mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
+        std: number, or one per channel, that the pixels are then divided by.
+    """
+
+    conditional = False
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        sampler: ChainSampler,
+        mean: float | tuple[float, ...] = 0.0,
+        std: float | tuple[float, ...] = 1.0,
+    ) -> None:
+        super().__init__(network, mean=mean, std=std)
+        self.sampler = sampler
+
+    @property
+    def chain(self) -> sgld.SGLD:
+        """The chain of its training."""
+        return self.sampler.settings
+
     def persistent(self) -> tuple[Tensor, Tensor]:
         """The persistent chains ``(N, C, H, W)`` as they lie, and their classes ``(N,)``, -1 if they mean nothing."""
-        return self.chains, self.labels if self.labelled else torch.full_like(self.labels, -1)
+        labels = self.sampler.labels
+        return self.sampler.chains, labels if self.sampler.labelled else torch.full_like(labels, -1)
 
-    def climb(
-        self,
-        model: Energy,
-        x: Tensor,
-        labels: Tensor | None,
-        *,
-        settings: sgld.SGLD,
-        generator: Generator,
-        noise: sgld.Noise = sgld.noise_like,
+    def advance(
+        self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: sgld.SGLD | None = None
     ) -> Tensor:
-        """The ends of chains on log p(x) of ``model``, or on log p(x|y) if there are ``labels (B,)``, from ``x``."""
-        if settings.inner > 1:
-            split: Split = model  # type: ignore[assignment]  # a recipe of another network is refused
-            return sgld.chain(
-                lambda hidden: split.head(hidden, labels),
-                x,
-                settings=settings,
-                generator=generator,
-                noise=noise,
-                stem=split.stem,
-            )
-        return sgld.chain(
-            lambda images: density(model, images, labels), x, settings=settings, generator=generator, noise=noise
-        )
+        """Chains on log p(x), or on log p(x|y) of ``labels (n,)``, from ``x (n, C, H, W)``; not clamped.
+
+        Raises:
+            ValueError: without labels, of a conditional model: energies of different classes have different constants.
+        """
+        if self.conditional and labels is None:
+            raise ValueError("chains on log p(x|y) need the labels y")
+        return climb(self, x, labels, settings=settings or self.chain, generator=generator)
 
     def sample(
         self,
-        model: Energy,
         n: int,
         *,
         generator: Generator,
-        labels: Tensor | None,
-        start: Start,
-        steps: int | None,
-        conditional: bool = False,
+        labels: Tensor | None = None,
+        start: Start = "fresh",
+        steps: int | None = None,
     ) -> Tensor:
         """Images ``(n, C, H, W)`` at the ends of ``n`` chains, clamped to [0, 1].
 
         Args:
-            model: densities that the chains climb.
             n: number of chains.
             generator: source of the starts and of the noise of every step.
-            labels: classes ``(n,)``, whose log p(x|y) the chains then climb; None for chains on log p(x).
+            labels: classes ``(n,)``, whose log p(x|y) the chains then climb. None for chains on log p(x); those of a
+                conditional model climb log p(x|y), of random classes or of the persistent chains'.
             start: ``fresh``, or ``buffer`` from different persistent chains of the training, of the classes if given.
             steps: number of steps of a chain; the training's by default.
-            conditional: whether chains without labels climb log p(x|y), of random classes or of the persistent chains'.
 
         Raises:
             ValueError: if ``start`` is ``buffer`` and it holds too few chains, or the labels are not ``(n,)``.
         """
         if labels is not None and labels.shape != (n,):
             raise ValueError(f"labels must have shape ({n},), not {tuple(labels.shape)}")
-        device = self.chains.device
+        sampler, device = self.sampler, self.sampler.chains.device
         if start == "buffer":
-            slots = random_slots(self.labels.cpu(), n, labels=labels, generator=generator).to(device)
-            x, y = self.chains[slots], self.labels[slots]
+            slots = random_slots(sampler.labels.cpu(), n, labels=labels, generator=generator).to(device)
+            x, y = sampler.chains[slots], sampler.labels[slots]
         else:
-            y = torch.randint(self.origin.classes, (n,), generator=generator) if labels is None else labels.cpu()
-            x, y = self.origin(y, generator).to(device), y.to(device)
-        settings = self.settings if steps is None else replace(self.settings, steps=steps)
-        classes = y if conditional or labels is not None else None
-        return self.climb(model, x, classes, settings=settings, generator=generator).clamp(0, 1)
+            y = torch.randint(sampler.origin.classes, (n,), generator=generator) if labels is None else labels.cpu()
+            x, y = sampler.origin(y, generator).to(device), y.to(device)
+        settings = self.chain if steps is None else replace(self.chain, steps=steps)
+        classes = y if self.conditional or labels is not None else None
+        return climb(self, x, classes, settings=settings, generator=generator).clamp(0, 1)
+
+
+def climb(
+    model: Energy,
+    x: Tensor,
+    labels: Tensor | None,
+    *,
+    settings: sgld.SGLD,
+    generator: Generator,
+    noise: sgld.Noise = sgld.noise_like,
+) -> Tensor:
+    """The ends of chains on log p(x) of ``model``, or on log p(x|y) if there are ``labels (B,)``, from ``x``."""
+    stem, target = None, lambda images: density(model, images, labels)
+    if settings.inner > 1:
+        split: Split = model  # type: ignore[assignment]  # a recipe of another network is refused
+        stem, target = split.stem, lambda hidden: split.head(hidden, labels)
+    return sgld.chain(target, x, settings=settings, generator=generator, noise=noise, stem=stem)
 
 
 def density(model: Energy, x: Tensor, labels: Tensor | None) -> Tensor:

@@ -32,20 +32,21 @@ import torch
 from torch import Generator, Tensor, nn
 
 from jembench.langevin import sgld
+from jembench.models.exact import ExactSampler
 from jembench.models.flow import Flow
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
     from jembench.models.recipes import Recipe
-    from jembench.types import Start
 
 
-class Glow(nn.Module):
+class Glow(ExactSampler):
     """A :class:`~jembench.types.Density` and :class:`~jembench.types.Sampler`, both exact.
 
     Args:
         flow: bijection from normalised images ``(B, C, H, W)`` to latents ``(B, D)``.
         shape: (C, H, W) of an image, D = C H W.
+        classes: number of Gaussians of the base: 1, or one for every class of a conditional flow.
         mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
         std: number, or one per channel, that the pixels are then divided by.
 
@@ -62,6 +63,7 @@ class Glow(nn.Module):
         flow: Flow,
         *,
         shape: tuple[int, int, int],
+        classes: int = 1,
         mean: float | tuple[float, ...] = 0.0,
         std: float | tuple[float, ...] = 1.0,
     ) -> None:
@@ -72,7 +74,8 @@ class Glow(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
         if not bool((self.std > 0).all()):
             raise ValueError(f"std must be positive, not {std}")
-        self._set_base(1)
+        self.location = nn.Parameter(torch.zeros(classes, math.prod(shape)))
+        self.log_scale = nn.Parameter(torch.zeros(classes, math.prod(shape)))
 
     def initialise(self, x: Tensor) -> None:
         """Data-initialise the actnorms on images ``(B, C, H, W)``, dequantised if the training's are."""
@@ -86,29 +89,10 @@ class Glow(nn.Module):
         """The log density, so that the model is also an ordinary module."""
         return self.log_density(x)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        labels: Tensor | None = None,
-        start: Start = "fresh",
-        steps: int | None = None,
-    ) -> Tensor:
-        """``n`` independent exact draws, clamped to [0, 1]; no chain, so ``start`` and ``steps`` have no effect.
-
-        Raises:
-            ValueError: if there are labels: this density knows no classes.
-        """
+    def _draw(self, n: int, labels: Tensor | None, generator: Generator) -> Tensor:
         if labels is not None:
             raise ValueError("an unconditional Glow cannot sample given labels: use a conditional one")
         return self._decode(torch.zeros(n, dtype=torch.int64), generator)
-
-    def _set_base(self, rows: int) -> None:
-        """``rows`` standard normal bases, of location and log-scale ``(rows, D)``."""
-        dimension = math.prod(self.shape)
-        self.location = nn.Parameter(torch.zeros(rows, dimension))
-        self.log_scale = nn.Parameter(torch.zeros(rows, dimension))
 
     def _log_components(self, x: Tensor) -> Tensor:
         """log p(x) under every base, shape ``(B, rows)``, from one pass of the flow."""
@@ -129,30 +113,7 @@ class Glow(nn.Module):
 
 
 class ConditionalGlow(Glow):
-    """One flow, and a base for every class; also a :class:`~jembench.types.Classifier` by Bayes' rule.
-
-    Args:
-        flow: bijection from normalised images ``(B, C, H, W)`` to latents ``(B, D)``.
-        shape: (C, H, W) of an image, D = C H W.
-        classes: number of classes K, equally likely.
-        mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
-        std: number, or one per channel, that the pixels are then divided by.
-
-    Raises:
-        ValueError: if ``std`` is not positive.
-    """
-
-    def __init__(
-        self,
-        flow: Flow,
-        *,
-        shape: tuple[int, int, int],
-        classes: int,
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
-    ) -> None:
-        super().__init__(flow, shape=shape, mean=mean, std=std)
-        self._set_base(classes)
+    """One flow, and a base for every class; also a :class:`~jembench.types.Classifier` by Bayes' rule."""
 
     def log_conditional(self, x: Tensor, labels: Tensor) -> Tensor:
         """log p(x|y) in nats, shape ``(B,)``, of images ``(B, C, H, W)`` in [0, 1] and classes ``labels (B,)``."""
@@ -170,27 +131,7 @@ class ConditionalGlow(Glow):
         """The logits, so that the model is also an ordinary classifier."""
         return self.logits(x)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        labels: Tensor | None = None,
-        start: Start = "fresh",
-        steps: int | None = None,
-    ) -> Tensor:
-        """``n`` independent exact draws, clamped to [0, 1]; no chain, so ``start`` and ``steps`` have no effect.
-
-        Args:
-            n: number of images.
-            generator: source of the classes, if they are not given, and of the latents.
-            labels: classes ``(n,)`` of the images; drawn uniformly by default.
-            start: of no effect: there is no chain to start.
-            steps: of no effect: there is no chain to run.
-
-        Raises:
-            ValueError: if the labels are not ``(n,)``.
-        """
+    def _draw(self, n: int, labels: Tensor | None, generator: Generator) -> Tensor:
         if labels is None:
             labels = torch.randint(len(self.location), (n,), generator=generator, device=generator.device)
         elif labels.shape != (n,):

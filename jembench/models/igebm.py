@@ -22,32 +22,29 @@ import math
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from jembench.langevin import sgld
-from jembench.models import chains as chains_of
-from jembench.models.chains import ChainSampler
-from jembench.models.softmax import Softmax
+from jembench.models import chains
+from jembench.models.chains import ChainSampler, EnergyModel
 from jembench.models.softmax import network as network_of
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
     from jembench.models.recipes import Recipe
     from jembench.models.residual import ResidualEBM
-    from jembench.types import Start
 
 # On |b|^2 / 2 beside the mean negative log likelihood: moves no b that the data determine, and lets data that can be
 # separated, or a class without examples, have an optimum.
 RIDGE = 1e-6
 
 
-class IGEBM(Softmax):
-    """An energy per class; also a :class:`~jembench.types.Sampler`.
+class IGEBM(EnergyModel):
+    """An energy per class, whose chains climb log p(x|y).
 
     Args:
         network: maps normalised images to energies, by ``energy(x, y)`` and ``energies(x)``.
         classes: number of classes K.
-        sampler: sampler of the model by SGLD chains, each of one class.
+        sampler: starts and settings of the chains, each of one class, and the persistent ones.
         mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
         std: number, or one per channel, that the pixels are then divided by.
     """
@@ -65,9 +62,8 @@ class IGEBM(Softmax):
         mean: float | tuple[float, ...] = 0.0,
         std: float | tuple[float, ...] = 1.0,
     ) -> None:
-        super().__init__(network, mean=mean, std=std)
+        super().__init__(network, sampler=sampler, mean=mean, std=std)
         self.classes = classes
-        self.sampler = sampler
         self.register_buffer("bias", torch.zeros(classes))
 
     def logits(self, x: Tensor) -> Tensor:
@@ -81,44 +77,6 @@ class IGEBM(Softmax):
     def fit_bias(self, logits_without_bias: Tensor, labels: Tensor) -> None:
         """Set b to :func:`fitted_bias` of ``-E (n, K)`` and the ``labels (n,)`` of validation images."""
         self.bias.copy_(fitted_bias(logits_without_bias, labels))
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        labels: Tensor | None = None,
-        start: Start = "fresh",
-        steps: int | None = None,
-    ) -> Tensor:
-        """Ends ``(n, C, H, W)`` of chains on log p(x|y): :meth:`jembench.models.chains.ChainSampler.sample`.
-
-        Without labels the classes are uniform, or those of the persistent chains.
-        """
-        return self.sampler.sample(
-            self, n, generator=generator, labels=labels, start=start, steps=steps, conditional=True
-        )
-
-    @property
-    def chain(self) -> sgld.SGLD:
-        """The chain of its training."""
-        return self.sampler.settings
-
-    def advance(
-        self, x: Tensor, *, generator: Generator, labels: Tensor | None = None, settings: sgld.SGLD | None = None
-    ) -> Tensor:
-        """Chains on log p(x|y) of ``labels (n,)`` from ``x (n, C, H, W)``; not clamped.
-
-        Raises:
-            ValueError: without labels: energies of different classes have different constants.
-        """
-        if labels is None:
-            raise ValueError("chains on log p(x|y) need the labels y")
-        return self.sampler.climb(self, x, labels, settings=settings or self.chain, generator=generator)
-
-    def persistent(self) -> tuple[Tensor, Tensor]:
-        """See :meth:`jembench.models.chains.ChainSampler.persistent`."""
-        return self.sampler.persistent()
 
 
 def fitted_bias(scores: Tensor, labels: Tensor) -> Tensor:
@@ -180,10 +138,5 @@ def _start(s: Tensor, frequency: Tensor) -> Tensor:
 def from_recipe(recipe: Recipe, track: Track) -> IGEBM:
     """An untrained IGEBM with the chain and the buffer of its ``[sampling]`` part."""
     network = cast("ResidualEBM", network_of(recipe, track))  # a recipe with a network of another family is refused
-    return IGEBM(
-        network,
-        classes=track.classes,
-        sampler=chains_of.from_recipe(recipe, track),
-        mean=recipe.model.mean,
-        std=recipe.model.std,
-    )
+    part, sampler = recipe.model, chains.from_recipe(recipe, track)
+    return IGEBM(network, classes=track.classes, sampler=sampler, mean=part.mean, std=part.std)

@@ -18,13 +18,13 @@ from torch import Generator, Tensor, nn
 
 from jembench.data import gauss
 from jembench.langevin import sgld
+from jembench.models.exact import ExactSampler
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.types import Start
 
 
-class Oracle(nn.Module):
+class Oracle(ExactSampler):
     """All three capabilities, exactly.
 
     Args:
@@ -53,16 +53,7 @@ class Oracle(nn.Module):
         """log p(x) in nats, normalised, shape ``(B,)``."""
         return self.logits(x).logsumexp(dim=1)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        labels: Tensor | None = None,
-        start: Start = "fresh",
-        steps: int | None = None,
-    ) -> Tensor:
-        """``n`` independent exact draws, clamped to [0, 1]; no chain, so ``start`` and ``steps`` have no effect."""
+    def _draw(self, n: int, labels: Tensor | None, generator: Generator) -> Tensor:
         if labels is None:
             labels = torch.randint(len(self.means), (n,), generator=generator)
         centre = self.means[labels.to(self.means.device)]

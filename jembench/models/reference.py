@@ -11,18 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from jembench import data
 from jembench.langevin import starts
+from jembench.models.exact import ExactSampler
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.types import Start
 
 
-class Reference(nn.Module):
-    """A :class:`~jembench.types.Sampler` that draws the start of a chain and leaves it there.
+class Reference(ExactSampler):
+    """A sampler that draws the start of a chain and leaves it there.
 
     Args:
         origin: distribution of the starts of the chains.
@@ -32,16 +32,7 @@ class Reference(nn.Module):
         super().__init__()
         self.origin = origin
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        labels: Tensor | None = None,
-        start: Start = "fresh",
-        steps: int | None = None,
-    ) -> Tensor:
-        """``n`` independent draws in [0, 1], of the classes ``labels (n,)`` or of random ones; there is no chain."""
+    def _draw(self, n: int, labels: Tensor | None, generator: Generator) -> Tensor:
         if labels is None:
             labels = torch.randint(self.origin.classes, (n,), generator=generator)
         x: Tensor = self.origin(labels.cpu(), generator)

@@ -107,7 +107,7 @@ def continued(
     settings, noise = chains.settings(recipe), buffer.share.noise_like
     wanted = labels if recipe.objective.log_px_y > 0 else None
     with _fixed(model):
-        x = sampler.climb(energy or model, start, wanted, settings=settings, generator=generator, noise=noise)
+        x = chains.climb(energy or model, start, wanted, settings=settings, generator=generator, noise=noise)
     buffer.store(slots, x, labels)
     return x, labels
 

@@ -51,7 +51,7 @@ def seconds(names: list[str]) -> dict[str, float]:
         for name, model in models.items():
             started = time.perf_counter()
             settings = chains.settings(variant("jem", changes(name)))
-            model.sampler.climb(model, x, None, settings=settings, generator=generators.generator("chain"))
+            chains.climb(model, x, None, settings=settings, generator=generators.generator("chain"))
             found[name].append(time.perf_counter() - started)
     return {name: min(times) for name, times in found.items()}
 

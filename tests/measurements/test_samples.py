@@ -24,6 +24,7 @@ from jembench.models.igebm import IGEBM
 from jembench.models.jem import JEM
 from jembench.types import Batch
 from jembench.zoo.catalogue import resolve
+from jembench.zoo.references import parse
 
 SHAPE = (1, 8, 8)
 CLASSES = 3
@@ -196,7 +197,7 @@ def test_chains_that_diverge_are_recorded_as_they_are() -> None:
 
 def test_samples_of_a_chunk_depend_on_seed_and_chunk_only() -> None:
     """Of two results of different lengths the common chunks are the same jobs, with streams of their own."""
-    spec, track = resolve("jem", track="digits"), data.track("digits")
+    spec, track = resolve(parse("jem"), track="digits"), data.track("digits")
 
     def jobs(**options: Any) -> list[Any]:
         made = plan(spec, "generation", track=track, request=Request(**options))

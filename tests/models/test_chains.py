@@ -14,7 +14,7 @@ from jembench.langevin import sgld
 from jembench.langevin.sgld import SGLD
 from jembench.langevin.starts import ClassGaussians, Start, Uniform
 from jembench.models import chains as chains_of
-from jembench.models.chains import ChainSampler, random_slots
+from jembench.models.chains import ChainSampler, EnergyModel, random_slots
 from jembench.models.jem import JEM
 from jembench.models.recipes import Recipe
 from jembench.models.small import SmallNet
@@ -70,7 +70,7 @@ def test_proximal_sampling_runs_through_stem_and_head(name, labels):
             return whole(x)
 
         setattr(model.network, part, counted)
-    end = model.sampler.climb(model, images(), labels, settings=quick, generator=generators.generator("climb"))
+    end = chains_of.climb(model, images(), labels, settings=quick, generator=generators.generator("climb"))
     assert passes == {"trunk": 4, "stem": 4 * 4}
 
     x, draws = images(), generators.generator("climb")
@@ -98,18 +98,18 @@ def test_one_move_per_gradient_needs_no_split():
     quick = SGLD(steps=4, size=0.1, noise=0.02)
     model = JEM(Plain(), sampler=ChainSampler(Uniform(shape=SHAPE, classes=3), settings=quick, buffer=2))
     for labels, target in ((None, model.log_density), (LABELS % 3, lambda x: model.log_conditional(x, LABELS % 3))):
-        found = model.sampler.climb(model, images(), labels, settings=quick, generator=generators.generator("c"))
+        found = chains_of.climb(model, images(), labels, settings=quick, generator=generators.generator("c"))
         expected = sgld.chain(target, images(), settings=quick, generator=generators.generator("c"))
         assert torch.equal(found, expected)
     with pytest.raises(AttributeError, match="stem"):
-        model.sampler.climb(model, images(), None, settings=SGLD(inner=2), generator=generators.generator())
+        chains_of.climb(model, images(), None, settings=SGLD(inner=2), generator=generators.generator())
 
 
 def test_the_density_climbed_rises_and_labels_make_their_own_rise_most():
     model = jem()
     quick = SGLD(steps=30, size=0.2, noise=0.0)
-    free = model.sampler.climb(model, images(), None, settings=quick, generator=generators.generator())
-    bound = model.sampler.climb(model, images(), LABELS, settings=quick, generator=generators.generator())
+    free = chains_of.climb(model, images(), None, settings=quick, generator=generators.generator())
+    bound = chains_of.climb(model, images(), LABELS, settings=quick, generator=generators.generator())
     with torch.no_grad():
         assert (model.log_density(free) > model.log_density(images()) + 0.1).all()
         assert (model.log_conditional(bound, LABELS) > model.log_conditional(free, LABELS)).all()
@@ -124,12 +124,12 @@ def test_the_noise_can_be_given():
         return torch.zeros_like(x)
 
     loud, quiet = SGLD(steps=3, noise=5.0), SGLD(steps=3, noise=0.0)
-    found = model.sampler.climb(model, images(), None, settings=loud, generator=generators.generator(), noise=zeros)
-    expected = model.sampler.climb(model, images(), None, settings=quiet, generator=generators.generator())
+    found = chains_of.climb(model, images(), None, settings=loud, generator=generators.generator(), noise=zeros)
+    expected = chains_of.climb(model, images(), None, settings=quiet, generator=generators.generator())
     assert torch.equal(found, expected)
     assert len(calls) == 3
     inner = SGLD(steps=3, noise=5.0, inner=2)
-    model.sampler.climb(model, images(), None, settings=inner, generator=generators.generator(), noise=zeros)
+    chains_of.climb(model, images(), None, settings=inner, generator=generators.generator(), noise=zeros)
     assert len(calls) == 3 + 6
 
 
@@ -159,7 +159,7 @@ def test_a_conditional_sampler_climbs_its_classes_also_without_labels(start):
     """log p(x|y) of the class that the chain was started with; otherwise log p(x)."""
     seen = []
 
-    class Spy:
+    class Spy(EnergyModel):
         def log_density(self, x):
             seen.append(None)
             return 0 * x.flatten(1).sum(1)
@@ -172,14 +172,17 @@ def test_a_conditional_sampler_climbs_its_classes_also_without_labels(start):
     sampler.labels.copy_(torch.arange(20) % 5)
     sampler.chains.copy_(sampler.origin(sampler.labels, generators.generator()))
     options = {"generator": generators.generator("spy"), "start": start, "steps": None}
-    sampler.sample(Spy(), 12, labels=None, conditional=True, **options)
+    model = Spy(nn.Identity(), sampler=sampler)
+    model.conditional = True
+    model.sample(12, labels=None, **options)
     assert torch.equal(*seen.pop())
     wanted = torch.arange(12) % 5
-    sampler.sample(Spy(), 12, labels=wanted, conditional=False, **options)
+    model.conditional = False
+    model.sample(12, labels=wanted, **options)
     of, labels = seen.pop()
     assert torch.equal(of, wanted)
     assert torch.equal(labels, wanted)
-    sampler.sample(Spy(), 12, labels=None, conditional=False, **options)
+    model.sample(12, labels=None, **options)
     assert seen == [None]
 
 
