@@ -9,7 +9,6 @@ import typer
 
 from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, requesting
-from jembench.cli.terminal import draw
 from jembench.ground.progress import progress
 
 MODEL = ("models", "track", "data_dir", "defences", "seed", "device")  # of a request for one model
@@ -28,7 +27,7 @@ def compare(
     if format == "markdown":
         typer.echo(report.markdown_of(tables))
     else:
-        draw(tables)
+        typer.echo(report.terminal(tables), nl=False)
 
 
 @requesting(*RESULT)

@@ -2,58 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
+from jembench.cli.options import member
+from jembench.ground.families import Family
 from jembench.types import UserError
+
+#: Families, and functions of a track or None for what is not one: name -> one line about it.
+LISTS: Family[Any] = Family(
+    "list",
+    {
+        "models": ("jembench.cli.lists:models", "models that come with jembench, by track"),
+        "recipes": ("jembench.cli.lists:recipes", "recipes by the values of papers, to be trained"),
+        "tracks": ("jembench.data:TRACKS", "data sets with their splits and OOD sets"),
+        "suites": ("jembench.choices.suites:SUITES", "what is measured together"),
+        "protocols": ("jembench.choices.protocols:PROTOCOLS", "the choices behind the numbers"),
+        "evaluators": ("jembench.evaluators:EVALUATORS", "what turns records into numbers"),
+        "measurements": ("jembench.measurements:MEASUREMENTS", "what asks a model and writes records"),
+        "scores": ("jembench.metrics.scores:SCORES", "scores of OOD detection, larger = more in-distribution"),
+        "detectors": ("jembench.measurements.detector:DETECTORS", "post-hoc detectors of suite ood"),
+        "attacks": ("jembench.cli.lists:attacks", "attacks of suite robustness"),
+        "extractors": ("jembench.zoo.extractors:EXTRACTORS", "feature extractors of suite generation"),
+        "kinds": ("jembench.models:KINDS", "kinds of models that a recipe can name"),
+        "networks": ("jembench.models:NETWORKS", "networks that a recipe can name"),
+        "formats": ("jembench.pages:EXPORTERS", "formats of results"),
+        "lists": ("jembench.cli.lists:LISTS", "what can be listed"),
+    },
+)
 
 
 def list_(
-    what: Annotated[
-        Literal["models", "recipes", "tracks", "suites", "protocols", "scores", "detectors", "attacks", "extractors"],
-        typer.Argument(help="What to list."),
-    ],
+    what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(LISTS)}.", callback=member(LISTS))] = "lists",
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models or recipes of this track only.")] = None,
 ) -> None:
     """List what there is."""
-    from jembench import attacks, data
-    from jembench.choices import protocols, suites
-    from jembench.measurements.detector import DETECTORS
-    from jembench.metrics.scores import SCORES
+    things = LISTS[what]
+    lines = {name: things.about(name) for name in things} if isinstance(things, Family) else things(track)
+    width = max(map(len, lines))
+    for name, about in lines.items():
+        typer.echo(f"{name:{width}}  {about}")
+
+
+def models(track: str | None) -> dict[str, str]:
+    """The models that come with jembench, with the track of each."""
+    from jembench.zoo import baselines
+
+    return {f"{name} ({owner})": about for owner in _tracks(track) for name, about in baselines.names(owner).items()}
+
+
+def recipes(track: str | None) -> dict[str, str]:
+    """The paths of the recipes by the values of papers."""
     from jembench.models.recipes import read_recipe
     from jembench.zoo import baselines
-    from jembench.zoo.extractors import EXTRACTORS
 
-    if what == "models":
-        names = [track] if track is not None else list(data.TRACKS)
-        rows = [
-            (f"{name} ({owner})", about)
-            for owner in names
-            for name, about in baselines.names(data.track(owner).name).items()
-        ]
-    elif what == "recipes":
-        names = [data.track(track).name] if track is not None else list(data.TRACKS)
-        rows = [(str(path), read_recipe(path).about) for owner in names for path in baselines.published(owner).values()]
-        if not rows:
-            raise UserError(f"track {track} has no recipes beside those of its models: `jembench list models`")
-    elif what == "tracks":
-        rows = [(name, data.TRACKS.about(name)) for name in data.TRACKS]
-    elif what == "suites":
-        rows = [(name, suites.SUITES.about(name)) for name in suites.SUITES]
-    elif what == "protocols":
-        rows = [(name, protocols.PROTOCOLS.about(name)) for name in protocols.PROTOCOLS]
-    elif what == "detectors":
-        rows = [(name, DETECTORS.about(name)) for name in DETECTORS]
-    elif what == "extractors":
-        rows = [(name, EXTRACTORS.about(name)) for name in EXTRACTORS]
-    elif what == "attacks":
-        rows = list(attacks.names().items())
-    else:
-        rows = [(name, SCORES.about(name)) for name in SCORES]
-    width = max(len(name) for name, _ in rows)
-    for name, about in rows:
-        typer.echo(f"{name:{width}}  {about}")
+    paths = [path for owner in _tracks(track) for path in baselines.published(owner).values()]
+    if not paths:
+        raise UserError(f"track {track} has no recipes beside those of its models: `jembench list models`")
+    return {str(path): read_recipe(path).about for path in paths}
+
+
+def attacks(track: str | None) -> dict[str, str]:
+    """Our attacks and the classes of torchattacks, the same for every track."""
+    from jembench import attacks
+
+    return attacks.names()
+
+
+def _tracks(track: str | None) -> list[str]:
+    from jembench import data
+
+    return list(data.TRACKS) if track is None else [data.track(track).name]
 
 
 def explain(

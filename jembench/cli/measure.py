@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jembench.choices.request import Request
-from jembench.cli.options import QuietOption, requesting
-from jembench.cli.terminal import draw
+from jembench.cli.options import QuietOption, member, requesting
 from jembench.ground.progress import progress
+from jembench.pages import EXPORTERS
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 
     from jembench.api import Result
 
-Format = Literal["table", "markdown", "json"]
-
 
 @requesting()
 def run(
     request: Request,
-    format: Annotated[Format, typer.Option("--format", "-f", help="Of the result on stdout.")] = "table",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Of the result on stdout.",
+            metavar=f"<{'|'.join(EXPORTERS)}>",
+            callback=member(EXPORTERS),
+        ),
+    ] = "table",
     save_adversarials: Annotated[
         Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
     ] = None,
@@ -42,7 +49,7 @@ def run(
     pictures = gallery.pictures(results, request.output)
     if save_adversarials is not None:
         pictures += gallery.save(results, save_adversarials)
-    _print(results, format)
+    typer.echo(EXPORTERS[format]([result.document for result in results]))
     aside = format != "table"  # stdout is the result's alone
     if quiet and aside:
         return
@@ -52,22 +59,6 @@ def run(
     for result in results:
         typer.echo(f"{result.folder / 'result.json'}", err=aside)
     typer.echo(_cost(results, time.perf_counter() - start), err=aside)
-
-
-def _print(results: Sequence[Result], format: Format) -> None:
-    """The results on stdout, a suite after the other."""
-    from jembench.pages.tables import report
-
-    documents = [result.document for result in results]
-    if format == "json":
-        typer.echo(report.as_json(documents))
-        return
-    for suite in dict.fromkeys(document.suite for document in documents):
-        group = [document for document in documents if document.suite == suite]
-        if format == "markdown":
-            typer.echo(report.markdown(group))
-        else:
-            draw(report.tables(group))
 
 
 def _cost(results: Sequence[Result], seconds: float) -> str:

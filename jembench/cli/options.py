@@ -13,7 +13,9 @@ import typer
 
 from jembench.choices.flags import KEY, Flag
 from jembench.choices.request import Request
+from jembench.ground.families import Family
 from jembench.ground.progress import spoken
+from jembench.types import UserError
 
 AnyTrackOption = Annotated[str | None, typer.Option("--track", "-t", help="The track; digits by default.")]
 DataOption = Annotated[
@@ -24,6 +26,19 @@ QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.", callback=lambda quiet: spoken(quiet)),
 ]
+
+
+def member(family: Family[Any]) -> Callable[[str], str]:
+    """The callback of an option or an argument whose values are the names of a family."""
+
+    def check(name: str) -> str:
+        try:
+            family.check(name)
+        except UserError as error:
+            raise typer.BadParameter(str(error)) from error
+        return name
+
+    return check
 
 
 def requesting(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -2,5 +2,26 @@
 
 - Here: leaderboard, card, journal, comparison, gate, seeds; below them tables and pictures.
 - Never: a model, an image set, a plan; torch.
-- A new one: an evaluator names its tables and pictures; a page of several results is a module here.
+- A new one: an evaluator names its tables and pictures; a page of several results is a module here; a format of results is a
+  function from documents to text and a line in :data:`EXPORTERS`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jembench.ground.families import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jembench.store.results import ResultDocument
+
+EXPORTERS: Family[Callable[[Sequence[ResultDocument]], str]] = Family(
+    "format",
+    {
+        "table": ("jembench.pages.tables.report:as_table", "tables as wide as the terminal"),
+        "markdown": ("jembench.pages.tables.report:as_markdown", "tables of GitHub markdown"),
+        "json": ("jembench.pages.tables.report:as_json", "the result documents, with all of their metrics"),
+    },
+)

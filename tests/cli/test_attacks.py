@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from jembench import rebuild
-from jembench.attacks import ATTACKS
 from jembench.choices import batteries, evaluators
 from jembench.choices.request import Request
 from jembench.engine.measure import measure
@@ -93,14 +92,6 @@ def test_options_of_attacks_are_refused_elsewhere(call: Callable[..., Any], tmp_
     )
     assert answer.code == 2
     assert "--save-adversarials goes with --suite robustness" in answer.err
-
-
-def test_attacks_are_listed(call: Callable[..., Any]) -> None:
-    answer = call("list", "attacks")
-    assert answer.code == 0
-    names = [line.split()[0] for line in answer.out.splitlines()]
-    assert set(ATTACKS) <= set(names)
-    assert {"PGD", "APGD", "FAB"} <= set(names)
 
 
 @pytest.fixture

@@ -335,19 +335,6 @@ def test_a_users_own_file_with_weights(call: Call, place: Path) -> None:
     assert 0.02 < accuracy < 0.25  # it always says 3
 
 
-def test_lists(call: Call) -> None:
-    models, tracks, suites, scores = (call("list", what).out for what in ("models", "tracks", "suites", "scores"))
-    for words in ("jem (digits)", "softmax (digits)", "oracle (gauss)"):
-        assert words in models
-    assert "digits" in tracks
-    assert "gauss" in tracks
-    for words in ("accuracy", "calibration", "ood", "all"):
-        assert words in suites
-    for words in ("log_px", "max_py", "mass"):
-        assert words in scores
-    assert "jem" not in call("list", "models", "--track", "gauss").out
-
-
 def test_the_version(call: Call) -> None:
     assert call("--version").out == f"jembench {jembench.__version__}\n"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 from tabulate import tabulate
@@ -130,6 +132,43 @@ def _range(metric: Metric, *, wide: bool) -> str:
         number(end).replace("0.", ".", 1) if abs(end) < 1 else number(end) for end in (metric.low, metric.high)
     )
     return f"‹{low}–{high}›" if metric.method == BAND else f"{low}–{high}"
+
+
+def terminal(tables: Sequence[Table]) -> str:
+    """Tables with their notes, for stdout; a narrow terminal wraps lines, it does not lose digits.
+
+    What the encoding of stdout lacks is a question mark.
+    """
+    ruler = Console(width=1000)
+    blocks = []
+    for table in tables:
+        grid = rich(table)
+        width = ruler.measure(grid).maximum
+        console = Console(width=max(width, Console().width if sys.stdout.isatty() else 100))
+        with console.capture() as block:
+            console.print(grid)
+            for note in table.notes:
+                console.print(note, style="dim", soft_wrap=True, markup=False, highlight=False)
+            console.print()
+        blocks.append(block.get())
+    return "".join(blocks).encode(ruler.encoding, "replace").decode(ruler.encoding)
+
+
+def as_table(documents: Sequence[ResultDocument]) -> str:
+    """The tables of results of one track for a terminal, a suite after the other."""
+    return "".join(terminal(tables(group)) for group in _suites(documents)).removesuffix("\n")
+
+
+def as_markdown(documents: Sequence[ResultDocument]) -> str:
+    """The tables of results of one track in GitHub markdown, a suite after the other."""
+    return "\n".join(markdown(group) for group in _suites(documents))
+
+
+def _suites(documents: Sequence[ResultDocument]) -> list[list[ResultDocument]]:
+    groups: dict[str, list[ResultDocument]] = {}
+    for document in documents:
+        groups.setdefault(document.suite, []).append(document)
+    return list(groups.values())
 
 
 def as_json(documents: Sequence[ResultDocument]) -> str:

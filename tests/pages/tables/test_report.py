@@ -13,6 +13,7 @@ from jembench.api import Result
 from jembench.evaluators import EVALUATORS
 from jembench.metrics.metric import Metric
 from jembench.metrics.scores import PAPER
+from jembench.pages import EXPORTERS
 from jembench.pages.tables import calibration, report
 from jembench.pages.tables.report import BAND, text
 from jembench.store.results import ResultDocument
@@ -114,6 +115,21 @@ def test_json_is_the_documents(oracle: Result, digits: dict[str, Result]) -> Non
     documents = [oracle.outcome.document, digits["jem"].outcome.document]
     found = json.loads(report.as_json(documents))
     assert [ResultDocument.model_validate(item) for item in found] == documents
+
+
+@pytest.mark.parametrize("format", EXPORTERS)
+def test_every_format_has_every_suite_and_every_model(digits: dict[str, Result], format: str) -> None:
+    """And several suites are one after the other."""
+    documents = [digits[name].outcome.document for name in ("jem", "softmax")]
+    other = documents[0].model_copy(update={"suite": "other"})
+    text = EXPORTERS[format]([*documents, other])
+    apart = [EXPORTERS[format](group) for group in (documents, [other])]
+    if format == "json":
+        assert json.loads(text) == [document for part in apart for document in json.loads(part)]
+    else:
+        assert text == "\n".join(apart)
+    assert "jem" in text
+    assert "softmax" in text
 
 
 def test_a_missing_metric_is_a_dash_and_its_reason_a_note(oracle: Result) -> None:
