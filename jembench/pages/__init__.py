@@ -2,8 +2,8 @@
 
 - Here: leaderboard, card, journal, comparison, gate, seeds; below them tables and pictures.
 - Never: a model, an image set, a plan; torch.
-- A new one: an evaluator names its tables and pictures; a page of several results is a module here; a format of results is a
-  function from documents to text and a line in :data:`EXPORTERS`.
+- A new one: an evaluator names its tables and pictures; a page of several results is a module here; a format is a
+  function from documents to text and a line in `EXPORTERS`.
 """
 
 from __future__ import annotations
