@@ -29,7 +29,7 @@ def leaderboard(
     if everything and track is not None:
         raise UserError("name one track, or all of them by --all")
     stale = False
-    for name in data.TRACKS if everything else [track or "digits"]:
+    for name in data.TRACKS if everything else [track or data.DEFAULT]:
         description = data.track(name)
         golden = baselines.all_golden(name)
         robustness = leaderboard.robustness(description, baselines.all_attacked(name))

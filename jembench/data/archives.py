@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -35,7 +35,7 @@ IN_CELEBA = {"test": "2", "all": "012"}  # what the parts of a split are called 
 
 @dataclass(frozen=True)
 class Archive:
-    """A published set.
+    """A published set in the format of CIFAR, batches of pickles.
 
     Attributes:
         about: one line about the images.
@@ -55,6 +55,101 @@ class Archive:
     images: dict[str, int]
     files: dict[str, tuple[str, ...]]
 
+    lost: ClassVar[str] = (
+        "{name}: cannot be downloaded; run `jembench data fetch {name}` again where there is a network, or give "
+        "--data-dir, a folder with {name}_test.npz and the like"
+    )
+    unreadable: ClassVar[str] = "{name}: cannot be read from {downloads}"
+
+    @property
+    def torchvision(self) -> Any:
+        """The class of torchvision."""
+        from torchvision import datasets
+
+        return getattr(datasets, self.kind)
+
+    def checksums(self) -> dict[str, str]:
+        """The MD5 of every file, as torchvision knows them."""
+        cifar = self.torchvision
+        entries = [*cifar.train_list, *cifar.test_list, [cifar.meta["filename"], cifar.meta["md5"]]]
+        return {f"{cifar.base_folder}/{file}": md5 for file, md5 in entries}
+
+    def download(self) -> None:
+        """Download all files that are not there."""
+        for split in self.files:
+            self.data_set(split, download=True)
+
+    def data_set(self, split: str, *, download: bool) -> Any:
+        """The data set of torchvision, which checks its files once more."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy about pickles of 2009
+            return self.torchvision(download=download, **self.place(split))
+
+    def place(self, split: str) -> dict[str, Any]:
+        """The arguments of torchvision's class that say where a split is."""
+        return {"root": str(cache.downloads()), "train": split == "train"}
+
+    def read(self, split: str, view: str) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+        """Images ``(N, H, W, 3)`` and labels ``(N,)`` of a split whose files have been checked."""
+        data_set = self.data_set(split, download=False)
+        return np.asarray(data_set.data), np.asarray(data_set.targets)
+
+
+class HouseNumbers(Archive):
+    """SVHN: a file of Matlab for each split, which torchvision reads by scipy."""
+
+    def checksums(self) -> dict[str, str]:
+        """The MD5 of every file, as torchvision knows them."""
+        return {f"svhn/{file}": md5 for _, file, md5 in self.torchvision.split_list.values()}
+
+    def data_set(self, split: str, *, download: bool) -> Any:
+        """The data set of torchvision, which checks its files once more.
+
+        Raises:
+            UserError: without scipy.
+        """
+        try:
+            return super().data_set(split, download=download)
+        except ImportError as error:
+            raise UserError("svhn: torchvision reads it by scipy, which is missing: pip install scipy") from error
+
+    def place(self, split: str) -> dict[str, Any]:
+        """The arguments of torchvision's class that say where a split is: its files have no folder of their own."""
+        return {"root": str(cache.downloads() / "svhn"), "split": split}
+
+    def read(self, split: str, view: str) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+        """Images ``(N, H, W, 3)`` and labels ``(N,)`` of a split whose files have been checked."""
+        data_set = self.data_set(split, download=False)
+        return np.asarray(data_set.data).transpose(0, 2, 3, 1), np.asarray(data_set.labels)
+
+
+class Faces(Archive):
+    """CelebA: photographs in a ``.zip``, without labels of ours."""
+
+    lost: ClassVar[str] = (
+        f"celeba: Google Drive does not give it; get {PHOTOGRAPHS} and {PARTITION} by hand from {{home}} into "
+        "{downloads}/celeba and run `jembench data verify celeba`"
+    )
+    unreadable: ClassVar[str] = "{downloads}/celeba: the photographs cannot be read"
+
+    def checksums(self) -> dict[str, str]:
+        """The MD5 of every file, as torchvision knows them."""
+        return {f"celeba/{file}": md5 for _, md5, file in self.torchvision.file_list}
+
+    def download(self) -> None:
+        """Download the photographs and their partition, unless they are there."""
+        from torchvision.datasets import utils
+
+        folder = cache.downloads() / "celeba"
+        for identifier, md5, file in self.torchvision.file_list:
+            if file in (PHOTOGRAPHS, PARTITION) and not utils.check_integrity(folder / file, md5):
+                utils.download_file_from_google_drive(identifier, str(folder), file, md5)
+
+    def read(self, split: str, view: str) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+        """Images ``(N, H, W, 3)`` of a split whose files have been checked; -1 for labels."""
+        images = _photographs(split, _VIEWS[view])
+        return images, np.full(len(images), -1)
+
 
 def _cifar(folder: str, *names: str) -> dict[str, tuple[str, ...]]:
     """torchvision asks for all files of CIFAR, whichever split is read."""
@@ -64,7 +159,7 @@ def _cifar(folder: str, *names: str) -> dict[str, tuple[str, ...]]:
 CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CITATION = "no formal licence: cite Krizhevsky, 2009"
 
-ARCHIVES = {
+ARCHIVES: dict[str, Archive] = {
     "cifar10": Archive(
         "60,000 photographs of 10 classes (Krizhevsky, 2009)",
         CITATION,
@@ -83,7 +178,7 @@ ARCHIVES = {
         {"train": 50000, "test": 10000},
         _cifar("cifar-100-python", "train", "test", "meta"),
     ),
-    "svhn": Archive(
+    "svhn": HouseNumbers(
         "99,289 house numbers (Netzer et al., 2011)",
         "non-commercial use only",
         "SVHN",
@@ -92,7 +187,7 @@ ARCHIVES = {
         {"train": 73257, "test": 26032},
         {"train": ("svhn/train_32x32.mat",), "test": ("svhn/test_32x32.mat",)},
     ),
-    "celeba": Archive(
+    "celeba": Faces(
         "202,599 aligned faces (Liu et al., ICCV 2015)",
         "non-commercial research only, no copies to others",
         "CelebA",
@@ -127,34 +222,12 @@ def fetch(name: str) -> None:
     Raises:
         UserError: for an unknown name, without a network, or if a checksum is wrong.
     """
-    home = archive(name).home
-    advice = (
-        f"{name}: cannot be downloaded; run `jembench data fetch {name}` again where there is a network, or give "
-        f"--data-dir, a folder with {name}_test.npz and the like"
-    )
-    if name == "celeba":
-        advice = (
-            f"celeba: Google Drive does not give it; get {PHOTOGRAPHS} and {PARTITION} by hand from {home} into "
-            f"{cache.downloads() / 'celeba'} and run `jembench data verify celeba`"
-        )
+    published, downloads = archive(name), cache.downloads()
+    advice = published.lost.format(name=name, home=published.home, downloads=downloads)
     with cache.locked(f"fetch-{name}"), guard.guarded(advice), guard.impatient():
-        _fetch(name)
+        downloads.mkdir(parents=True, exist_ok=True)
+        published.download()
     verify(name)
-
-
-def _fetch(name: str) -> None:
-    from torchvision import datasets
-    from torchvision.datasets import utils
-
-    root = cache.downloads()
-    root.mkdir(parents=True, exist_ok=True)
-    if name == "celeba":
-        for identifier, md5, file in datasets.CelebA.file_list:
-            if file in (PHOTOGRAPHS, PARTITION) and not utils.check_integrity(root / "celeba" / file, md5):
-                utils.download_file_from_google_drive(identifier, str(root / "celeba"), file, md5)
-        return
-    for split in archive(name).files:
-        _data_set(name, split, download=True)
 
 
 def verify(name: str, split: str | None = None) -> None:
@@ -165,7 +238,7 @@ def verify(name: str, split: str | None = None) -> None:
     """
     splits = archive(name).files
     names = [path for part in (splits if split is None else (split,)) for path in splits[part]]
-    checksums = _checksums(name)
+    checksums = archive(name).checksums()
     for relative in dict.fromkeys(names):
         path = cache.downloads() / relative
         if not path.is_file():
@@ -190,16 +263,9 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
         UserError: if it is not there or a checksum is wrong.
     """
     verify(name, split)
-    if name == "celeba":
-        with guard.guarded(f"{cache.downloads() / 'celeba'}: the photographs cannot be read"):
-            images = _photographs(split, _VIEWS[view])
-        return images, np.full(len(images), -1, dtype=np.int64)
-    with guard.guarded(f"{name}: cannot be read from {cache.downloads()}"):
-        data_set = _data_set(name, split, download=False)
-        images = np.asarray(data_set.data)
-        labels = data_set.labels if name == "svhn" else data_set.targets
-    if name == "svhn":
-        images = images.transpose(0, 2, 3, 1)
+    published = archive(name)
+    with guard.guarded(published.unreadable.format(name=name, downloads=cache.downloads())):
+        images, labels = published.read(split, view)
     return images, np.asarray(labels, dtype=np.int64)
 
 
@@ -242,34 +308,6 @@ def _resize(picture: Any) -> NDArray[np.uint8]:
 
 
 _VIEWS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {"crop": _crop, "resize": _resize}
-
-
-def _data_set(name: str, split: str, *, download: bool) -> Any:
-    """The data set of torchvision, which checks its files once more."""
-    from torchvision import datasets
-
-    root = cache.downloads() / "svhn" if name == "svhn" else cache.downloads()  # its files have no folder of their own
-    kind = getattr(datasets, archive(name).kind)
-    options = {"split": split} if name == "svhn" else {"train": split == "train"}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy about pickles of 2009
-            return kind(root=str(root), download=download, **options)
-    except ImportError as error:
-        raise UserError(f"{name}: torchvision reads it by scipy, which is missing: pip install scipy") from error
-
-
-def _checksums(name: str) -> dict[str, str]:
-    """The MD5 of every file, as torchvision knows them."""
-    from torchvision import datasets
-
-    kind = getattr(datasets, archive(name).kind)
-    if name == "svhn":
-        return {f"svhn/{file}": md5 for _, file, md5 in kind.split_list.values()}
-    if name == "celeba":
-        return {f"celeba/{file}": md5 for _, md5, file in kind.file_list}
-    entries = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
-    return {f"{kind.base_folder}/{file}": md5 for file, md5 in entries}
 
 
 def _md5(path: Path) -> str:

@@ -253,14 +253,14 @@ def test_a_photograph_that_is_none_is_one_line(monkeypatch):
 
 def test_the_files_that_are_looked_for_are_those_that_are_checked():
     """Every file that torchvision opens, batches.meta too, is in our list and has a checksum of 32 digits."""
-    for name, known in archives.ARCHIVES.items():
-        sums = archives._checksums(name)
+    for known in archives.ARCHIVES.values():
+        sums = known.checksums()
         for split, files in known.files.items():
             assert split in known.images
             assert set(files) <= set(sums)
             assert all(len(sums[file]) == 32 for file in files)
     for name in ("cifar10", "cifar100"):
-        assert set(archives.ARCHIVES[name].files["train"]) == set(archives._checksums(name))
+        assert set(archives.ARCHIVES[name].files["train"]) == set(archives.ARCHIVES[name].checksums())
 
 
 def test_without_a_network_there_is_one_line_with_the_two_ways(monkeypatch):

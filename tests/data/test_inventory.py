@@ -110,8 +110,8 @@ def test_downloads_are_verified(call, shelf, monkeypatch):
     for split in ("train", "test"):
         (folder / f"{split}_32x32.mat").write_bytes(b"x")
     monkeypatch.setattr(
-        archives,
-        "_checksums",
+        type(archives.archive("svhn")),
+        "checksums",
         lambda _: dict.fromkeys(("svhn/train_32x32.mat", "svhn/test_32x32.mat"), "9dd4e461268c8034f5c8564e155c67a6"),
     )
     answer = call("data", "verify", "svhn")
