@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench.data import archives, cache, folders
-from jembench.data.sets import BATCH, CHAINS, Grid, ImageSet, Part, Severities, Source, Track, chains
+from jembench.data.sets import BATCH, CHAINS, ImageSet, Part, Source, Track, chains
 from jembench.ground import files
 from jembench.ground.identity import array_sha256, identity
 from jembench.types import UserError
@@ -41,39 +41,6 @@ PATIENCE = 2.0  # seconds of work without a word
 COPIES = 0.01  # share of images that occur twice above which files are copies of each other
 
 LOG = logging.getLogger("jembench")
-
-#: How the training images of a track are divided, in thousandths of every class.
-BASE, VALIDATION, TRAIN = (0, 40), (40, 100), (100, 1000)
-
-#: The radii that the tables of CIFAR-10 have, RobustBench's among them.
-THREATS = (
-    Grid("linf", (2 / 255, 4 / 255, 8 / 255, 12 / 255, 16 / 255), 8 / 255),
-    Grid("l2", (0.25, 0.5, 1.0, 1.5, 2.0), 0.5),
-)
-
-#: Images of a source that are shifted, attacked and refined in suites that are not about attacks: with a network of
-#: photographs these are most of the cost, and 300 give an AUROC to within about four points.
-COSTLY = 300
-
-#: From mild to severe, near the amounts of CIFAR-10-C (Hendrycks & Dietterich, ICLR 2019).
-SHIFTS = (
-    Severities("noise", (0.04, 0.06, 0.08, 0.09, 0.10)),
-    Severities("blur", (0.4, 0.6, 0.7, 0.8, 1.0)),
-    Severities("contrast", (0.25, 0.5, 0.6, 0.7, 0.85)),
-    Severities("brightness", (0.05, 0.1, 0.15, 0.2, 0.3)),
-    Severities("rotation", (5.0, 10.0, 15.0, 20.0, 30.0)),
-)
-HELD_OUT = (
-    Severities("occlusion", (0.2, 0.35, 0.5)),
-    Severities("translation", (0.06, 0.12, 0.2)),
-    Severities("impulse", (0.01, 0.03, 0.08)),
-    Severities("shear", (0.15, 0.3, 0.5)),
-    Severities("gamma", (0.3, 0.8, 2.0)),
-    Severities("pixelate", (0.15, 0.3, 0.5)),
-)
-
-#: The test images of CIFAR-10 without their labels.
-CIFAR10_OUTLIERS = "bdfe1951f8309eb5fef297d050ef4774c8426570a3a97ab3808bca33df340739"
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]

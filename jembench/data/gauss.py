@@ -50,6 +50,9 @@ TRUTH: dict[str, float] = {
     "chains/log_z": 0.0,
 }
 
+SHIFTED = "b3bbcf12a5356afd396a213fb2e65205549b16fd61b8c7e15e715d53c405e7ba"
+SCALED = "bef5d80d7eda95bcaca02fcdf5f9fe4805aab11f0a3bf3e1fd12129851186d74"
+
 TRACK = Track(
     name="gauss",
     version=1,
@@ -62,22 +65,8 @@ TRACK = Track(
         Source("train", "train", 1077, "5b357a2592d781eb175b3c16cfb4b9e100f6ccb938e0f8cbc505ec10119b7387"),
         Source("validation", "validation", 180, "a5064af6668a7ff17ae1bceeb74d942c3faaab38e78b4916452594fac0e7d7d9"),
         Source("test", "test", 360, "e718e6753e7ba2051ed14fd4447dfdd426004b60f7a65dee119a2232a21d282e"),
-        Source(
-            "shifted",
-            "ood",
-            360,
-            "b3bbcf12a5356afd396a213fb2e65205549b16fd61b8c7e15e715d53c405e7ba",
-            about="mean moved by 4 sigma",
-            near=True,
-        ),
-        Source(
-            "scaled",
-            "ood",
-            360,
-            "bef5d80d7eda95bcaca02fcdf5f9fe4805aab11f0a3bf3e1fd12129851186d74",
-            about="standard deviation times 1.15",
-            near=True,
-        ),
+        Source("shifted", "ood", 360, SHIFTED, about="mean moved by 4 sigma", near=True),
+        Source("scaled", "ood", 360, SCALED, about="standard deviation times 1.15", near=True),
         Source(CHAINS, "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED),
     ),
     threats=(

@@ -33,7 +33,6 @@ from jembench.measurements.contract import Need, RecordBatch, gather
 from jembench.measurements.logits import Logits
 from jembench.metrics import (
     brier_decomposition,
-    calibration,
     classification,
     debiased,
     intervals,
@@ -42,6 +41,7 @@ from jembench.metrics import (
     temperature,
     vector_scaling,
 )
+from jembench.metrics.calibration import calibration_estimate
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Kind, Metric
 
@@ -191,12 +191,12 @@ def _estimates(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[s
     return {
         "nll": intervals.mean(classification.nll(logits, labels), rng=rng("nll")),
         "brier": intervals.mean(classification.brier(logits, labels), rng=rng("brier")),
-        "ece15": calibration.ece_estimate(confidence, correct, bins=15, rng=rng("ece15")),
-        "ece20": calibration.ece_estimate(confidence, correct, bins=20, rng=rng("ece20")),
-        "adaptive_ece15": calibration.adaptive_ece_estimate(confidence, correct, bins=15, rng=rng("adaptive")),
-        "classwise_ece15": calibration.classwise_ece_estimate(probabilities, labels, bins=15, rng=rng("classwise")),
+        "ece15": calibration_estimate("ece", confidence, correct, bins=15, rng=rng("ece15")),
+        "ece20": calibration_estimate("ece", confidence, correct, bins=20, rng=rng("ece20")),
+        "adaptive_ece15": calibration_estimate("adaptive", confidence, correct, bins=15, rng=rng("adaptive")),
+        "classwise_ece15": calibration_estimate("classwise", probabilities, labels, bins=15, rng=rng("classwise")),
         "squared_ece15": debiased.debiased_squared_ece(confidence, correct, bins=15),
-        "mce15": calibration.mce_estimate(confidence, correct, bins=15, rng=rng("mce15")),
+        "mce15": calibration_estimate("mce", confidence, correct, bins=15, rng=rng("mce15")),
         "kde_ece": kde_calibration.kde_ece_estimate(confidence, correct, rng=rng("kde_ece")),
         "brier_reliability15": terms["reliability"],
         "brier_resolution15": terms["resolution"],

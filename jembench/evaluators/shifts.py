@@ -21,7 +21,8 @@ from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.measurements.logits import Logits
 from jembench.measurements.seen import Attacked, Refined, Seen, Shifted
-from jembench.metrics import calibration, classification, debiased, intervals
+from jembench.metrics import classification, debiased, intervals
+from jembench.metrics.calibration import calibration_estimate
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Kind, Metric
 from jembench.metrics.temperature import fit_temperature
@@ -114,7 +115,7 @@ def _measured(name: str, logits: NDArray[np.floating], labels: NDArray[np.int64]
         estimates = {
             "nll": intervals.mean(classification.nll(f, labels), rng=rng("nll")),
             "brier": intervals.mean(classification.brier(f, labels), rng=rng("brier")),
-            "ece15": calibration.ece_estimate(confidence, correct, bins=15, rng=rng("ece15")),
+            "ece15": calibration_estimate("ece", confidence, correct, bins=15, rng=rng("ece15")),
             "squared_ece15": debiased.debiased_squared_ece(confidence, correct, bins=15),
             "overconfidence": intervals.mean(confidence - correct, rng=rng("overconfidence")),
         }

@@ -42,6 +42,7 @@ from numpy.typing import ArrayLike
 from jembench.metrics.arrays import Floats, Integers, check_level, class_labels, probability_matrix
 from jembench.metrics.calibration import class_cells, drawn_labels
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.intervals import central
 
 
 class Decomposition(NamedTuple):
@@ -128,9 +129,9 @@ def decomposition_estimates(
     check_level(level)
     terms = brier_decomposition(probabilities, labels, bins=bins)
     p = probability_matrix(probabilities, "probabilities")
-    low, high = np.quantile(_draws(p, bins, replicates, rng), [(1 - level) / 2, (1 + level) / 2])
+    band = central(_draws(p, bins, replicates, rng), level)
     estimates = {name: Estimate(value, None, None, "none") for name, value in terms._asdict().items()}
-    estimates["reliability"] = Estimate(terms.reliability, float(low), float(high), "consistency band")
+    estimates["reliability"] = Estimate(terms.reliability, *band, "consistency band")
     return estimates
 
 

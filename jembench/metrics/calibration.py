@@ -42,6 +42,7 @@ from jembench.metrics.arrays import (
     probability_matrix,
 )
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.intervals import central
 
 Statistic = Literal["ece", "adaptive", "classwise", "mce"]
 BLOCK = 1 << 22  # elements drawn at a time by a band: bounds its memory
@@ -154,68 +155,26 @@ def consistency_band(
         draws = _draws(p, index, bins, replicates, rng, largest=statistic == "mce")
     else:
         raise ValueError(f"statistic must be 'ece', 'adaptive', 'classwise' or 'mce', got {statistic!r}")
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return central(draws, level)
 
 
-def ece_estimate(
-    confidence: ArrayLike,
-    correct: ArrayLike,
+def calibration_estimate(
+    statistic: Statistic,
+    predictions: ArrayLike,
+    outcomes: ArrayLike,
     *,
     rng: np.random.Generator,
     bins: int = 15,
     replicates: int = 1000,
     level: float = 0.95,
 ) -> Estimate:
-    """`ece` with its band under perfect calibration; arguments and errors as `ece` and `consistency_band`."""
-    value = ece(confidence, correct, bins=bins)
-    band = consistency_band("ece", confidence, rng=rng, bins=bins, replicates=replicates, level=level)
-    return Estimate(value, *band, "consistency band")
+    """A statistic of `predictions` and `outcomes`, the arguments of `ece` or `classwise_ece`, with its band.
 
-
-def adaptive_ece_estimate(
-    confidence: ArrayLike,
-    correct: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    bins: int = 15,
-    replicates: int = 1000,
-    level: float = 0.95,
-) -> Estimate:
-    """`adaptive_ece` with its band under perfect calibration; see `ece_estimate`."""
-    value = adaptive_ece(confidence, correct, bins=bins)
-    band = consistency_band("adaptive", confidence, rng=rng, bins=bins, replicates=replicates, level=level)
-    return Estimate(value, *band, "consistency band")
-
-
-def classwise_ece_estimate(
-    probabilities: ArrayLike,
-    labels: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    bins: int = 15,
-    replicates: int = 1000,
-    level: float = 0.95,
-) -> Estimate:
-    """`classwise_ece` with its band under perfect calibration; see `ece_estimate`."""
-    value = classwise_ece(probabilities, labels, bins=bins)
-    band = consistency_band("classwise", probabilities, rng=rng, bins=bins, replicates=replicates, level=level)
-    return Estimate(value, *band, "consistency band")
-
-
-def mce_estimate(
-    confidence: ArrayLike,
-    correct: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    bins: int = 15,
-    replicates: int = 1000,
-    level: float = 0.95,
-) -> Estimate:
-    """`mce` with its band under perfect calibration; see `ece_estimate`."""
-    value = mce(confidence, correct, bins=bins)
-    band = consistency_band("mce", confidence, rng=rng, bins=bins, replicates=replicates, level=level)
-    return Estimate(value, *band, "consistency band")
+    The other arguments and the errors are those of `consistency_band`.
+    """
+    statistics = {"ece": ece, "adaptive": adaptive_ece, "classwise": classwise_ece, "mce": mce}
+    band = consistency_band(statistic, predictions, rng=rng, bins=bins, replicates=replicates, level=level)
+    return Estimate(statistics[statistic](predictions, outcomes, bins=bins), *band, "consistency band")
 
 
 def class_cells(p: Floats, bins: int) -> Integers:

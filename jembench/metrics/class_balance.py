@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from jembench.metrics.arrays import Floats, Integers, check_level, class_labels
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.intervals import central
 
 
 def class_imbalance(
@@ -41,9 +42,8 @@ def class_imbalance(
         raise ValueError(f"labels must be a non-empty vector, got shape {y.shape}")
     counts = np.bincount(class_labels(y, y.size, classes=classes), minlength=classes)
     share = np.full(classes, 1 / classes)
-    band = _variation(rng.multinomial(y.size, share, size=replicates), y.size, share)
-    low, high = np.quantile(band, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(_variation(counts[None], y.size, share)[0]), float(low), float(high), "consistency band")
+    draws = _variation(rng.multinomial(y.size, share, size=replicates), y.size, share)
+    return Estimate(float(_variation(counts[None], y.size, share)[0]), *central(draws, level), "consistency band")
 
 
 def _variation(counts: Integers, n: int, share: Floats) -> Floats:

@@ -43,6 +43,12 @@ def normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
+def central(draws: Floats, level: float) -> tuple[float, float]:
+    """Ends of the central share `level` of `draws` `(R,)`."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def wilson(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a proportion, within [0, 1], that always holds `successes / n`.
 

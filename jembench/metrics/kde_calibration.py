@@ -34,6 +34,7 @@ from numpy.typing import ArrayLike
 from jembench.metrics.arrays import Booleans, Floats, check_level, flags, fractions
 from jembench.metrics.calibration import blocks
 from jembench.metrics.estimate import Estimate
+from jembench.metrics.intervals import central
 
 NARROWEST = 1e-6
 CLOSEST = 1e-9
@@ -51,12 +52,7 @@ def bandwidth(confidence: ArrayLike) -> float:
 
 
 def kde_ece_estimate(
-    confidence: ArrayLike,
-    correct: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    replicates: int = 200,
-    level: float = 0.95,
+    confidence: ArrayLike, correct: ArrayLike, *, rng: np.random.Generator, replicates: int = 200, level: float = 0.95
 ) -> Estimate:
     """Expected calibration error, 0..1, by leave-one-out kernel regression, with its band under perfect calibration.
 
@@ -75,8 +71,7 @@ def kde_ece_estimate(
     y = flags(correct, c.size, "correct")
     draws = rng.random((c.size, replicates), dtype=np.float32) < c[:, None]
     value, errors = _errors(c, y, draws)
-    low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high), "consistency band")
+    return Estimate(value, *central(errors, level), "consistency band")
 
 
 def _errors(c: Floats, y: Booleans, draws: Booleans) -> tuple[float, Floats]:

@@ -25,6 +25,7 @@ from jembench.choices.evaluators import evaluators
 from jembench.choices.request import Request
 from jembench.choices.suites import SUITES
 from jembench.data import archives, cache, external, folders
+from jembench.data.photographs import SPANS as DIVISION
 from jembench.data.sets import CHAINS, Part
 from jembench.engine.bench import Bench
 from jembench.engine.plan import plan
@@ -36,7 +37,7 @@ from jembench.zoo import catalogue
 from jembench.zoo.references import parse
 
 EXTERNAL = [name for name in data.TRACKS if data.track(name).external]
-SPANS = (external.BASE, external.VALIDATION, external.TRAIN)
+SPANS = tuple(reversed(DIVISION.values()))
 
 
 def photographs(n, seed=0, classes=10):

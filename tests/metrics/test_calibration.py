@@ -11,15 +11,12 @@ from torchmetrics.functional.classification import binary_calibration_error, mul
 
 from jembench.metrics.calibration import (
     adaptive_ece,
-    adaptive_ece_estimate,
+    calibration_estimate,
     classwise_ece,
-    classwise_ece_estimate,
     consistency_band,
     ece,
-    ece_estimate,
     mass_bins,
     mce,
-    mce_estimate,
     width_bins,
 )
 
@@ -208,7 +205,7 @@ def test_a_percentile_bootstrap_of_ece_would_be_caught() -> None:
         y = rng.random(300) < p
         drawn = [ece(p[i], y[i]) for i in rng.integers(0, 300, (100, 300))]
         bootstrap += np.quantile(drawn, 0.025) <= 0.005
-        estimate = ece_estimate(p, y, rng=rng, replicates=300)
+        estimate = calibration_estimate("ece", p, y, rng=rng, replicates=300)
         assert estimate.low is not None
         assert estimate.high is not None
         band += estimate.low <= estimate.value <= estimate.high
@@ -223,16 +220,16 @@ def test_estimates_are_values_with_bands() -> None:
     top, hit = wrong.max(axis=1), wrong.argmax(axis=1) == y
     for one, two in zip(
         (
-            ece_estimate(top, hit, rng=np.random.default_rng(0)),
-            adaptive_ece_estimate(top, hit, rng=np.random.default_rng(0)),
-            mce_estimate(top, hit, rng=np.random.default_rng(0), bins=3),
-            classwise_ece_estimate(wrong, y, rng=np.random.default_rng(0)),
+            calibration_estimate("ece", top, hit, rng=np.random.default_rng(0)),
+            calibration_estimate("adaptive", top, hit, rng=np.random.default_rng(0)),
+            calibration_estimate("mce", top, hit, rng=np.random.default_rng(0), bins=3),
+            calibration_estimate("classwise", wrong, y, rng=np.random.default_rng(0)),
         ),
         (
-            ece_estimate(top, hit, rng=np.random.default_rng(0)),
-            adaptive_ece_estimate(top, hit, rng=np.random.default_rng(0)),
-            mce_estimate(top, hit, rng=np.random.default_rng(0), bins=3),
-            classwise_ece_estimate(wrong, y, rng=np.random.default_rng(0)),
+            calibration_estimate("ece", top, hit, rng=np.random.default_rng(0)),
+            calibration_estimate("adaptive", top, hit, rng=np.random.default_rng(0)),
+            calibration_estimate("mce", top, hit, rng=np.random.default_rng(0), bins=3),
+            calibration_estimate("classwise", wrong, y, rng=np.random.default_rng(0)),
         ),
         strict=True,
     ):
