@@ -148,7 +148,7 @@ def test_a_fetch_without_a_network_is_one_line(call, shelf, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr(archives, "_fetch", refuse)
+    monkeypatch.setattr(archives.Archive, "download", refuse)
     answer = call("data", "fetch", "svhn")
     assert answer.code == 2
     assert answer.out == ""
