@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.pgd import climb
-from jembench.attacks.search import Best
+from jembench.attacks.search import Best, Climber
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
@@ -31,37 +30,20 @@ def ascend(victim: Victim, task: Task, *, steps: int, samples: int, delta: float
     return Crafted(best.images, best.broken())
 
 
-class Ascent:
-    """One ascent: the rows that are left, and the lowest iterate of each by one query."""
+class Ascent(Climber):
+    """One ascent along estimates, whose iterates are scored by one query each."""
 
     def __init__(self, best: Best, rows: Tensor, *, samples: int, delta: float) -> None:
-        self._best, self._rows, self._samples, self._delta = best, rows, samples, delta
-        self._all, self._iterates = rows, best.images[rows].clone()
-        self._low = best.margins.new_full(rows.shape, math.inf)
+        super().__init__(best, rows, best.images[rows])
+        self._samples, self._delta = samples, delta
 
     def slope(self, images: Tensor) -> Tensor:
         """A function ``(B,)`` of the images whose gradient is the estimate, upwards in minus the margin."""
         return -(images * self._estimate(images.detach())).flatten(1).sum(1)
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
-        """Score every iterate; rows that are broken do not go on."""
-        margins = self._margins(images, self._rows)
-        if self._best.victim.stochastic:
-            better = margins < self._low
-            self._iterates[better], self._low[better] = images[better], margins[better]
-            return None
-        self._best.keep(images, margins, self._rows)
-        if not bool((margins < 0).any()):
-            return None
-        rows = (~(margins < 0)).nonzero().squeeze(1)
-        self._rows = self._rows[rows]
-        return rows
-
-    def finish(self, end: Tensor) -> None:
-        """The last iterate counts too."""
-        self._best.offer(end, self._rows)
-        if self._best.victim.stochastic:
-            self._best.offer(self._iterates, self._all)
+        """Score every iterate."""
+        return self.follow(images, self._margins(images, self._rows))
 
     def _estimate(self, images: Tensor) -> Tensor:
         task, delta, n = self._best.task, self._delta, self._samples

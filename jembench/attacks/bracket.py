@@ -12,7 +12,7 @@ from torch import Tensor
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import margin
 from jembench.attacks.pgd import direction, project
-from jembench.attacks.threat import distance
+from jembench.attacks.threat import column, distance
 from jembench.types import Norm
 
 if TYPE_CHECKING:
@@ -162,10 +162,10 @@ class RadiusBracket:
         best = images
         for _ in range(HALVINGS):
             share = (bad + good) / 2
-            points = x.lerp(images, _column(share, x)).clamp(0, 1)
+            points = x.lerp(images, column(share, x)).clamp(0, 1)
             broken = self._breaks(points, rows)
             good, bad = share.where(broken, good), bad.where(broken, share)
-            best = points.where(_column(broken, x), best)
+            best = points.where(column(broken, x), best)
         return best
 
     def _breaks(self, images: Tensor, rows: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ def _nearest(x: Tensor, z: Tensor, m: Tensor, g: Tensor, norm: Norm) -> Tensor:
     c = BEYOND * (m + (g * (x - z)).flatten(1).sum(1))
 
     def u(share: Tensor) -> Tensor:
-        return (x - _column(share, x) * s).clamp(0, 1)
+        return (x - column(share, x) * s).clamp(0, 1)
 
     def behind(share: Tensor) -> Tensor:
         return (g * (x - u(share))).flatten(1).sum(1) >= c
@@ -227,8 +227,3 @@ def _nearest(x: Tensor, z: Tensor, m: Tensor, g: Tensor, norm: Norm) -> Tensor:
         enough = behind(middle)
         low, high = low.where(enough, middle), middle.where(enough, high)
     return u(high)
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    """Numbers ``(B,)`` in the shape ``(B, 1, 1, 1)``."""
-    return values.reshape(-1, *[1] * (like.ndim - 1))

@@ -12,38 +12,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
+from jembench.attacks.threat import column
 from jembench.types import Norm
 
 Watch = Callable[[Tensor, Tensor], Tensor | None]
-
-
-@dataclass(frozen=True)
-class PGD:
-    """The settings of the attack that training uses, in units of the [0, 1] pixel range.
-
-    Attributes:
-        norm: norm of the ball.
-        eps: radius of the ball, in units of the [0, 1] pixel range.
-        steps: number of steps.
-        size: length a of a step, in units of the [0, 1] pixel range.
-    """
-
-    norm: Norm
-    eps: float
-    steps: int
-    size: float
 
 
 def pgd(
     loss: Callable[[Tensor], Tensor],
     x: Tensor,
     *,
-    settings: PGD,
+    norm: Norm,
+    eps: float,
+    steps: int,
+    size: float,
     generator: Generator,
     draw: Callable[[Tensor, Generator], Tensor] | None = None,
 ) -> Tensor:
@@ -52,14 +38,16 @@ def pgd(
     Args:
         loss: maps images to a loss per image ``(B,)``, row by row; the attack climbs it.
         x: clean images ``(B, C, H, W)`` in [0, 1].
-        settings: norm and radius of the ball, number and length of the steps.
+        norm: norm of the ball.
+        eps: radius of the ball, in units of the [0, 1] pixel range.
+        steps: number of steps.
+        size: length a of a step, in units of the [0, 1] pixel range.
         generator: source of the random start.
         draw: draws standard normal noise of the shape of its first argument; by default from the generator.
     """
     normal = draw(x, generator) if draw is not None else torch.randn(x.shape, generator=generator).to(x)
-    start = project(x + random_offset(normal, settings.norm, settings.eps), x, settings.norm, settings.eps)
-    sizes = [settings.size] * settings.steps
-    return climb(loss, x, start, norm=settings.norm, eps=settings.eps, sizes=sizes)
+    start = project(x + random_offset(normal, norm, eps), x, norm, eps)
+    return climb(loss, x, start, norm=norm, eps=eps, sizes=[size] * steps)
 
 
 def climb(
@@ -153,5 +141,5 @@ def _length(delta: Tensor) -> Tensor:
 
 
 def _column(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """A number as it is; one for each example ``(B,)`` in the shape ``(B, 1, 1, 1)``."""
-    return value.reshape(-1, *[1] * (like.ndim - 1)) if isinstance(value, Tensor) else value
+    """A number as it is; one for each example by :func:`column`."""
+    return column(value, like) if isinstance(value, Tensor) else value

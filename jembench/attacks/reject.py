@@ -29,7 +29,6 @@ stochastic one is taken at its single draws, and the verdict is for verification
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,6 +37,7 @@ from torch import Tensor
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import loss, margin
 from jembench.attacks.pgd import climb, decayed, direction, project, random_offset
+from jembench.attacks.threat import column
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
@@ -45,36 +45,22 @@ if TYPE_CHECKING:
 SLACK = 1e-6  # of tau: what log p(x) differs by in float32 from one batch to another
 
 
-@dataclass(frozen=True)
-class Evasion:
-    """The settings of the attack.
-
-    Attributes:
-        steps: number T of steps of a restart.
-        restarts: number of starting points of every example.
-        size: length of the first step, in units of eps; the steps shrink.
-    """
-
-    steps: int = 40
-    restarts: int = 3
-    size: float = 1.0
-
-
-def evade(settings: Evasion, victim: Victim, task: Task, tau: float) -> Crafted:
+def evade(victim: Victim, task: Task, tau: float, *, steps: int, restarts: int) -> Crafted:
     """Images that are misclassified and accepted, where some were found; else those that violate least.
 
     Args:
-        settings: steps, restarts and size of the attack.
         victim: model under attack, with logits and a log density.
         task: examples of an untargeted threat, whose starts are tried first.
         tau: log density in nats below which the model abstains; minus infinity if it never does.
+        steps: number T of steps of a restart, the first of them of length eps; they shrink.
+        restarts: number of starting points of every example.
     """
     search = _Search(victim, task, tau)
     threat = task.threat
     for start in (task.x, *task.starts):
         search.offer(project(start.to(task.x), task.x, threat.norm, threat.eps), search.rows)
-    sizes = [settings.size * threat.eps * share for share in decayed(settings.steps)]
-    for restart in range(settings.restarts):
+    sizes = [threat.eps * share for share in decayed(steps)]
+    for restart in range(restarts):
         if not len(rows := search.unsolved()):
             break
         x, start = task.x[rows], search.images[rows]
@@ -126,7 +112,7 @@ class _Search:
         """A loss whose gradient is u."""
         m, p, _ = self._violations(images)
         g_m, g_p = (-torch.autograd.grad(part.sum(), images)[0] for part in (m, p))
-        u = _column(m >= 0, images) * _across(g_m, g_p) + _column(p > 0, images) * _across(g_p, g_m)
+        u = column(m >= 0, images) * _across(g_m, g_p) + column(p > 0, images) * _across(g_p, g_m)
         return (u * images).flatten(1).sum(1)
 
     def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
@@ -163,8 +149,4 @@ def _largest(m: Tensor, p: Tensor) -> Tensor:
 def _across(g: Tensor, v: Tensor) -> Tensor:
     """The unit vector along g less its part along v."""
     v = direction(v, "l2")
-    return direction(g - (g * v).flatten(1).sum(1).reshape(-1, *[1] * (g.ndim - 1)) * v, "l2")
-
-
-def _column(holds: Tensor, like: Tensor) -> Tensor:
-    return holds.to(like).reshape(-1, *[1] * (like.ndim - 1))
+    return direction(g - column((g * v).flatten(1).sum(1), g) * v, "l2")

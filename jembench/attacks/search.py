@@ -47,7 +47,7 @@ def search(
         else:
             normal = torch.randn(task.x.shape, generator=task.generator).to(task.x)[rows]
             start = project(x + random_offset(normal, task.threat.norm, radius), x, task.threat.norm, radius)
-        climber = _Climber(best, losses[restart % len(losses)], rows)
+        climber = _GradientClimber(best, losses[restart % len(losses)], rows)
         shares = decayed(steps) if decay else [1.0] * steps
         sizes = [size * share * radius for share in shares]
         end = climb(climber.loss, x, start, norm=task.threat.norm, eps=radius, sizes=sizes, watch=climber.watch)
@@ -136,31 +136,27 @@ class Best:
         return self._zero / steps, self._broken / steps
 
 
-class _Climber:
-    """One restart: the loss that it climbs, and what it does with every iterate."""
+class Climber:
+    """One ascent over the rows that are left: what it keeps of every iterate.
 
-    def __init__(self, best: Best, name: Loss, rows: Tensor) -> None:
-        self._best, self._name, self._rows = best, name, rows
-        self._margins = best.margins[rows]
-        self._start = rows
-        self._iterates = best.task.x[rows].clone()
-        self._low = torch.full_like(self._margins, math.inf)
+    Args:
+        best: best adversarials of all ascents so far.
+        rows: rows of the examples at the start.
+        images: images ``(R, C, H, W)`` that are kept of a stochastic victim where no iterate has a margin.
+    """
 
-    def loss(self, images: Tensor) -> Tensor:
-        task, rows = self._best.task, self._rows
-        logits = self._best.victim(images)
-        y, target = task.y[rows], None if task.target is None else task.target[rows]
-        gap = margin(logits if self._name == "margin" else logits.detach(), y, target)
-        self._margins = gap.detach()
-        return -gap if self._name == "margin" else loss(self._name, logits, y, target)
+    def __init__(self, best: Best, rows: Tensor, images: Tensor) -> None:
+        self._best, self._rows, self._start = best, rows, rows
+        self._iterates, self._low = images.clone(), best.margins.new_full(rows.shape, math.inf)
 
-    def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
-        self._best.tally(self._rows, torch.linalg.vector_norm(gradient.flatten(1), math.inf, 1))
+    def follow(self, images: Tensor, margins: Tensor) -> Tensor | None:
+        """Keep what is better; rows that are broken do not go on, but of a stochastic victim all do."""
         if self._best.victim.stochastic:
-            self._note(images)
+            better = margins < self._low
+            self._iterates[better], self._low[better] = images[better], margins[better]
             return None
-        self._best.keep(images, self._margins, self._rows)
-        broken = self._margins < 0
+        self._best.keep(images, margins, self._rows)
+        broken = margins < 0
         if self._best.confident or not bool(broken.any()):
             return None
         rows = (~broken).nonzero().squeeze(1)
@@ -173,6 +169,22 @@ class _Climber:
         if self._best.victim.stochastic:
             self._best.offer(self._iterates, self._start)
 
-    def _note(self, images: Tensor) -> None:
-        better = self._margins < self._low
-        self._iterates[better], self._low[better] = images[better], self._margins[better]
+
+class _GradientClimber(Climber):
+    """One restart of PGD: the loss that it climbs, and the margins of its last iterate."""
+
+    def __init__(self, best: Best, name: Loss, rows: Tensor) -> None:
+        super().__init__(best, rows, best.task.x[rows])
+        self._name, self._margins = name, best.margins[rows]
+
+    def loss(self, images: Tensor) -> Tensor:
+        task, rows = self._best.task, self._rows
+        logits = self._best.victim(images)
+        y, target = task.y[rows], None if task.target is None else task.target[rows]
+        gap = margin(logits if self._name == "margin" else logits.detach(), y, target)
+        self._margins = gap.detach()
+        return -gap if self._name == "margin" else loss(self._name, logits, y, target)
+
+    def watch(self, images: Tensor, gradient: Tensor) -> Tensor | None:
+        self._best.tally(self._rows, torch.linalg.vector_norm(gradient.flatten(1), math.inf, 1))
+        return self.follow(images, self._margins)

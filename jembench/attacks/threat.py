@@ -60,6 +60,11 @@ def distance(delta: Tensor, norm: Norm) -> Tensor:
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
 
 
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """Values ``(B,)``, one for each example, in the shape ``(B, 1, 1, 1)`` that goes with ``like (B, C, H, W)``."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
 def targets(goal: Goal, logits: Tensor, y: Tensor, index: Tensor) -> Tensor | None:
     """The class ``(B,)`` that every example is to get; None where any wrong one will do.
 

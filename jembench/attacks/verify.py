@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from jembench.attacks import pgd
 from jembench.attacks.losses import margin
-from jembench.attacks.threat import TOLERANCE, Threat, distance
+from jembench.attacks.threat import TOLERANCE, Threat, column, distance
 from jembench.attacks.victim import Meter, Victim
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def verify(
 def _validity(x: Tensor, adversarial: Tensor, threat: Threat) -> tuple[Tensor, Tensor, Tensor]:
     """The images to judge, which of the adversarials are valid, and by how much they are out."""
     finite = adversarial.flatten(1).isfinite().all(1)
-    candidates = torch.where(finite.reshape(-1, *[1] * (x.ndim - 1)), adversarial, x)
+    candidates = torch.where(column(finite, x), adversarial, x)
     overshoot = distance((candidates - x).double(), threat.norm) - threat.eps
     outside = (candidates.double() - candidates.double().clamp(0, 1)).flatten(1).abs().amax(1)
     excess = torch.maximum(overshoot, outside).clamp_min(0.0)
@@ -118,5 +118,5 @@ def _validity(x: Tensor, adversarial: Tensor, threat: Threat) -> tuple[Tensor, T
         finite_eps = min(threat.eps, float(x[0].numel()))  # no image is farther away, in either norm
         candidates = pgd.project(candidates, x, threat.norm, finite_eps)
     valid = finite & (excess <= ROUNDING)
-    images = torch.where(valid.reshape(-1, *[1] * (x.ndim - 1)), candidates, x)
+    images = torch.where(column(valid, x), candidates, x)
     return images, valid, torch.where(finite, excess, torch.full_like(excess, float("inf")))

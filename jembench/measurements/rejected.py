@@ -57,7 +57,7 @@ class Rejected:
         """The threshold from all clean images, the attack from the worst plain adversarials, and the verdict."""
         import torch
 
-        from jembench.attacks.reject import Evasion, evade
+        from jembench.attacks.reject import evade
         from jembench.attacks.verify import verify
         from jembench.attacks.victim import Victim
 
@@ -67,7 +67,7 @@ class Rejected:
         tau = threshold(clean["log_density"], self.kept)
         victim = Victim(model, generator=generator)
         task = Task(x, y, None, self.threat, given_images(batch), generator, ("rejected",))
-        attempt = evade(Evasion(self.steps, self.restarts), victim, task, tau)
+        attempt = evade(victim, task, tau, steps=self.steps, restarts=self.restarts)
         verdict = verify(model, x, y, attempt.images, threat=self.threat, target=None, draws=1, generator=generator)
         with torch.no_grad():
             right = victim.predictions(x) == y

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from jembench.attacks.pgd import PGD, pgd
+from jembench.attacks.pgd import pgd
 from jembench.langevin import sgld
 from jembench.langevin.replay import ReplayBuffer
 from jembench.models import chains
@@ -38,7 +38,7 @@ def adversarial(model: Any, x: Tensor, y: Tensor, recipe: Recipe, generator: Gen
         return pgd(
             lambda images: functional.cross_entropy(model.logits(images), y, reduction="none"),
             x.clamp(0, 1),
-            settings=PGD(**recipe.adversary.model_dump()),
+            **recipe.adversary.model_dump(),
             generator=generator,
             draw=noise,
         )

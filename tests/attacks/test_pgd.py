@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from jembench.attacks.pgd import PGD, pgd
+from jembench.attacks.pgd import pgd
 from jembench.ground import compat, generators
 from jembench.ground.shares import Share
 from jembench.models.small import SmallNet
@@ -30,8 +30,8 @@ def middle(n=20):
 
 
 def attack(x, norm="linf", *, eps=0.1, steps=40, size=0.02, loss=linear, key="pgd", **options):
-    chosen = PGD(norm, eps, steps, size)
-    return pgd(loss, x, settings=chosen, generator=generators.generator(key), **options)
+    ball = {"norm": norm, "eps": eps}
+    return pgd(loss, x, **ball, steps=steps, size=size, generator=generators.generator(key), **options)
 
 
 def from_the_image(x, generator):

@@ -12,7 +12,7 @@ from scipy import optimize
 from jembench.attacks.contract import Task
 from jembench.attacks.ladder import Rung
 from jembench.attacks.pgd import project
-from jembench.attacks.reject import Evasion, evade
+from jembench.attacks.reject import evade
 from jembench.attacks.threat import Threat, distance
 from jembench.attacks.victim import Victim
 from jembench.data import gauss, load
@@ -46,10 +46,10 @@ def middle(n=12, key="x"):
     return 0.4 + 0.2 * torch.rand((n, *SHAPE), generator=generators.generator("reject", key))
 
 
-def attack(model, x, y, norm, eps, tau, *, starts=(), options=None, key="evade"):
+def attack(model, x, y, norm, eps, tau, *, starts=(), steps=40, restarts=3, key="evade"):
     victim = Victim(model, generator=generators.generator("victim"))
     task = Task(x, y, None, Threat(norm, eps), tuple(starts), generators.generator(key), ())
-    return evade(options or Evasion(), victim, task, tau), victim.meter
+    return evade(victim, task, tau, steps=steps, restarts=restarts), victim.meter
 
 
 def nearest(rows, bounds, norm):
@@ -102,7 +102,7 @@ def test_its_successes_hold_by_hand(norm, eps):
     """The mixture's posterior and density in float64 numpy; and what it does not claim does not hold."""
     model, x, y = oracle_task()
     tau = float(model.log_density(x).quantile(0.3))
-    crafted, _ = attack(model, x, y, norm, eps, tau, options=Evasion(20, 3))
+    crafted, _ = attack(model, x, y, norm, eps, tau, steps=20, restarts=3)
     pixels = crafted.images.flatten(1).double().numpy()
     square = np.square(pixels[:, None] - gauss.means()).sum(axis=2)
     joint = -math.log(10) - 32 * math.log(2 * math.pi * gauss.SIGMA**2) - square / (2 * gauss.SIGMA**2)
@@ -134,7 +134,7 @@ def test_without_a_threshold_it_is_no_weaker_than_pgd(name, norm):
     threat = Threat(norm, eps)
     task = Task(x, y, None, threat, (), generators.generator("pgd"), ())
     plain = Rung(steps=20, restarts=3).perturb(Victim(model, generator=generators.generator("victim")), task)
-    crafted, _ = attack(model, x, y, norm, eps, -math.inf, options=Evasion(20, 3))
+    crafted, _ = attack(model, x, y, norm, eps, -math.inf, steps=20, restarts=3)
     assert torch.equal(crafted.claimed, broken(model, crafted.images, y))
     assert int(crafted.claimed.sum()) >= int(broken(model, plain.images, y).sum()) - 1
 
@@ -163,8 +163,8 @@ def test_a_lower_threshold_is_no_harder():
     taus = [float(model.log_density(x).quantile(q)) for q in (0.9, 0.5, 0.2, 0.0)]
     before, counts = (), []
     for tau in (*taus, -math.inf):
-        crafted, _ = attack(model, x, y, "l2", 0.06, tau, options=Evasion(15, 2), starts=before)
-        fresh, _ = attack(model, x, y, "l2", 0.06, tau, options=Evasion(15, 2))
+        crafted, _ = attack(model, x, y, "l2", 0.06, tau, steps=15, restarts=2, starts=before)
+        fresh, _ = attack(model, x, y, "l2", 0.06, tau, steps=15, restarts=2)
         if before:
             assert not (last & ~crafted.claimed).any()  # noqa: F821
         before, last = (crafted.images,), crafted.claimed  # noqa: F841
@@ -182,7 +182,7 @@ def test_a_start_that_succeeds_costs_no_gradient_and_one_out_of_the_ball_is_move
     assert again.claimed.all()
     assert meter.gradients == 0
     far = x + 10 * (first.images - x)
-    moved, _ = attack(model, x, y, "linf", 0.02, tau, starts=(far,), options=Evasion(1, 0))
+    moved, _ = attack(model, x, y, "linf", 0.02, tau, starts=(far,), steps=1, restarts=0)
     assert (distance(moved.images - x, "linf") <= 0.02 * (1 + 1e-5)).all()
     assert torch.equal(moved.images[moved.claimed], project(far, x, "linf", 0.02)[moved.claimed])
 
@@ -208,8 +208,8 @@ def test_it_stays_in_the_ball_and_claims_only_what_holds(norm, eps, tau, restart
     model = Planes(seed % 5)
     x = torch.rand((4, *SHAPE), generator=generators.generator("any", seed))
     before, y = x.clone(), torch.tensor([0, 1, 0, 1])
-    found, _ = attack(model, x, y, norm, eps, tau, options=Evasion(4, restarts), key=str(seed))
-    again, _ = attack(model, x, y, norm, eps, tau, options=Evasion(4, restarts), key=str(seed))
+    found, _ = attack(model, x, y, norm, eps, tau, steps=4, restarts=restarts, key=str(seed))
+    again, _ = attack(model, x, y, norm, eps, tau, steps=4, restarts=restarts, key=str(seed))
     assert torch.equal(found.images, again.images)
     assert torch.equal(x, before)
     assert ((found.images >= 0) & (found.images <= 1)).all()
@@ -224,6 +224,6 @@ def test_a_density_that_is_no_number_accepts_nothing_and_hurts_no_other_example(
             return super().log_density(x) * torch.tensor([1.0, math.nan])[-len(x) :]
 
     x, y = middle(2), torch.zeros(2, dtype=torch.int64)
-    found, _ = attack(Holed(0), x, y, "l2", 3.0, -1e9, options=Evasion(5, 1))
+    found, _ = attack(Holed(0), x, y, "l2", 3.0, -1e9, steps=5, restarts=1)
     assert found.claimed.tolist() == [True, False]
     assert found.images.isfinite().all()

@@ -113,10 +113,10 @@ def test_what_is_claimed_counts_only_if_it_holds(model, clean, monkeypatch):
     """Planted: an attack that leaves the ball, and one that says it succeeded on images that are rejected."""
     other = load("gauss", "test")
 
-    def leaves(settings, victim, task, tau):
+    def leaves(victim, task, tau, **settings):
         return Crafted(torch.from_numpy(other.pixels(100, 100 + N)), torch.ones(N, dtype=torch.bool))
 
-    def rejected(settings, victim, task, tau):
+    def rejected(victim, task, tau, **settings):
         away = torch.randn(task.x.shape, generator=generators.generator("away"))
         away = 0.4 * away / away.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
         return Crafted((task.x + away).clamp(0, 1), torch.ones(N, dtype=torch.bool))

@@ -40,7 +40,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from jembench import data
-from jembench.attacks.pgd import PGD, pgd
+from jembench.attacks.pgd import pgd
 from jembench.attacks.victim import Victim
 from jembench.ground import generators
 from jembench.langevin import sgld
@@ -286,7 +286,10 @@ def sampling(sizes: Sizes, device: torch.device, top: dict[str, float]) -> tuple
         return pgd(
             lambda z: functional.cross_entropy(victim(z), y, reduction="none"),
             x,
-            settings=PGD("linf", EPS, sizes.steps, SIZE),
+            norm="linf",
+            eps=EPS,
+            steps=sizes.steps,
+            size=SIZE,
             generator=generators.generator("noise"),
             draw=draw,
         )

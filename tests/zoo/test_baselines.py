@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from jembench import data
-from jembench.attacks.pgd import PGD, pgd
+from jembench.attacks.pgd import pgd
 from jembench.ground import generators
 from jembench.ground.identity import file_sha256
 from jembench.metrics.scores import PAPER
@@ -84,13 +84,15 @@ def test_the_robust_reference_is_robust() -> None:
     model = catalogue.load(catalogue.resolve(parse("softmax-adv"), track="digits"))
     test = data.load("digits", "test")
     x, y = torch.from_numpy(test.pixels()), torch.from_numpy(test.labels)
-    attack = PGD("linf", 0.1, steps=20, size=0.025)
     kept = torch.ones(len(y), dtype=torch.bool)
     for start in range(2):
         moved = pgd(
             lambda images: nn.functional.cross_entropy(model.logits(images), y, reduction="none"),
             x,
-            settings=attack,
+            norm="linf",
+            eps=0.1,
+            steps=20,
+            size=0.025,
             generator=generators.generator("robust", start),
         )
         kept &= model.logits(moved).argmax(1) == y
