@@ -123,8 +123,8 @@ def _parts(evaluation: Evaluation, name: str) -> list[tuple[BatteryPart, dict[st
     parts = [
         part for part in evaluation.evaluator("robustness").battery.parts(evaluation.plan.track) if part.name == name
     ]
-    found = [(part, evaluation.columns(part.need).get(part.need)) for part in parts]
-    return [(part, columns) for part, columns in found if columns is not None]
+    records = evaluation.columns(*(part.need for part in parts))
+    return [(part, records[part.need]) for part in parts if part.need in records]
 
 
 def draw_pairs(evaluation: Evaluation) -> bytes | None:
@@ -148,11 +148,11 @@ def draw_distal(evaluation: Evaluation) -> bytes | None:
     """The ends of the chains that reached the confidence, by class."""
     images = []
     for _, columns in _parts(evaluation, "distal"):
-        reached = np.flatnonzero(columns["reached"] == 1)
-        order = reached[np.argsort(columns["label"][reached], kind="stable")]
+        ends = np.flatnonzero(columns["reached"] == 1)
+        order = ends[np.argsort(columns["label"][ends], kind="stable")]
         if len(order):
-            picked = order[np.linspace(0, len(order) - 1, min(len(order), 6 * plots.SIDE)).astype(int)]
-            images.append(columns["adversarial"][picked].reshape(-1, *evaluation.plan.track.shape))
+            index = order[np.linspace(0, len(order) - 1, min(len(order), 6 * plots.SIDE)).astype(int)]
+            images.append(columns["adversarial"][index].reshape(-1, *evaluation.plan.track.shape))
     return plots.grid(np.concatenate(images)) if images else None
 
 
@@ -163,9 +163,9 @@ def draw_scores(evaluation: Evaluation) -> bytes | None:
 
 def draw_reliability(evaluation: Evaluation) -> bytes | None:
     """A panel for the raw confidences and for those of either map."""
-    found = calibration.of_examples(evaluation.examples())
+    panels = calibration.of_examples(evaluation.examples())
     name = evaluation.plan.model.name
-    return calibration.reliability_diagram({key: {name: each} for key, each in found.items()}) if found else None
+    return calibration.reliability_diagram({key: {name: each} for key, each in panels.items()}) if panels else None
 
 
 def draw_unlabelled(evaluation: Evaluation) -> bytes | None:
@@ -189,9 +189,9 @@ def draw_neighbours(evaluation: Evaluation) -> bytes | None:
     evaluator, track = evaluation.evaluator("generation"), evaluation.plan.track
     if "fresh" not in evaluator.rows:
         return None
-    looked = evaluator.looks()
-    found = evaluation.columns(evaluator.draws()["fresh"], looked["fresh"], looked["train"])
-    return samples.neighbours(evaluator, found, data.images(track, "train"), track)
+    looks = evaluator.looks()
+    columns = evaluation.columns(evaluator.draws()["fresh"], looks["fresh"], looks["train"])
+    return samples.neighbours(evaluator, columns, data.images(track, "train"), track)
 
 
 def draw_chains(evaluation: Evaluation) -> bytes | None:
@@ -221,8 +221,8 @@ def plot_shifts(evaluations: Sequence[Evaluation]) -> dict[str, bytes]:
     """Accuracy, calibration and detection against severity."""
     clean = {}
     for each in evaluations:
-        if each.evaluator("calibration") is not None and (found := calibration.of_examples(each.examples())):
-            clean[each.plan.model.name] = float(np.asarray(found["raw"].correct).mean())
+        if each.evaluator("calibration") is not None and (panels := calibration.of_examples(each.examples())):
+            clean[each.plan.model.name] = float(np.asarray(panels["raw"].correct).mean())
     return _png(shifts.shifts(_documents(evaluations), clean))
 
 

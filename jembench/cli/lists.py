@@ -38,8 +38,8 @@ def list_(
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models or recipes of this track only.")] = None,
 ) -> None:
     """List what there is."""
-    things = LISTS[what]
-    lines = {name: things.about(name) for name in things} if isinstance(things, Family) else things(track)
+    entry = LISTS[what]
+    lines = {name: entry.about(name) for name in entry} if isinstance(entry, Family) else entry(track)
     width = max(map(len, lines))
     for name, about in lines.items():
         typer.echo(f"{name:{width}}  {about}")

@@ -222,11 +222,11 @@ def fetch(name: str) -> None:
     Raises:
         UserError: for an unknown name, without a network, or if a checksum is wrong.
     """
-    published, downloads = archive(name), cache.downloads()
-    advice = published.lost.format(name=name, home=published.home, downloads=downloads)
+    source, downloads = archive(name), cache.downloads()
+    advice = source.lost.format(name=name, home=source.home, downloads=downloads)
     with cache.locked(f"fetch-{name}"), guard.guarded(advice), guard.impatient():
         downloads.mkdir(parents=True, exist_ok=True)
-        published.download()
+        source.download()
     verify(name)
 
 
@@ -263,9 +263,9 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
         UserError: if it is not there or a checksum is wrong.
     """
     verify(name, split)
-    published = archive(name)
-    with guard.guarded(published.unreadable.format(name=name, downloads=cache.downloads())):
-        images, labels = published.read(split, view)
+    source = archive(name)
+    with guard.guarded(source.unreadable.format(name=name, downloads=cache.downloads())):
+        images, labels = source.read(split, view)
     return images, np.asarray(labels, dtype=np.int64)
 
 
