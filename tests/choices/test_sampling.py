@@ -92,7 +92,7 @@ def test_suites_without_attacks_refuse_theirs(suite: str) -> None:
 def test_every_option_is_in_the_protocol(options: Sampling) -> None:
     """Figures under other options share no table; that a number is spelt out is another protocol too."""
     plain, other = (
-        plan(spec("jem"), "generation", track=TRACK, request=Request(sampling=item)) for item in (None, options)
+        plan(spec("jem"), "generation", track=TRACK, request=Request(sampling=item)) for item in (Sampling(), options)
     )
     assert plain.protocol_hash != other.protocol_hash
     assert (
@@ -105,7 +105,7 @@ def test_an_option_moves_only_the_records_that_it_moves() -> None:
     """A filter is applied to records; steps make new fresh and conditional samples, of the same buffer and images."""
     plain, top, short = (
         plan(spec("jem"), "generation", track=TRACK, request=Request(sampling=item))
-        for item in (None, Sampling(keep_top=0.5), Sampling(steps=3))
+        for item in (Sampling(), Sampling(keep_top=0.5), Sampling(steps=3))
     )
     keys = [{job.key for job in made.jobs} for made in (plain, top, short)]
     assert keys[0] == keys[1]
