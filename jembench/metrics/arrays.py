@@ -109,12 +109,6 @@ def flags(values: ArrayLike, n: int | None, name: str) -> Booleans:
     return array.astype(np.bool_)
 
 
-def check_level(level: float) -> None:
-    """Raise a ValueError unless 0 < level < 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
-
-
 def check_bins(bins: int) -> None:
     """Raise a ValueError unless bins >= 1."""
     if bins < 1:

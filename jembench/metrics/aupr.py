@@ -43,9 +43,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, check_level, vector
+from jembench.metrics.arrays import Floats, vector
 from jembench.metrics.auroc import shrunk_variance
-from jembench.metrics.estimate import Estimate
+from jembench.metrics.estimate import LEVEL, Estimate
 from jembench.metrics.intervals import wilson_rate
 
 PRIOR = 1.0  # negatives at fault that the prior counts for
@@ -72,50 +72,45 @@ def aupr_out(positive: ArrayLike, negative: ArrayLike) -> float:
     return aupr(-vector(negative, "negative"), -vector(positive, "positive"))
 
 
-def aupr_estimate(positive: ArrayLike, negative: ArrayLike, *, level: float = 0.95) -> Estimate:
-    """`aupr` with the interval of this module's theory: `influence-wilson`, `one-sided` or `none`.
-
-    Raises:
-        ValueError: as `aupr`, or level out of (0, 1).
-    """
-    check_level(level)
+def aupr_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
+    """`aupr` with the interval of this module's theory, `influence-wilson`, `one-sided` or `none`; errors as there."""
     x, y = np.sort(vector(positive, "positive")), np.sort(vector(negative, "negative"))
     a, b = _counts(x, y)
     value = float(np.mean(a / (a + b)))
     if x[0] > y[-1]:
-        return Estimate(value, separated_bound(x.size, y.size, level=level), 1.0, "one-sided")
+        return Estimate(value, separated_bound(x.size, y.size), 1.0, "one-sided")
     if y[0] > x[-1]:
-        return _reversed(value, x.size, y.size, level)
+        return _reversed(value, x.size, y.size)
     variance = _variance(x, y, a, b) if min(x.size, y.size) > 1 else 0.0
     if variance < ROUNDING:
         return Estimate(value, None, None, "none")
-    low, high = wilson_rate(value, value * (1 - value) / variance, level=level)
+    low, high = wilson_rate(value, value * (1 - value) / variance)
     return Estimate(value, low, high, "influence-wilson")
 
 
-def aupr_out_estimate(positive: ArrayLike, negative: ArrayLike, *, level: float = 0.95) -> Estimate:
+def aupr_out_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
     """`aupr_out` with its interval; arguments and errors as `aupr_estimate`."""
-    return aupr_estimate(-vector(negative, "negative"), -vector(positive, "positive"), level=level)
+    return aupr_estimate(-vector(negative, "negative"), -vector(positive, "positive"))
 
 
-def separated_bound(m: int, n: int, *, level: float = 0.95) -> float:
-    """Lower bound at `level` of the population AP when m positives all score above n negatives."""
-    c, (v, r) = n / m, _corner(m, n, level)
+def separated_bound(m: int, n: int) -> float:
+    """Lower bound at 95 % of the population AP when m positives all score above n negatives."""
+    c, (v, r) = n / m, _corner(m, n)
     return max(0.0, 1 - c * r * math.log((v + c * r) / (c * r)) - c * math.log((1 + c) / (v + c)))
 
 
-def _reversed(value: float, m: int, n: int, level: float) -> Estimate:
+def _reversed(value: float, m: int, n: int) -> Estimate:
     """One-sided interval when all m positives score below all n negatives."""
-    v, r = _corner(m, n, level)
+    v, r = _corner(m, n)
     c, w = n / m, 1 - v
     d = c * (1 - r)
     low, high = 1 - c * math.log((1 + c) / c), 1 - d * math.log((1 + d) / (w + d))
     return Estimate(value, min(value, low), max(value, high), "one-sided")
 
 
-def _corner(m: int, n: int, level: float) -> tuple[float, float]:
-    """(v, r) with v^m = (1 - r)^n = (1 - level) / 2."""
-    tail = (1 - level) / 2
+def _corner(m: int, n: int) -> tuple[float, float]:
+    """(v, r) with v^m = (1 - r)^n = .025."""
+    tail = (1 - LEVEL) / 2
     return float(tail ** (1 / m)), float(1 - tail ** (1 / n))
 
 

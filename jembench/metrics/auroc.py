@@ -29,8 +29,8 @@ the variance says nothing (m or n = 1, all scores equal) n is min(m, n), the num
 `pairs`.
 
 **Separated scores** (theta_hat = 1): the min(m, n) disjoint pairs are independent, and each is in order with
-probability theta at most, so P(separated) <= theta^min(m, n), and theta >= (1 - level)^(1 / min(m, n)) at
-`level`. Method: `one-sided`.
+probability theta at most, so P(separated) <= theta^min(m, n), and theta >= .05^(1 / min(m, n)) at 95 %.
+Method: `one-sided`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, check_level, vector
-from jembench.metrics.estimate import Estimate
+from jembench.metrics.arrays import Floats, vector
+from jembench.metrics.estimate import LEVEL, Estimate
 from jembench.metrics.intervals import wilson_rate
 
 PRIOR = 0.6  # c above: examples at fault that the prior counts for
@@ -79,18 +79,12 @@ def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
     return int(wins) / (2 * x.size * y.size)
 
 
-def auroc_estimate(positive: ArrayLike, negative: ArrayLike, *, level: float = 0.95) -> Estimate:
-    """AUROC with the interval of this module's theory: `delong-wilson`, `pairs` or `one-sided`; never NaN.
-
-    Raises:
-        ValueError: as `auroc`, or level out of (0, 1).
-    """
-    return mean_auroc_estimate([(negative, None)], positive, level=level)
+def auroc_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
+    """`auroc` with the interval of this module's theory, `delong-wilson`, `pairs` or `one-sided`; errors as there."""
+    return mean_auroc_estimate([(negative, None)], positive)
 
 
-def mean_auroc_estimate(
-    pairs: Sequence[tuple[ArrayLike, str | None]], positive: ArrayLike, *, level: float = 0.95
-) -> Estimate:
+def mean_auroc_estimate(pairs: Sequence[tuple[ArrayLike, str | None]], positive: ArrayLike) -> Estimate:
     """Mean of the AUROCs of several OOD sets against the same positives, with its interval.
 
     Sets that are separated add the slack of their one-sided bounds to the end they limit: conservative.
@@ -99,12 +93,10 @@ def mean_auroc_estimate(
         pairs: (OOD scores `(n_s,)`, group) per set. Sets of one group were made from the same images and are bounded by
             perfect correlation (conservative); group None is independent of all others.
         positive: in-distribution scores `(m,)`.
-        level: intended coverage of the interval, in (0, 1).
 
     Raises:
-        ValueError: no sets; as `auroc`; level out of (0, 1).
+        ValueError: no sets; as `auroc`.
     """
-    check_level(level)
     if not pairs:
         raise ValueError("need at least one OOD set")
     x = vector(positive, "positive")
@@ -112,7 +104,7 @@ def mean_auroc_estimate(
     thetas = [float(v10.mean()) for v10, _ in sets]
     theta = float(np.mean(thetas))
     separation = [float(v10.min()) == 1 or float(v10.max()) == 0 for v10, _ in sets]
-    slack = [(1 - level) ** (1 / min(x.size, v01.size)) for _, v01 in sets]
+    slack = [(1 - LEVEL) ** (1 / min(x.size, v01.size)) for _, v01 in sets]
     below = sum(1 - b for t, b, s in zip(thetas, slack, separation, strict=True) if s and t == 1) / len(sets)
     above = sum(1 - b for t, b, s in zip(thetas, slack, separation, strict=True) if s and t == 0) / len(sets)
     if all(separation):
@@ -123,7 +115,7 @@ def mean_auroc_estimate(
     else:
         variance = _variance(sets, thetas, [group for _, group in pairs])
         trials, method = max(theta * (1 - theta) / variance, float(disjoint)), "delong-wilson"
-    low, high = wilson_rate(theta, trials, level=level)
+    low, high = wilson_rate(theta, trials)
     return Estimate(theta, max(low - below, 0.0), min(high + above, 1.0), method)
 
 

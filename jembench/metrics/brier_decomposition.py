@@ -39,7 +39,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, Integers, check_level, class_labels, probability_matrix
+from jembench.metrics.arrays import Floats, Integers, class_labels, probability_matrix
 from jembench.metrics.calibration import class_cells, drawn_labels
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import central
@@ -111,7 +111,6 @@ def decomposition_estimates(
     rng: np.random.Generator,
     bins: int = 15,
     replicates: int = 1000,
-    level: float = 0.95,
 ) -> dict[str, Estimate]:
     """Corrected terms by their names in `Decomposition`; the reliability with its band under perfect calibration.
 
@@ -121,15 +120,13 @@ def decomposition_estimates(
         rng: source of the simulated labels behind the band.
         bins: number of bins of equal width, for each class.
         replicates: number of simulations of the labels of all N examples.
-        level: share of the replicates inside the band, in (0, 1).
 
     Raises:
-        ValueError: as `brier_decomposition`, or level out of (0, 1).
+        ValueError: as `brier_decomposition`.
     """
-    check_level(level)
     terms = brier_decomposition(probabilities, labels, bins=bins)
     p = probability_matrix(probabilities, "probabilities")
-    band = central(_draws(p, bins, replicates, rng), level)
+    band = central(_draws(p, bins, replicates, rng))
     estimates = {name: Estimate(value, None, None, "none") for name, value in terms._asdict().items()}
     estimates["reliability"] = Estimate(terms.reliability, *band, "consistency band")
     return estimates

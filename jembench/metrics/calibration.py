@@ -35,7 +35,6 @@ from jembench.metrics.arrays import (
     Floats,
     Integers,
     check_bins,
-    check_level,
     class_labels,
     flags,
     fractions,
@@ -128,9 +127,8 @@ def consistency_band(
     rng: np.random.Generator,
     bins: int = 15,
     replicates: int = 1000,
-    level: float = 0.95,
 ) -> tuple[float, float]:
-    """Central `level` of a statistic **under perfect calibration**; a band, not a confidence interval.
+    """Central 95 % of a statistic **under perfect calibration**; a band, not a confidence interval.
 
     Args:
         statistic: `ece`, `adaptive` or `mce`, of confidences `(N,)`; `classwise`, of probabilities `(N, K)`.
@@ -138,7 +136,6 @@ def consistency_band(
         rng: source of the simulated outcomes.
         bins: number of bins of the confidences.
         replicates: number of simulations of the outcomes of all N examples.
-        level: share of the replicates inside the band, in (0, 1).
 
     Returns:
         (low, high), each 0..1.
@@ -146,7 +143,6 @@ def consistency_band(
     Raises:
         ValueError: an unknown statistic, or predictions as refused by `ece` or `classwise_ece`.
     """
-    check_level(level)
     if statistic == "classwise":
         draws = _classwise_draws(probability_matrix(probabilities, "probabilities"), bins, replicates, rng)
     elif statistic in ("ece", "adaptive", "mce"):
@@ -155,7 +151,7 @@ def consistency_band(
         draws = _draws(p, index, bins, replicates, rng, largest=statistic == "mce")
     else:
         raise ValueError(f"statistic must be 'ece', 'adaptive', 'classwise' or 'mce', got {statistic!r}")
-    return central(draws, level)
+    return central(draws)
 
 
 def calibration_estimate(
@@ -166,14 +162,13 @@ def calibration_estimate(
     rng: np.random.Generator,
     bins: int = 15,
     replicates: int = 1000,
-    level: float = 0.95,
 ) -> Estimate:
     """A statistic of `predictions` and `outcomes`, the arguments of `ece` or `classwise_ece`, with its band.
 
     The other arguments and the errors are those of `consistency_band`.
     """
     statistics = {"ece": ece, "adaptive": adaptive_ece, "classwise": classwise_ece, "mce": mce}
-    band = consistency_band(statistic, predictions, rng=rng, bins=bins, replicates=replicates, level=level)
+    band = consistency_band(statistic, predictions, rng=rng, bins=bins, replicates=replicates)
     return Estimate(statistics[statistic](predictions, outcomes, bins=bins), *band, "consistency band")
 
 

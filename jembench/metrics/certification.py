@@ -25,7 +25,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Booleans, Floats, check_level, flags, vector
+from jembench.metrics.arrays import Booleans, Floats, flags, vector
 
 HALVINGS = 64  # of a probability's range: to the last bit
 
@@ -37,7 +37,8 @@ def lower_bound(successes: int, n: int, *, alpha: float) -> float:
     Raises:
         ValueError: n < 1, successes out of 0..n, or alpha out of (0, 1).
     """
-    check_level(alpha)
+    if not 0 < alpha < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {alpha}")
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"need 0 <= successes <= n and n >= 1, got {successes} of {n}")
     if successes == 0:

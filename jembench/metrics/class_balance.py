@@ -14,14 +14,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, Integers, check_level, class_labels
+from jembench.metrics.arrays import Floats, Integers, class_labels
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import central
 
 
-def class_imbalance(
-    labels: ArrayLike, classes: int, *, rng: np.random.Generator, replicates: int = 1000, level: float = 0.95
-) -> Estimate:
+def class_imbalance(labels: ArrayLike, classes: int, *, rng: np.random.Generator, replicates: int = 1000) -> Estimate:
     """Total variation, 0..1, of labels `(N,)` in 0..classes-1 from equal shares, with its `consistency band`.
 
     Args:
@@ -29,12 +27,10 @@ def class_imbalance(
         classes: number of classes K.
         rng: source of the simulated class counts behind the band.
         replicates: number of simulated class counts behind the band.
-        level: share of the replicates inside the band, in (0, 1).
 
     Raises:
-        ValueError: no labels, not integers, or out of range; classes or replicates below 1; level out of (0, 1).
+        ValueError: no labels, not integers, or out of range; classes or replicates below 1.
     """
-    check_level(level)
     if classes < 1 or replicates < 1:
         raise ValueError(f"classes and replicates must be at least 1, got {classes} and {replicates}")
     y = np.asarray(labels)
@@ -43,7 +39,7 @@ def class_imbalance(
     counts = np.bincount(class_labels(y, y.size, classes=classes), minlength=classes)
     share = np.full(classes, 1 / classes)
     draws = _variation(rng.multinomial(y.size, share, size=replicates), y.size, share)
-    return Estimate(float(_variation(counts[None], y.size, share)[0]), *central(draws, level), "consistency band")
+    return Estimate(float(_variation(counts[None], y.size, share)[0]), *central(draws), "consistency band")
 
 
 def _variation(counts: Integers, n: int, share: Floats) -> Floats:

@@ -88,12 +88,12 @@ def prediction(logits: ArrayLike) -> Integers:
     return first
 
 
-def accuracy(correct: ArrayLike, *, level: float = 0.95) -> Estimate:
+def accuracy(correct: ArrayLike) -> Estimate:
     """Share of True among `correct` `(N,)`, with Wilson's interval (`intervals.wilson`).
 
     Raises:
         ValueError: empty, not a vector, or not 0/1.
     """
     hits = flags(correct, None, "correct")
-    low, high = wilson(int(hits.sum()), hits.size, level=level)
+    low, high = wilson(int(hits.sum()), hits.size)
     return Estimate(float(hits.mean()), low, high, "wilson")

@@ -48,7 +48,7 @@ from numpy.typing import ArrayLike
 from jembench.metrics.arrays import Floats, Integers, flags, fractions
 from jembench.metrics.calibration import width_bins
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import normal_quantile
+from jembench.metrics.intervals import Z
 
 
 class _Bins(NamedTuple):
@@ -60,29 +60,27 @@ class _Bins(NamedTuple):
     least: Floats
 
 
-def debiased_squared_ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, level: float = 0.95) -> Estimate:
+def debiased_squared_ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15) -> Estimate:
     """Debiased squared ECE, at most 1 and possibly negative, with a confidence interval within [0, 1].
 
     Args:
         confidence: probability `(N,)` of each predicted class, in [0, 1].
         correct: whether each prediction is right, `(N,)` booleans or 0/1.
         bins: number of bins of equal width.
-        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `debiased`; `none`, value 0 and no interval, where no bin holds two examples.
 
     Raises:
-        ValueError: empty, NaN, misaligned, out of range; bins < 1; level out of (0, 1).
+        ValueError: empty, NaN, misaligned, out of range; bins < 1.
     """
     p = fractions(confidence, "confidence")
     y = flags(correct, p.size, "correct")
-    z = normal_quantile(level)
     moments = _bins(p, y - p, width_bins(p, bins), bins)
     if moments.size.size == 0:
         return Estimate(0.0, None, None, "none")
     value = float((moments.size * (np.square(moments.mean) - moments.variance / moments.size)).sum() / p.size)
-    low, high = _invert(max(value, 0.0), *_coefficients(moments, p.size), z)
+    low, high = _invert(max(value, 0.0), *_coefficients(moments, p.size))
     return Estimate(value, low, high, "debiased")
 
 
@@ -111,9 +109,9 @@ def _coefficients(moments: _Bins, n: int) -> tuple[float, float, float]:
     return a, b, c
 
 
-def _invert(t: float, a: float, b: float, c: float, z: float) -> tuple[float, float]:
+def _invert(t: float, a: float, b: float, c: float) -> tuple[float, float]:
     """Return the theta in [0, 1] with (t - theta)^2 <= z^2 (a + b theta + c theta^2)."""
-    q, half, constant = 1 - z * z * c, t + z * z * b / 2, t * t - z * z * a  # q theta^2 - 2 half theta + constant
+    q, half, constant = 1 - Z * Z * c, t + Z * Z * b / 2, t * t - Z * Z * a  # q theta^2 - 2 half theta + constant
     if q <= 0:  # the shape rests on one bin of a few examples: no upper end but the scale's
         return 0.0, 1.0
     root = math.sqrt(max(half * half - q * constant, 0.0))

@@ -15,16 +15,16 @@ from jembench.metrics.estimate import Estimate
 from jembench.metrics.fpr import fpr_estimate
 
 
-def detection_estimates(positive: ArrayLike, negative: ArrayLike, *, level: float = 0.95) -> dict[str, Estimate]:
+def detection_estimates(positive: ArrayLike, negative: ArrayLike) -> dict[str, Estimate]:
     """Estimates `auroc`, `fpr95`, `aupr_in`, `aupr_out` of in-distribution `(m,)` and OOD scores `(n,)`.
 
     Raises:
-        ValueError: empty, NaN or not a vector; level out of (0, 1).
+        ValueError: empty, NaN or not a vector.
     """
     x, y = vector(positive, "positive"), vector(negative, "negative")
     return {
-        "auroc": auroc_estimate(x, y, level=level),
-        "fpr95": fpr_estimate(x, y, level=level),
-        "aupr_in": aupr_estimate(x, y, level=level),
-        "aupr_out": aupr_out_estimate(x, y, level=level),
+        "auroc": auroc_estimate(x, y),
+        "fpr95": fpr_estimate(x, y),
+        "aupr_in": aupr_estimate(x, y),
+        "aupr_out": aupr_out_estimate(x, y),
     }

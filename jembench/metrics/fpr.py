@@ -25,9 +25,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, check_level, vector
+from jembench.metrics.arrays import Floats, vector
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import normal_quantile, wilson
+from jembench.metrics.intervals import Z, wilson
 
 
 def fpr_at_tpr(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -> float:
@@ -47,21 +47,16 @@ def fpr_at_tpr(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -
     return float(np.mean(y >= threshold))
 
 
-def fpr_estimate(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95, level: float = 0.95) -> Estimate:
-    """`fpr_at_tpr` with the interval of this module's theory; arguments and errors as there.
-
-    Raises:
-        ValueError: as `fpr_at_tpr`, or level out of (0, 1).
-    """
-    check_level(level)
+def fpr_estimate(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -> Estimate:
+    """`fpr_at_tpr` with the interval of this module's theory; arguments and errors as there."""
     x, y = np.sort(vector(positive, "positive")), np.sort(vector(negative, "negative"))
     below = x.size - true_positives(x.size, tpr)
     false_positives = y.size - int(np.searchsorted(y, x[below]))
     value = false_positives / y.size
-    spread = normal_quantile(level) * math.sqrt(x.size * tpr * (1 - tpr))
+    spread = Z * math.sqrt(x.size * tpr * (1 - tpr))
     low_rank = _rate(x, y, x.size * (1 - tpr) + spread)
     high_rank = _rate(x, y, x.size * (1 - tpr) - spread)
-    low_wilson, high_wilson = wilson(false_positives, y.size, level=level)
+    low_wilson, high_wilson = wilson(false_positives, y.size)
     low = value - math.hypot(value - low_wilson, value - min(low_rank, value))
     high = value + math.hypot(high_wilson - value, max(high_rank, value) - value)
     return Estimate(value, max(low, 0.0), min(high, 1.0), "mover")

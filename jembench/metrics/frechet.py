@@ -45,7 +45,6 @@ from numpy.typing import ArrayLike
 
 from jembench.metrics.arrays import Booleans, Floats, finite_matrix
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import normal_quantile
 from jembench.metrics.quadratic import score_interval
 
 EPS = float(np.finfo(np.float64).eps)
@@ -114,26 +113,24 @@ def frechet(a: Moments, b: Moments) -> float:
     return _assemble(a, b, np.sqrt(np.maximum(eigenvalues, 0.0)))
 
 
-def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike, *, level: float = 0.95) -> Estimate:
+def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike) -> Estimate:
     """F at these sizes, with the interval of its mean over samples of these sizes: `jackknife at n`.
 
     Args:
         features: features `(n, D)` of the samples.
         reference: moments, taken as exact, or features `(m, D)`, whose sampling error then counts.
-        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `none` and no interval where neither set has any spread.
 
     Raises:
-        ValueError: as `moments`, of different dimensions, or level out of (0, 1).
+        ValueError: as `moments`, or of different dimensions.
     """
-    z = normal_quantile(level)
     expansion = _expand(*_pair(features, reference))
     if expansion.degenerate <= 0:
         return Estimate(expansion.value, None, None, "none")
     distance = expansion.value - expansion.bias  # without its bias: the error depends on that
-    low, high = score_interval(distance, expansion.value, expansion.jackknife, expansion.degenerate, z)
+    low, high = score_interval(distance, expansion.value, expansion.jackknife, expansion.degenerate)
     return Estimate(expansion.value, max(0.0, low + expansion.bias), high + expansion.bias, "jackknife at n")
 
 
@@ -143,7 +140,6 @@ def frechet_infinity(
     *,
     rng: np.random.Generator,
     splits: int = 2,
-    level: float = 0.95,
 ) -> Estimate:
     """F at infinitely many samples, possibly below 0 since unbiased, with an interval within [0, inf): `extrapolation`.
 
@@ -152,7 +148,6 @@ def frechet_infinity(
         reference: moments, taken as exact, or features `(m, D)`, whose number then goes to infinity also.
         rng: source of the random halves.
         splits: number of random splits of a set into two halves.
-        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `none` and no interval where neither set has any spread.
@@ -160,7 +155,6 @@ def frechet_infinity(
     Raises:
         ValueError: as `frechet_estimate`, fewer than 2 (rank + 2) examples, or splits < 1.
     """
-    z = normal_quantile(level)
     if splits < 1:
         raise ValueError(f"splits must be at least 1, got {splits}")
     x, y = _pair(features, reference)
@@ -177,7 +171,7 @@ def frechet_infinity(
         halves += [_expand(first, one), _expand(second, other)]
     halves_mean = float(np.mean([half.value - half.bias for half in halves]))
     value = (4 * (whole.value - whole.bias) - halves_mean) / 3
-    low, high = score_interval(max(value, 0.0), whole.value, whole.jackknife, whole.degenerate, z)
+    low, high = score_interval(max(value, 0.0), whole.value, whole.jackknife, whole.degenerate)
     return Estimate(value, max(low, 0.0), high, "extrapolation")
 
 

@@ -25,20 +25,19 @@ from numpy.typing import ArrayLike
 
 from jembench.metrics.arrays import Floats, probability_matrix
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import normal_quantile
+from jembench.metrics.intervals import Z
 from jembench.metrics.quadratic import variance
 
 
-def inception_score_estimate(probabilities: ArrayLike, *, level: float = 0.95) -> Estimate:
+def inception_score_estimate(probabilities: ArrayLike) -> Estimate:
     """IS of all samples `(N, K)` without its bias, within [1, K], with its interval.
 
     Returns:
         method `jackknife`; `none` and no interval where all samples have the same p(y|x).
 
     Raises:
-        ValueError: not a matrix of probabilities, fewer than 2 samples, or level out of (0, 1).
+        ValueError: not a matrix of probabilities, or fewer than 2 samples.
     """
-    z = normal_quantile(level)
     p = probability_matrix(probabilities, "probabilities")
     n, classes = p.shape
     if n < 2:
@@ -55,7 +54,7 @@ def inception_score_estimate(probabilities: ArrayLike, *, level: float = 0.95) -
     if np.ptp(p, axis=0).max() == 0:
         return Estimate(math.exp(log_score), None, None, "none")
     jackknife = (n - 1) ** 2 / n * float(leave_one_out.var(ddof=1))
-    half = z * math.sqrt(variance(jackknife, degenerate))
+    half = Z * math.sqrt(variance(jackknife, degenerate))
     low, high = max(log_score - half, 0.0), min(log_score + half, top)
     return Estimate(math.exp(log_score), math.exp(low), math.exp(high), "jackknife")
 

@@ -27,70 +27,59 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, check_level, finite_vector
-from jembench.metrics.estimate import Estimate
+from jembench.metrics.arrays import Floats, finite_vector
+from jembench.metrics.estimate import LEVEL, Estimate
 
 BLOCK = 1 << 21  # resampled values held at a time
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # P(|N(0, 1)| <= Z) = LEVEL
 
 
-def normal_quantile(level: float) -> float:
-    """Return z with P(|N(0, 1)| <= z) = level.
-
-    Raises:
-        ValueError: level out of (0, 1).
-    """
-    check_level(level)
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def central(draws: Floats, level: float) -> tuple[float, float]:
-    """Ends of the central share `level` of `draws` `(R,)`."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+def central(draws: Floats) -> tuple[float, float]:
+    """Ends of the central 95 % of `draws` `(R,)`."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+def wilson(successes: int, n: int) -> tuple[float, float]:
     """Wilson's interval of a proportion, within [0, 1], that always holds `successes / n`.
 
     Raises:
-        ValueError: n < 1, successes out of 0..n, or level out of (0, 1).
+        ValueError: n < 1, or successes out of 0..n.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"need 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    return wilson_rate(successes / n, float(n), level=level)
+    return wilson_rate(successes / n, float(n))
 
 
-def wilson_rate(rate: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+def wilson_rate(rate: float, n: float) -> tuple[float, float]:
     """Wilson's interval of a rate in [0, 1] worth `n` > 0 independent trials, n not necessarily whole.
 
     Raises:
-        ValueError: rate out of [0, 1], n <= 0, or level out of (0, 1).
+        ValueError: rate out of [0, 1], or n <= 0.
     """
     if not 0 <= rate <= 1 or not n > 0:
         raise ValueError(f"need a rate in [0, 1] and n > 0, got {rate} and {n}")
-    w = normal_quantile(level) ** 2 / n
+    w = Z**2 / n
     center = (rate + w / 2) / (1 + w)
     half = math.sqrt(w * (rate * (1 - rate) + w / 4)) / (1 + w)
     return max(0.0, min(rate, center - half)), min(1.0, max(rate, center + half))
 
 
-def mean(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 1000, level: float = 0.95) -> Estimate:
+def mean(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 1000) -> Estimate:
     """Mean of per-example values `(n,)` with a studentised bootstrap interval, in the units of the values.
 
     Args:
         values: finite values `(n,)`, one per example.
         rng: source of the bootstrap's resamples.
         replicates: number of the bootstrap's resamples.
-        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `bootstrap-t`; an end is None where no honest one exists; method `none` for n = 1 or constant
         values.
 
     Raises:
-        ValueError: empty, not a vector, NaN or infinite; replicates < 1; level out of (0, 1).
+        ValueError: empty, not a vector, NaN or infinite; replicates < 1.
     """
-    check_level(level)
     x = finite_vector(values, "values")
     if replicates < 1:
         raise ValueError(f"replicates must be at least 1, got {replicates}")
@@ -98,7 +87,7 @@ def mean(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 1000,
     if np.ptp(x) == 0:
         return Estimate(float(x[0]), None, None, "none")
     t = np.sort(_pivots(x - center, replicates, rng))
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     low_t = float(t[math.floor(tail * (replicates - 1))])
     high_t = float(t[math.ceil((1 - tail) * (replicates - 1))])
     se = float(x.std(ddof=1)) / math.sqrt(x.size)

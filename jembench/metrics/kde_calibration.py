@@ -31,7 +31,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Booleans, Floats, check_level, flags, fractions
+from jembench.metrics.arrays import Booleans, Floats, flags, fractions
 from jembench.metrics.calibration import blocks
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import central
@@ -52,7 +52,7 @@ def bandwidth(confidence: ArrayLike) -> float:
 
 
 def kde_ece_estimate(
-    confidence: ArrayLike, correct: ArrayLike, *, rng: np.random.Generator, replicates: int = 200, level: float = 0.95
+    confidence: ArrayLike, correct: ArrayLike, *, rng: np.random.Generator, replicates: int = 200
 ) -> Estimate:
     """Expected calibration error, 0..1, by leave-one-out kernel regression, with its band under perfect calibration.
 
@@ -61,17 +61,15 @@ def kde_ece_estimate(
         correct: whether each prediction is right, `(N,)` booleans or 0/1.
         rng: source of the simulated outcomes behind the band.
         replicates: number of simulations of the outcomes of all N examples.
-        level: share of the replicates inside the band, in (0, 1).
 
     Raises:
-        ValueError: empty, NaN, misaligned, out of [0, 1], or level out of (0, 1).
+        ValueError: empty, NaN, misaligned, or out of [0, 1].
     """
-    check_level(level)
     c = fractions(confidence, "confidence")
     y = flags(correct, c.size, "correct")
     draws = rng.random((c.size, replicates), dtype=np.float32) < c[:, None]
     value, errors = _errors(c, y, draws)
-    return Estimate(value, *central(errors, level), "consistency band")
+    return Estimate(value, *central(errors), "consistency band")
 
 
 def _errors(c: Floats, y: Booleans, draws: Booleans) -> tuple[float, Floats]:

@@ -32,7 +32,6 @@ from numpy.typing import ArrayLike
 
 from jembench.metrics.arrays import Floats, finite_matrix
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import normal_quantile
 from jembench.metrics.quadratic import score_interval
 
 BLOCK = 1 << 22  # kernel values held at a time; the result depends on it by rounding only
@@ -47,16 +46,15 @@ class _Within(NamedTuple):
     diagonal: float
 
 
-def kernel_distance_estimate(features: ArrayLike, reference: ArrayLike, *, level: float = 0.95) -> Estimate:
+def kernel_distance_estimate(features: ArrayLike, reference: ArrayLike) -> Estimate:
     """T of features `(m, D)` of the samples and `(n, D)` of the images, possibly below 0, and its interval in [0, inf).
 
     Returns:
         method `u-statistic`; `none` where both sets are constant.
 
     Raises:
-        ValueError: not finite matrices of one D, fewer than 4 examples of a set, or level out of (0, 1).
+        ValueError: not finite matrices of one D, or fewer than 4 examples of a set.
     """
-    z = normal_quantile(level)
     x, y = _sets(features, reference)
     m, n = len(x), len(y)
     first, second = _within(x), _within(y)
@@ -74,7 +72,7 @@ def kernel_distance_estimate(features: ArrayLike, reference: ArrayLike, *, level
     degenerate = 2 * first.degenerate / m**2 + 2 * second.degenerate / n**2 + 4 * cross_degenerate / (m * n)
     if degenerate <= np.finfo(np.float64).eps * squares / (m * n):
         return Estimate(value, None, None, "none")
-    low, high = score_interval(max(value, 0.0), plug_in, jackknife, degenerate, z)
+    low, high = score_interval(max(value, 0.0), plug_in, jackknife, degenerate)
     return Estimate(value, max(low, 0.0), high, "u-statistic")
 
 

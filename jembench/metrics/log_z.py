@@ -15,10 +15,10 @@ start from the model, U is no upper bound; where it lies below L by more than ch
 
 **Interval of one direction.** The mean of weights has the studentised bootstrap interval of `intervals.mean`, and the
 logarithm is monotone, so the ends are the logarithms of its ends. Where the low end is not positive, Markov's
-log(mean) - log(2 / (1 - level)) takes its place, which always exists and is usually wider. The upper end of a mean of
+log(mean) - log 40 takes its place, which always exists and is usually wider. The upper end of a mean of
 heavy-tailed weights covers too seldom; the bracket does not use it.
 
-**Bracket.** [low end of L, high end of U]: each fails in (1 - level) / 2 of all cases, so it holds log Z at `level`.
+**Bracket.** [low end of L, high end of U]: each fails in 2.5 % of all cases, so it holds log Z at 95 %.
 Its value is the mean of L and U. Where U lies below L by chance it is widened to hold both: starts that were resampled
 are not independent, and the interval of U knows nothing of that.
 """
@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jembench.metrics import intervals
-from jembench.metrics.arrays import Floats, check_level, vector
-from jembench.metrics.estimate import Estimate
+from jembench.metrics.arrays import Floats, vector
+from jembench.metrics.estimate import LEVEL, Estimate
 
 
 @dataclass(frozen=True)
@@ -77,30 +77,28 @@ class Bracket:
         return Estimate(self.value, self.low, self.high, method)
 
 
-def log_mean_exp(log_weights: ArrayLike, *, rng: np.random.Generator, level: float = 0.95) -> Estimate:
+def log_mean_exp(log_weights: ArrayLike, *, rng: np.random.Generator) -> Estimate:
     """log of the mean of exp(log_weights) `(n,)`, in nats; -inf is a weight of 0.
 
     Args:
         log_weights: log weights `(n,)` of independent chains, in nats.
         rng: source of the bootstrap's resamples.
-        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         method `bootstrap-t` or, where that has no low end, `markov`; equal weights have themselves for both ends.
 
     Raises:
-        ValueError: empty, NaN, +inf or all -inf; level out of (0, 1).
+        ValueError: empty, NaN, +inf or all -inf.
     """
-    check_level(level)
     w, largest = _scaled(log_weights)
     value = largest + math.log(w.mean())
     if np.ptp(w) == 0 and w.size > 1:
         return Estimate(value, value, value, "bootstrap-t")
-    estimate = intervals.mean(w, rng=rng, level=level)
+    estimate = intervals.mean(w, rng=rng)
     high = largest + math.log(estimate.high) if estimate.high is not None else None
     if estimate.low is not None and estimate.low > 0:
         return Estimate(value, largest + math.log(estimate.low), high, "bootstrap-t")
-    return Estimate(value, value - math.log(2 / (1 - level)), high, "markov")
+    return Estimate(value, value - math.log(2 / (1 - LEVEL)), high, "markov")
 
 
 def effective_size(log_weights: ArrayLike) -> float:
@@ -116,9 +114,7 @@ def effective_size(log_weights: ArrayLike) -> float:
     return float(w.sum() ** 2 / (w**2).sum())
 
 
-def bracket(
-    forward: ArrayLike, reverse: ArrayLike, *, log_z0: float, rng: np.random.Generator, level: float = 0.95
-) -> Bracket:
+def bracket(forward: ArrayLike, reverse: ArrayLike, *, log_z0: float, rng: np.random.Generator) -> Bracket:
     """log Z from log weights of both directions, each `(n,)`.
 
     Args:
@@ -126,13 +122,12 @@ def bracket(
         reverse: log weights `(n,)` of chains from the model to the base, in nats.
         log_z0: log normalising constant of the base, in nats.
         rng: source of the bootstrap's resamples.
-        level: intended coverage of the interval, in (0, 1).
 
     Raises:
         ValueError: as `log_mean_exp`.
     """
-    up = log_mean_exp(forward, rng=rng, level=level)
-    down = log_mean_exp(reverse, rng=rng, level=level)
+    up = log_mean_exp(forward, rng=rng)
+    down = log_mean_exp(reverse, rng=rng)
     return Bracket(_shifted(up, log_z0, 1), _shifted(down, log_z0, -1))
 
 

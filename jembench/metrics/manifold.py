@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike
 
 from jembench.metrics.arrays import Booleans, Floats
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import mean, normal_quantile, wilson, wilson_rate
+from jembench.metrics.intervals import mean, wilson, wilson_rate
 from jembench.metrics.neighbours import inside, pair, radii
 
 
@@ -50,29 +50,27 @@ class DensityCoverage(NamedTuple):
     coverage: Estimate
 
 
-def precision_recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95) -> PrecisionRecall:
+def precision_recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3) -> PrecisionRecall:
     """Precision and recall, 0..1, of features `(M, D)` of the samples against those `(N, D)` of the reals.
 
     Raises:
-        ValueError: not finite matrices of one D, k < 1, k or fewer examples, or level out of (0, 1).
+        ValueError: not finite matrices of one D, k < 1, or k or fewer examples.
     """
-    normal_quantile(level)
     y, x = _sets(features, reference, k, both=True)
     hits = _in_any(y, x, k)
-    precision = Estimate(float(hits.mean()), *wilson(int(hits.sum()), len(y), level=level), "wilson given reference")
-    return PrecisionRecall(precision, recall(y, x, k=k, level=level))
+    precision = Estimate(float(hits.mean()), *wilson(int(hits.sum()), len(y)), "wilson given reference")
+    return PrecisionRecall(precision, recall(y, x, k=k))
 
 
-def recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3, level: float = 0.95) -> Estimate:
+def recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3) -> Estimate:
     """Recall alone, for which the balls of the reals, which may be many, are not needed.
 
     Raises:
         ValueError: as `precision_recall`.
     """
-    normal_quantile(level)
     y, x = _sets(features, reference, k, both=True)
     hits = _in_any(x, y, k)
-    return Estimate(float(hits.mean()), *wilson(int(hits.sum()), len(x), level=level), "wilson given samples")
+    return Estimate(float(hits.mean()), *wilson(int(hits.sum()), len(x)), "wilson given samples")
 
 
 def density_coverage(
@@ -81,7 +79,6 @@ def density_coverage(
     *,
     rng: np.random.Generator,
     k: int = 5,
-    level: float = 0.95,
     reach: Floats | None = None,
 ) -> DensityCoverage:
     """Density >= 0 and coverage 0..1 of features `(M, D)` of the samples against those `(N, D)` of the reals.
@@ -91,13 +88,11 @@ def density_coverage(
         reference: features `(N, D)` of the reals.
         rng: source of the bootstrap's resamples for the density.
         k: rank of the neighbour up to which a ball reaches.
-        level: intended coverage of both intervals, in (0, 1).
         reach: radii `(N,)` of the balls of the reals, by `reaches`; None if they are still to be computed.
 
     Raises:
         ValueError: as `precision_recall`; of samples one is enough.
     """
-    normal_quantile(level)
     y, x = _sets(features, reference, k, both=False)
     balls, counts, last = np.zeros(len(y)), np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)
     for start, membership in inside(y, x, reaches(x, k=k) if reach is None else reach):
@@ -106,12 +101,10 @@ def density_coverage(
         last = np.where(
             membership.any(axis=0), start + membership.argmax(axis=0), last
         )  # the one sample, where it is alone
-    density = mean(balls / k, rng=rng, level=level)
+    density = mean(balls / k, rng=rng)
     alone = np.bincount(last[counts == 1], minlength=len(y)).astype(np.float64)
     method = density.method if density.method == "none" else f"{density.method} given reference"
-    return DensityCoverage(
-        Estimate(density.value, density.low, density.high, method), _coverage(counts > 0, alone, level)
-    )
+    return DensityCoverage(Estimate(density.value, density.low, density.high, method), _coverage(counts > 0, alone))
 
 
 def reaches(reference: ArrayLike, *, k: int = 5) -> Floats:
@@ -124,13 +117,13 @@ def reaches(reference: ArrayLike, *, k: int = 5) -> Floats:
     return radii(x, k)
 
 
-def _coverage(hits: Booleans, alone: Floats, level: float) -> Estimate:
+def _coverage(hits: Booleans, alone: Floats) -> Estimate:
     """Coverage from the balls `(N,)` that hold a sample, and the number `(M,)` of them that each is alone in."""
     value, samples = float(hits.mean()), alone.size
     jackknife = (samples - 1) / samples * float(np.square(alone - alone.mean()).sum()) / hits.size**2
     smooth = (hits.sum() + 1) / (hits.size + 2)  # a share of 1 has a variance too, where single samples hold balls
     trials = max(1.0, float(smooth * (1 - smooth)) / jackknife) if jackknife > 0 else float(samples)
-    return Estimate(value, *wilson_rate(value, trials, level=level), "jackknife given reference")
+    return Estimate(value, *wilson_rate(value, trials), "jackknife given reference")
 
 
 def _in_any(queries: Floats, points: Floats, k: int) -> Booleans:

@@ -39,21 +39,20 @@ class Memorisation(NamedTuple):
     copies_p_value: float
 
 
-def memorisation(samples: ArrayLike, test: ArrayLike, *, level: float = 0.95) -> Memorisation:
+def memorisation(samples: ArrayLike, test: ArrayLike) -> Memorisation:
     """Compare distances to the nearest training image of samples `(m,)` and of test images `(n,)`.
 
     Args:
         samples: distances `(m,)` of the samples, as column 0 of `neighbours.nearest(samples, train, 1)`.
         test: distances `(n,)` of images that were not trained on.
-        level: intended coverage of the interval of `nearer`, in (0, 1).
 
     Raises:
-        ValueError: not vectors, empty, NaN, negative, or level out of (0, 1).
+        ValueError: not vectors, empty, NaN, or negative.
     """
     y, x = vector(samples, "samples"), vector(test, "test")
     if min(y.min(), x.min()) < 0:
         raise ValueError("distances must not be negative")
-    nearer = auroc_estimate(-y, -x, level=level)
+    nearer = auroc_estimate(-y, -x)
     copies = int((y < x.min()).sum())
     by_chance = sum(math.log((y.size - i) / (y.size + x.size - i)) for i in range(copies))
     return Memorisation(nearer, copies, math.exp(by_chance))

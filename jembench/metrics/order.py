@@ -1,8 +1,7 @@
 r"""Quantiles by order statistics: the median and its interval, for any distribution, also of values that are infinite.
 
-Of n values, :math:`P(x_{(j)} \le m \le x_{(n+1-j)}) \ge \text{level}` for the median m of the population and the
-largest j with :math:`P(\mathrm{Bin}(n, \tfrac12) < j) \le (1 - \text{level}) / 2` (David & Nagaraja, Order Statistics,
-section 7.1).
+Of n values, :math:`P(x_{(j)} \le m \le x_{(n+1-j)}) \ge .95` for the median m of the population and the largest j
+with :math:`P(\mathrm{Bin}(n, \tfrac12) < j) \le .025` (David & Nagaraja, Order Statistics, section 7.1).
 """
 
 from __future__ import annotations
@@ -12,23 +11,21 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import check_level
-from jembench.metrics.estimate import Estimate
+from jembench.metrics.estimate import LEVEL, Estimate
 
 
-def median(values: ArrayLike, *, level: float = 0.95) -> Estimate:
+def median(values: ArrayLike) -> Estimate:
     """The median of `(n,)` values with its interval; an end that is infinite, or that too few values give, is None.
 
     The lower of the two middle values is the median of an even number of them.
 
     Raises:
-        ValueError: empty, not a vector, NaN, an infinite median, or level out of (0, 1).
+        ValueError: empty, not a vector, NaN, or an infinite median.
     """
-    check_level(level)
     x = np.sort(np.asarray(values, dtype=np.float64))
     if x.ndim != 1 or x.size == 0 or np.isnan(x).any():
         raise ValueError("values must be a vector of at least one number, without NaN")
-    j = _rank(x.size, (1 - level) / 2)
+    j = _rank(x.size, (1 - LEVEL) / 2)
     low, high = (None, None) if j == 0 else (float(x[j - 1]), float(x[x.size - j]))
     middle = float(x[(x.size - 1) // 2])
     if math.isinf(middle):

@@ -78,18 +78,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return p_holm
 
 
-def difference(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Estimate:
+def difference(first: ArrayLike, second: ArrayLike) -> Estimate:
     """Share of True among `first` `(n,)` less that among `second` `(n,)` on the same examples, in [-1, 1].
 
     Raises:
-        ValueError: empty, not vectors of one length, not 0/1, or level out of (0, 1).
+        ValueError: empty, not vectors of one length, or not 0/1.
     """
     x = flags(first, None, "first")
     y = flags(second, x.size, "second")
     a, b, c, d = (int(cell.sum()) for cell in (x & y, x & ~y, ~x & y, ~x & ~y))
     n = a + b + c + d
     p, q = (a + b) / n, (a + c) / n
-    (low_p, high_p), (low_q, high_q) = wilson(a + b, n, level=level), wilson(a + c, n, level=level)
+    (low_p, high_p), (low_q, high_q) = wilson(a + b, n), wilson(a + c, n)
     phi = _correlation(a, b, c, d)
     value = (b - c) / n
     low = value - _length(p - low_p, high_q - q, phi)

@@ -18,12 +18,12 @@ number varies with itself: away from 0, V grows as V (1 + t / q) at a distance t
     t = z^2 V / 2q + sqrt( (z^2 V / 2q)^2 + z^2 V ).
 
 Wald's interval, without c and without this, covers .80 where AUROCs of .999 and .99 meet 90 OOD examples with scores
-2.5 times as wide. The two-sided **p-value** of D = 0 is that of D / sqrt(V): below 1 - level if and only if 0 lies
+2.5 times as wide. The two-sided **p-value** of D = 0 is that of D / sqrt(V): below .05 if and only if 0 lies
 outside the interval. Method: `delong-paired`.
 
 **Nothing discordant.** If no example is placed differently, D = 0, and the sample shows no difference, whatever there
 is. A pair is ordered differently with probability q, |D| <= q, and all of the min(m, n) disjoint pairs agree with
-probability (1 - q)^min(m, n) at most: [-q, q] at q = 1 - (1 - level)^(1 / min(m, n)), p = 1. Method: `concordant`.
+probability (1 - q)^min(m, n) at most: [-q, q] at q = 1 - .05^(1 / min(m, n)), p = 1. Method: `concordant`.
 
 **Several sets** share the positives: their mean difference has d10 averaged over the sets, and negative parts that add
 as in :mod:`jembench.metrics.auroc`, those of one group by the bound of perfect correlation. A set of which all d are
@@ -40,20 +40,16 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Floats, check_level, vector
+from jembench.metrics.arrays import Floats, vector
 from jembench.metrics.auroc import placements, shrunk_variance
-from jembench.metrics.estimate import Estimate
-from jembench.metrics.intervals import normal_quantile
+from jembench.metrics.estimate import LEVEL, Estimate
+from jembench.metrics.intervals import Z
 
 Pair = tuple[Floats, Floats]
 
 
 def mean_auroc_difference(
-    sets: Sequence[tuple[ArrayLike, ArrayLike, str | None]],
-    first_positive: ArrayLike,
-    second_positive: ArrayLike,
-    *,
-    level: float = 0.95,
+    sets: Sequence[tuple[ArrayLike, ArrayLike, str | None]], first_positive: ArrayLike, second_positive: ArrayLike
 ) -> tuple[Estimate, float]:
     """Mean over several OOD sets of the difference of two AUROCs, with the same positives in all of them.
 
@@ -62,22 +58,20 @@ def mean_auroc_difference(
             :func:`jembench.metrics.auroc.mean_auroc_estimate`.
         first_positive: in-distribution scores `(m,)` by the first.
         second_positive: in-distribution scores `(m,)` by the second, of the same images in the same order.
-        level: intended coverage of the interval, in (0, 1).
 
     Returns:
         The mean difference, method `delong-paired` or `concordant`; and p, two-sided.
 
     Raises:
-        ValueError: no sets; empty, NaN, not a vector, or of two lengths; level out of (0, 1).
+        ValueError: no sets; empty, NaN, not a vector, or of two lengths.
     """
-    check_level(level)
     if not sets:
         raise ValueError("need at least one OOD set")
     x, y = _same_length(first_positive, second_positive, "positive")
     parts = [_differences(x, y, *_same_length(first, second, "negative")) for first, second, _ in sets]
     disjoint = [min(d10.size, d01.size) for d10, d01 in parts]
     if not any(d10.any() or d01.any() for d10, d01 in parts):
-        bound = float(np.mean([1 - (1 - level) ** (1 / size) for size in disjoint]))
+        bound = float(np.mean([1 - (1 - LEVEL) ** (1 / size) for size in disjoint]))
         return Estimate(0.0, -bound, bound, "concordant"), 1.0
     value = float(np.mean([d10.mean() for d10, _ in parts]))
     floors = [
@@ -85,8 +79,7 @@ def mean_auroc_difference(
         for (d10, d01), size in zip(parts, disjoint, strict=True)
     ]
     variance, load = _variance(parts, floors, [group for _, _, group in sets])
-    z = normal_quantile(level)
-    near, skew = z * math.sqrt(variance), z * z * variance / (2 * load)
+    near, skew = Z * math.sqrt(variance), Z * Z * variance / (2 * load)
     far = skew + math.hypot(skew, near)
     low, high = value - (far if value < 0 else near), value + (far if value > 0 else near)
     p = 2 * NormalDist().cdf(-abs(value) / math.sqrt(variance))

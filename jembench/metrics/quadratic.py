@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import math
 
+from jembench.metrics.intervals import Z
+
 LEAST = 0.01  # of sqrt D: a plug-in below it says nothing of the slope
 
 
@@ -31,7 +33,7 @@ def variance(jackknife: float, degenerate: float) -> float:
     return max(jackknife - degenerate, degenerate)
 
 
-def score_interval(t: float, plain: float, jackknife: float, degenerate: float, z: float) -> tuple[float, float]:
+def score_interval(t: float, plain: float, jackknife: float, degenerate: float) -> tuple[float, float]:
     """The theta with (t - theta)^2 <= z^2 V(theta), V(theta) = D below 0; for D = `degenerate` > 0.
 
     Args:
@@ -39,13 +41,12 @@ def score_interval(t: float, plain: float, jackknife: float, degenerate: float, 
         plain: the plug-in F >= 0; it is 0 only where the two sets share their examples.
         jackknife: J, the jackknife variance of F.
         degenerate: D, the variance at theta = 0.
-        z: quantile of the normal distribution at the level of the interval.
     """
-    near = z * math.sqrt(degenerate)
+    near = Z * math.sqrt(degenerate)
     scale = math.sqrt(degenerate)
     slope = max(jackknife / max(plain, LEAST * scale), (jackknife - degenerate) / max(t, scale), 0.0)
     if t + near <= 0:
         return t - near, t + near
-    half = t + z * z * slope / 2
+    half = t + Z * Z * slope / 2
     root = math.sqrt(max(half * half - t * t + near * near, 0.0))
     return (t - near if t < near else half - root), half + root

@@ -40,17 +40,16 @@ class Bin(NamedTuple):
     high: float
 
 
-def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, level: float = 0.95) -> list[Bin]:
+def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15) -> list[Bin]:
     """The bins that hold an example, from left to right.
 
     Args:
         confidence: probability `(N,)` of each predicted class, in [0, 1].
         correct: whether each prediction is right, `(N,)` booleans or 0/1.
         bins: number of bins of equal width.
-        level: intended coverage of each bin's interval, in (0, 1).
 
     Raises:
-        ValueError: empty, NaN, misaligned, out of [0, 1]; bins < 1; level out of (0, 1).
+        ValueError: empty, NaN, misaligned, out of [0, 1]; bins < 1.
     """
     p = fractions(confidence, "confidence")
     y = flags(correct, p.size, "correct")
@@ -64,7 +63,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, le
             int(counts[j]),
             float(sums[j] / counts[j]),
             float(hits[j] / counts[j]),
-            *wilson(int(hits[j]), int(counts[j]), level=level),
+            *wilson(int(hits[j]), int(counts[j])),
         )
         for j in np.flatnonzero(counts)
     ]

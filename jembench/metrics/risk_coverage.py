@@ -32,7 +32,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import Booleans, Floats, Integers, check_level, flags, vector
+from jembench.metrics.arrays import Booleans, Floats, Integers, flags, vector
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import wilson, wilson_rate
 
@@ -65,25 +65,19 @@ def excess_aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
     return max(0.0, aurc(confidence, correct) - _best(int((~y).sum()), y.size))
 
 
-def aurc_estimate(confidence: ArrayLike, correct: ArrayLike, *, level: float = 0.95) -> Estimate:
-    """`aurc` with the interval of this module's theory: `influence-wilson`, `one-sided` or `none`.
-
-    Raises:
-        ValueError: as `risk_coverage`, or level out of (0, 1).
-    """
-    check_level(level)
+def aurc_estimate(confidence: ArrayLike, correct: ArrayLike) -> Estimate:
+    """`aurc` with the interval of this module's theory, `influence-wilson`, `one-sided` or `none`; errors as there."""
     c, y = _checked(confidence, correct)
-    return _estimate(aurc(c, y), _influence(c, y), y, level, excess=False)
+    return _estimate(aurc(c, y), _influence(c, y), y, excess=False)
 
 
-def excess_aurc_estimate(confidence: ArrayLike, correct: ArrayLike, *, level: float = 0.95) -> Estimate:
+def excess_aurc_estimate(confidence: ArrayLike, correct: ArrayLike) -> Estimate:
     """`excess_aurc` with its interval; arguments and errors as `aurc_estimate`."""
-    check_level(level)
     c, y = _checked(confidence, correct)
     influence = _influence(c, y)
     if y.any():
         influence = influence + ~y * math.log(y.mean())
-    return _estimate(excess_aurc(c, y), influence, y, level, excess=True)
+    return _estimate(excess_aurc(c, y), influence, y, excess=True)
 
 
 def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Booleans]:
@@ -127,18 +121,18 @@ def _influence(c: Floats, y: Booleans) -> Floats:
     return result
 
 
-def _estimate(value: float, influence: Floats, y: Booleans, level: float, *, excess: bool) -> Estimate:
+def _estimate(value: float, influence: Floats, y: Booleans, *, excess: bool) -> Estimate:
     n = y.size
     if n == 1:
         return Estimate(value, None, None, "none")
     if not y.any():  # no ranking of errors at rate `risk` has a smaller area than the best
-        risk = wilson(n, n, level=level)[0]
+        risk = wilson(n, n)[0]
         best = risk + (1 - risk) * math.log1p(-risk)
         return Estimate(value, 0.0, 1 - best, "one-sided") if excess else Estimate(value, best, 1.0, "one-sided")
     variance = float(influence.var(ddof=1)) / n
     above = min(value + 1 / n, 1.0)
     spread = above * (1 - above) / (variance + 1 / n**2)
-    high = wilson_rate(above, spread, level=level)[1] if spread > 0 else 1.0
+    high = wilson_rate(above, spread)[1] if spread > 0 else 1.0
     if y.all() or value <= ROUNDING or variance <= ROUNDING:
         return Estimate(value, 0.0, high, "one-sided")
-    return Estimate(value, wilson_rate(value, value * (1 - value) / variance, level=level)[0], high, "influence-wilson")
+    return Estimate(value, wilson_rate(value, value * (1 - value) / variance)[0], high, "influence-wilson")

@@ -24,7 +24,6 @@ BAD: list[tuple[str, Callable[[], Any]]] = [
     ("matrix for vector", lambda: auroc([[1.0]], [1.0])),
     ("tpr 0", lambda: fpr_at_tpr([1.0], [1.0], tpr=0.0)),
     ("no sets", lambda: mean_auroc_estimate([], [1.0])),
-    ("level", lambda: mean_auroc_estimate([([1.0], None)], [1.0], level=1.0)),
     ("confidence > 1", lambda: ece([1.1], [1])),
     ("correct 2", lambda: ece([0.5], [2])),
     ("lengths", lambda: ece([0.5, 0.5], [1])),

@@ -45,7 +45,6 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("range", lambda: class_imbalance([3], 3, rng=RNG), "0..2"),
     ("floats", lambda: class_imbalance([0.5], 3, rng=RNG), "integers"),
     ("classes", lambda: class_imbalance([0], 0, rng=RNG), "at least 1"),
-    ("level", lambda: class_imbalance([0], 2, rng=RNG, level=1), "level"),
 ]
 
 

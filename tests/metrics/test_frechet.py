@@ -194,7 +194,6 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("few references", lambda: frechet_infinity(X, X[:5], rng=RNG), "reference need at least 12 examples"),
     ("splits", lambda: frechet_infinity(X, X, rng=RNG, splits=0), "splits"),
     ("sizes", lambda: frechet_curve(X, X, [21], rng=RNG), "2..20"),
-    ("level", lambda: frechet_estimate(X, X, level=1.0), "level"),
 ]
 
 

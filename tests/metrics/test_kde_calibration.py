@@ -97,5 +97,3 @@ def test_the_band_holds_a_calibrated_model_and_no_other() -> None:
 def test_malformed_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match="confidence"):
         kde_ece([1.2], [1])
-    with pytest.raises(ValueError, match="level"):
-        kde_ece_estimate([0.5], [1], rng=np.random.default_rng(0), level=0)

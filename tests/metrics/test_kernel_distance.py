@@ -107,7 +107,6 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("few", lambda: kernel_distance_estimate(X[:3], X), "at least 4 examples, got 3 and 6"),
     ("dimensions", lambda: kernel_distance_estimate(X, X[:, :2]), "3 dimensions, the reference has 2"),
     ("nan", lambda: kernel_distance_estimate(X * np.nan, X), "NaN"),
-    ("level", lambda: kernel_distance_estimate(X, X, level=2.0), "level"),
 ]
 
 

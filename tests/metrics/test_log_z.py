@@ -42,9 +42,9 @@ def test_a_weight_of_zero_counts() -> None:
 
 def test_equal_weights_have_no_error_and_a_single_one_has_markovs() -> None:
     assert log_mean_exp([3.0] * 5, rng=RNG(0)) == log_mean_exp([3.0] * 9, rng=RNG(1))
-    single = log_mean_exp([3.0], rng=RNG(0), level=0.9)
+    single = log_mean_exp([3.0], rng=RNG(0))
     assert (single.value, single.high, single.method) == (3.0, None, "markov")
-    assert single.low == pytest.approx(3 - math.log(20))
+    assert single.low == pytest.approx(3 - math.log(40))
 
 
 def test_one_weight_above_all_others_falls_back_to_markov() -> None:

@@ -119,7 +119,6 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("k", lambda: precision_recall(X, X, k=0), "k must be at least 1"),
     ("nan", lambda: precision_recall(X * np.nan, X), "NaN"),
     ("dimensions", lambda: density_coverage(X, X[:, :2], rng=RNG), "3 dimensions, reference 2"),
-    ("level", lambda: precision_recall(X, X, level=0), "level"),
 ]
 
 

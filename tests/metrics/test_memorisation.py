@@ -50,7 +50,6 @@ def test_malformed_inputs_are_refused() -> None:
         lambda: memorisation([], [1.0]),
         lambda: memorisation([1.0], [float("nan")]),
         lambda: memorisation([-1.0], [1.0]),
-        lambda: memorisation([1.0], [1.0], level=1.5),
     ):
         with pytest.raises(ValueError, match=r"^[^\n]+$"):
             call()

@@ -23,11 +23,9 @@ def ends(estimate: Estimate) -> tuple[float, float]:
     return estimate.low, estimate.high
 
 
-def difference(
-    x1: ArrayLike, y1: ArrayLike, x2: ArrayLike, y2: ArrayLike, *, level: float = 0.95
-) -> tuple[Estimate, float]:
+def difference(x1: ArrayLike, y1: ArrayLike, x2: ArrayLike, y2: ArrayLike) -> tuple[Estimate, float]:
     """The difference of two scores on one OOD set, and its p-value."""
-    return mean_auroc_difference([(y1, y2, None)], x1, x2, level=level)
+    return mean_auroc_difference([(y1, y2, None)], x1, x2)
 
 
 def split(positive: list[tuple[float, float]], negative: list[tuple[float, float]]) -> Arrays:
@@ -168,8 +166,6 @@ def test_bad_input_is_refused(arguments: tuple, words: str) -> None:
         difference(*arguments)
     with pytest.raises(ValueError, match="need at least one OOD set"):
         mean_auroc_difference([], [1.0], [1.0])
-    with pytest.raises(ValueError, match="level"):
-        difference([1.0], [0.0], [1.0], [0.0], level=1)
 
 
 SETTINGS = [

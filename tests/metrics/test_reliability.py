@@ -47,5 +47,3 @@ def test_bad_input() -> None:
     for bad in (([], []), ([1.5], [1]), ([0.5, 0.5], [1])):
         with pytest.raises(ValueError, match="must"):
             reliability(*bad)
-    with pytest.raises(ValueError, match="level"):
-        reliability([0.5], [1], level=0)

@@ -104,5 +104,3 @@ def test_bad_input() -> None:
     for bad in (([], []), ([0.5, np.nan], [1, 0]), ([0.5], [1, 0]), ([0.5, 0.6], [1, 2])):
         with pytest.raises(ValueError, match=r"must|contains"):
             aurc(*bad)
-    with pytest.raises(ValueError, match="level"):
-        aurc_estimate([0.5], [1], level=1.0)
