@@ -45,6 +45,20 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return call
 
 
+@pytest.fixture(name="Bomb")
+def _bomb() -> Callable[[Path], object]:
+    """A function from a path to an object whose pickles touch that file when they are loaded."""
+
+    class Bomb:
+        def __init__(self, target: Path) -> None:
+            self.target = target
+
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+            return Path.touch, (self.target,)
+
+    return Bomb
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Result]:
     """A function from a model and its track to the result of suite ``all``, computed by one of the test workers."""

@@ -18,10 +18,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from jembench.data import PAPERS, TRACKS
-from jembench.ground.entry import Entry
+from jembench.ground.entry import Entry, reason
 from jembench.types import UserError
 
 PUBLISHED = "published.json"
@@ -143,11 +143,7 @@ def read(path: Path) -> list[Section]:
         document = _Document.model_validate(json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal))
         return [_hybrid(document), _detection(document), *_calibration(document), _robust(document)]
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            reason = ": ".join(filter(None, ("/".join(map(str, first["loc"])), first["msg"])))
-        raise UserError(f"{path}: not valid published numbers ({reason}): correct them") from error
+        raise UserError(f"{path}: not valid published numbers ({reason(error)}): correct them") from error
 
 
 def fraction(value: Decimal | None, unit: str) -> Decimal | None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -145,8 +146,8 @@ class Calibration:
         accuracy = classification.accuracy(classification.prediction(logits["vector"]) == labels)
         nll = float(classification.nll(maps.vector.apply(validation["logits"]), validation["label"]).mean())
         n_fit = {"validation": len(validation["label"])}
-        temperature_of = Estimate(maps.temperature.temperature, None, None, maps.temperature.method)
-        vector_of = Estimate(nll, None, None, maps.vector.method)
+        temperature_of = Estimate(maps.temperature.temperature, method=maps.temperature.method)
+        vector_of = Estimate(nll, method=maps.vector.method)
         return [
             *result,
             ACCURACY.of(accuracy, source="test", variant="vector", n=n),
@@ -183,10 +184,7 @@ def _estimates(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[s
     probabilities = classification.softmax(logits)
     confidence = classification.confidence(logits)
     correct = classification.prediction(logits) == labels
-
-    def rng(name: str) -> np.random.Generator:
-        return seeding.rng("calibration", name)
-
+    rng = partial(seeding.rng, "calibration")
     terms = brier_decomposition.decomposition_estimates(probabilities, labels, bins=15, rng=rng("decomposition"))
     return {
         "nll": intervals.mean(classification.nll(logits, labels), rng=rng("nll")),

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.data.sets import CHAINS
+from jembench.evaluators.contract import WithoutScalars
 from jembench.evaluators.generation import Looker, tolerated
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, by_need
@@ -56,7 +57,7 @@ CHANGES = Kind("class_changes", "neither")
 
 
 @dataclass(frozen=True)
-class Chains:
+class Chains(WithoutScalars):
     """Long chains.
 
     Attributes:
@@ -72,7 +73,6 @@ class Chains:
         "chains": "jembench.gallery:draw_chains",
         "energy": "jembench.gallery:draw_energy",
     }
-    columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """The chains, and the extractor's view of their marks and of the training split."""
@@ -84,10 +84,6 @@ class Chains:
             mark: Need(Embedded(f"image_{mark}"), CHAINS, LIMIT, (TRAJECTORIES,), model=who, essential=True)
             for mark in MARKS
         }
-
-    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """No scalars: a chain is not an image of the source."""
-        return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """The metrics of every mark, then those of the whole chains."""
@@ -152,14 +148,14 @@ class Chains:
         if first is None or last is None or first == 0:
             runaway = RUNAWAY.missing("the distance at 1 K or 20 K is missing", source="chain")
         else:
-            runaway = RUNAWAY.of(Estimate(last / first, None, None, "none"), source="chain", n=n)
+            runaway = RUNAWAY.of(Estimate(last / first), source="chain", n=n)
         steps = int(record["steps"][0])
         instants = times(steps)
         columns = [instants.index(j * steps) for j in range(1, MARKS[-1] + 1)]
         trace = record["log_density"][:, columns].astype(np.float64)
         try:
             share = effective_size(trace) / trace.size
-            effective = SHARE.of(Estimate(share, None, None, "none"), source="chain", n=n)
+            effective = SHARE.of(Estimate(share), source="chain", n=n)
         except ValueError as error:
             effective = SHARE.missing(str(error), source="chain")
         classes = record["seen"][:, columns]

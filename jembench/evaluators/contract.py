@@ -47,6 +47,16 @@ class Evaluator(Protocol):
         ...
 
 
+class WithoutScalars:
+    """An evaluator that publishes no per-example scalars: what it judges are not the images of a source themselves."""
+
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
+        """No scalars."""
+        return {}
+
+
 @runtime_checkable
 class Joining(Protocol):
     """An evaluator with scalars that need the records of several measurements, or of another source."""

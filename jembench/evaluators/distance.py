@@ -20,6 +20,7 @@ import numpy as np
 
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.threat import Threat
+from jembench.evaluators.contract import scalars
 from jembench.measurements.attacked import AttackOutcome
 from jembench.measurements.contract import Need, RecordBatch
 from jembench.metrics import classification, order
@@ -69,21 +70,20 @@ class Distance:
         )
 
     def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """The distance of the nearest adversarial of every example, infinite where none was found."""
-        threat: Any = batch.measurement.threat  # type: ignore[attr-defined]
-        return {f"{threat.norm}/distance": _distances(batch)}
+        """The verified distance, 0 of a clean image that is misclassified, infinite where nothing was found."""
+        assert isinstance(batch.measurement, AttackOutcome)
+        distances = np.where(batch.columns["vote"] == 0, batch.columns["distance"], np.inf)
+        return {f"{batch.measurement.threat.norm}/distance": distances}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """The curve and the median of every norm."""
-        parts: dict[str, list[NDArray[Any]]] = {}
-        for batch in batches:
-            parts.setdefault(batch.measurement.threat.norm, []).append(_distances(batch))  # type: ignore[attr-defined]
+        columns = scalars(self, batches).get("test", {})
         metrics: list[Metric] = []
         for grid in self.grids:
-            if grid.norm not in parts:
+            distances = columns.get(f"{grid.norm}/distance")
+            if distances is None:
                 metrics.append(MEDIAN.missing("the model gives no logits", source="test", variant=grid.norm))
                 continue
-            distances = np.concatenate(parts[grid.norm])
             n = {"test": len(distances)}
             if np.isinf(distances).mean() >= 0.5:
                 reason = "half of the images or more have no adversarial that was found"
@@ -94,10 +94,3 @@ class Distance:
                 estimate = classification.accuracy(distances > eps)
                 metrics.append(BEYOND.of(estimate, source="test", variant=f"{grid.norm}-{eps:g}", n=n))
         return metrics
-
-
-def _distances(batch: RecordBatch) -> NDArray[np.float64]:
-    """The verified distance, 0 of a clean image that is misclassified, infinite where nothing was found."""
-    columns = batch.columns
-    distances: NDArray[np.float64] = np.where(columns["vote"] == 0, columns["distance"], np.inf)
-    return distances

@@ -296,12 +296,12 @@ class _Row:
     """The metrics of one set of samples.
 
     Attributes:
-        of: the settings.
+        of: settings of the evaluator.
         name: name of the row.
         look: what the extractor makes of the samples.
-        inception: what it makes of the samples behind the inception score, which may have a filter of its own.
-        train: what it makes of the reference images.
-        test: what it makes of the test images.
+        inception: what the extractor makes of the samples behind the inception score, which may have their own filter.
+        train: what the extractor makes of the reference images.
+        test: what the extractor makes of the test images.
         classes: number of classes of the track.
     """
 
@@ -315,17 +315,16 @@ class _Row:
 
     def metrics(self) -> list[Metric]:
         """All metrics of the row; a figure that cannot be computed says why."""
-        looker = self.of.extractor
         metrics = []
         estimates = self._estimates()
         for kind in KINDS:
             figure = estimates[kind.name]
-            own = looker.called(kind)
+            own = self.of.extractor.called(kind)
             if isinstance(figure, str):
-                metrics.append(own.missing(figure, source=self.name, variant=looker.name))
+                metrics.append(own.missing(figure, **self._where))
                 continue
             estimate, n, *p = figure
-            metric = own.of(estimate, source=self.name, variant=looker.name, n=n, p=p[0] if p else None)
+            metric = own.of(estimate, n=n, p=p[0] if p else None, **self._where)
             if kind.name.startswith(("distance", "kernel")):
                 metric = replace(metric, tolerance=tolerated(estimate))
             metrics.append(metric)
@@ -336,10 +335,9 @@ class _Row:
         heat = float(record["temperature"][0])
         if np.isnan(heat):
             return []
-        where: dict[str, Any] = {"source": self.name, "variant": self.of.extractor.name}
         n = {self._words: len(self.look.features)}
         facts = ((STEPS, float(record["steps"][0])), (TEMPERATURE, heat))
-        return [kind.of(Estimate(value, None, None, "exact"), n=n, **where) for kind, value in facts]
+        return [kind.of(Estimate(value, method="exact"), n=n, **self._where) for kind, value in facts]
 
     def _estimates(self) -> dict[str, Any]:
         """Estimate and n of every kind, with a p-value where there is one; or why there is none."""
@@ -366,7 +364,7 @@ class _Row:
             ),
             "distance": attempt(lambda: frechet.frechet_estimate(x, y), n),
             "distance_at_test_n": attempt(
-                lambda: Estimate(float(frechet.frechet_curve(x, y, [equal], rng=rng)[0]), None, None, "none"),
+                lambda: Estimate(float(frechet.frechet_curve(x, y, [equal], rng=rng)[0])),
                 {self._words: equal, self._real: len(y)},
             ),
             "distance_infinity": attempt(lambda: frechet.frechet_infinity(x, y, rng=rng), n),
@@ -390,8 +388,13 @@ class _Row:
         own, theirs = (nearest(part, real, 1)[1][:, 0] for part in (few, test))
         memory = memorisation(own, theirs)
         n = {self._words: len(few), "test": len(test), self._real: len(real)}
-        copies = Estimate(float(memory.copies), None, None, "exact")
+        copies = Estimate(float(memory.copies), method="exact")
         return {"nearer": (memory.nearer, n), "copies": (copies, n, memory.copies_p_value)}
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        """Source and variant of the row's metrics."""
+        return {"source": self.name, "variant": self.of.extractor.name}
 
     @property
     def _words(self) -> str:
@@ -416,13 +419,12 @@ class _Row:
     def _conditional(self) -> list[Metric]:
         if self.name not in self.of.samples():
             return []
-        where: dict[str, Any] = {"source": self.name, "variant": self.of.extractor.name}
         if (self.look.labels < 0).any():
-            return [CONDITIONAL.missing("no class was asked for", **where)]
+            return [CONDITIONAL.missing("no class was asked for", **self._where)]
         if self.look.probabilities.shape[1] != self.classes:
-            return [CONDITIONAL.missing(FOREIGN, **where)]
+            return [CONDITIONAL.missing(FOREIGN, **self._where)]
         right = self.look.probabilities.argmax(1) == self.look.labels
-        return [CONDITIONAL.of(classification.accuracy(right), n={self._words: len(right)}, **where)]
+        return [CONDITIONAL.of(classification.accuracy(right), n={self._words: len(right)}, **self._where)]
 
     def _curve(self) -> list[Metric]:
         """The distance against n, of random subsets."""
@@ -430,14 +432,10 @@ class _Row:
         sizes = [size for size in SIZES if size <= len(x)]
         if not sizes:
             return []
-        looker = self.of.extractor
         values = frechet.frechet_curve(x, y, sizes, rng=seeding.rng("generation", "curve", self.name))
         return [
-            Kind(f"{looker.distance}_n{size}", "lower").of(
-                Estimate(float(value), None, None, "none"),
-                source=self.name,
-                variant=looker.name,
-                n={self._words: size, self._real: len(y)},
+            Kind(f"{self.of.extractor.distance}_n{size}", "lower").of(
+                Estimate(float(value)), n={self._words: size, self._real: len(y)}, **self._where
             )
             for size, value in zip(sizes, values, strict=True)
         ]

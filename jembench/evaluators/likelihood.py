@@ -176,10 +176,7 @@ def _log_z(partition: Bracket | str, chains: Columns) -> list[Metric]:
         FORWARD.of(partition.forward, source=SOURCE, n=n),
         REVERSE.of(partition.reverse, source=SOURCE, n=n),
         LOG_Z.of(partition.estimate(_method(chains)), source=SOURCE, n=n),
-        *(
-            EFFECTIVE.of(Estimate(size, None, None, "none"), source=SOURCE, n=n, variant=direction)
-            for direction, size in sizes.items()
-        ),
+        *(EFFECTIVE.of(Estimate(size), source=SOURCE, n=n, variant=direction) for direction, size in sizes.items()),
     ]
 
 

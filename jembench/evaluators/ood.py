@@ -102,23 +102,17 @@ class Ood:
         return result
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
-        """Every set and score, then the means."""
+        """The metrics of every OOD set and score, then their means over sets."""
         scores = self.joined(batches)
         result = []
         for source in track.ood:
             for score in SCORES.values():
-                problem = source.absent or _problem(scores, ("test", source.name), score)
-                rows = detected(scores, source.name, score.name, problem)
-                if score != BASELINE:
-                    rows.append(_gain(scores, source.name, (source,), score))
-                result += _claimed(rows, (source,))
+                rows = detected(scores, source.name, score.name, _problem(scores, (source,), score))
+                result += _claimed([*rows, *_gain(scores, source.name, (source,), score)], (source,))
         for name, sources in groups(track).items():
             for score in SCORES.values():
-                names = ("test", *(source.name for source in sources))
-                rows = means(scores, name, sources, score.name, _absent(sources) or _problem(scores, names, score))
-                if score != BASELINE:
-                    rows.append(_gain(scores, name, sources, score))
-                result += _claimed(rows, sources)
+                rows = means(scores, name, sources, score.name, _problem(scores, sources, score))
+                result += _claimed([*rows, *_gain(scores, name, sources, score)], sources)
         return result
 
 
@@ -165,31 +159,26 @@ def means(scores: Scores, name: str, sources: Sequence[Source], variant: str, pr
     estimates = {"auroc": auroc.mean_auroc_estimate(pairs, positive)}
     single = {"fpr95": fpr.fpr_at_tpr, "aupr_in": aupr.aupr, "aupr_out": aupr.aupr_out}
     for kind, function in single.items():
-        value = float(np.mean([function(positive, negative) for negative, _ in pairs]))
-        estimates[kind] = Estimate(value, None, None, "none")
+        estimates[kind] = Estimate(float(np.mean([function(positive, negative) for negative, _ in pairs])))
     return [kind.of(estimates[kind.name], source=name, variant=variant, n=n) for kind in KINDS]
 
 
-def _gain(scores: Scores, name: str, sources: Sequence[Source], score: Score) -> Metric:
-    """Difference of a score's AUROC to that of the baseline, or of the means over several sets."""
-    names = ("test", *(source.name for source in sources))
-    if reason := _absent(sources) or _problem(scores, names, score) or _problem(scores, names, BASELINE):
-        return GAIN.missing(reason, source=name, variant=score.name)
+def _gain(scores: Scores, name: str, sources: Sequence[Source], score: Score) -> list[Metric]:
+    """Difference of a score's AUROC to that of the baseline, or of the means over several sets; none of itself."""
+    if score == BASELINE:
+        return []
+    if reason := _problem(scores, sources, score) or _problem(scores, sources, BASELINE):
+        return [GAIN.missing(reason, source=name, variant=score.name)]
     ours, theirs = _same(scores["test"], score)
     sets = [(*_same(scores[source.name], score), source.base) for source in sources]
     estimate, p = paired_auroc.mean_auroc_difference(sets, ours, theirs)
-    return GAIN.of(estimate, source=name, variant=score.name, n=_sizes(scores, sources, score.name), p=p)
+    return [GAIN.of(estimate, source=name, variant=score.name, n=_sizes(scores, sources, score.name), p=p)]
 
 
 def _same(scores: dict[str, NDArray[Any]], score: Score) -> tuple[NDArray[Any], NDArray[Any]]:
     """A score and the baseline on the images that have both: a costly score is of the first ones only."""
     n = min(len(scores[score.name]), len(scores[BASELINE.name]))
     return scores[score.name][:n], scores[BASELINE.name][:n]
-
-
-def _absent(sources: Sequence[Source]) -> str:
-    """Why one of the sets is not there; empty if all are."""
-    return next((source.absent for source in sources if source.absent), "")
 
 
 def _claimed(rows: list[Metric], sources: Sequence[Source]) -> list[Metric]:
@@ -206,16 +195,18 @@ def _sizes(scores: Scores, sources: Sequence[Source], variant: str) -> dict[str,
     return {name: len(scores[name][variant]) for name in ("test", *(source.name for source in sources))}
 
 
-def _problem(scores: Scores, sources: Iterable[str], score: Score) -> str | None:
-    """Why a score cannot be judged on these sources, if it cannot."""
+def _problem(scores: Scores, sources: Sequence[Source], score: Score) -> str | None:
+    """Why a score cannot be judged on these OOD sets, if it cannot."""
+    if absent := next((source.absent for source in sources if source.absent), None):
+        return absent
     measurement = score.reads[0].measurement
-    for source in sources:
-        values = scores.get(source, {}).get(score.name)
+    for name in ("test", *(source.name for source in sources)):
+        values = scores.get(name, {}).get(score.name)
         if values is None:
             return f"the model gives no {LACKS[measurement]}"
         if bad := int(np.isnan(values).sum()):
             cause = ": its SGLD steps diverge" if measurement == DIVERGED else ""
-            return f"{score.title} is NaN on {bad} of {len(values)} images of {source}{cause}"
+            return f"{score.title} is NaN on {bad} of {len(values)} images of {name}{cause}"
     return None
 
 

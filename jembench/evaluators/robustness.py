@@ -27,7 +27,7 @@ from jembench.attacks import attack as attack_of
 from jembench.evaluators import reliability
 from jembench.evaluators.battery import CHECK, NULL, WORST, Battery, BatteryPart
 from jembench.ground import seeding
-from jembench.measurements.contract import Need, RecordBatch
+from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.metrics import certification, classification, intervals, paired
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Kind, Metric
@@ -143,7 +143,7 @@ class Robustness:
         n = {"test": len(columns["vote"])}
         for kind in COSTS:
             if kind.name in columns:
-                mean = Estimate(float(columns[kind.name].mean()), None, None, "none")
+                mean = Estimate(float(columns[kind.name].mean()))
                 yield kind.of(mean, source="test", variant=variant, n=n)
         claims = columns.get("claimed", np.zeros(0)) == 1
         if self.battery.copies and claims.any() and part.name != "pgd-none":
@@ -177,7 +177,7 @@ class Robustness:
 
     def _reliable(self, records: dict[BatteryPart, Columns], norm: str) -> Metric:
         problems = reliability.problems(records, norm, stochastic=self.battery.copies > 0)
-        metric = RELIABLE.of(Estimate(float(not problems), None, None, "none"), source="test", variant=norm, n={})
+        metric = RELIABLE.of(Estimate(float(not problems)), source="test", variant=norm, n={})
         return replace(metric, reason="; ".join(problems)) if problems else metric
 
 
@@ -189,13 +189,10 @@ def _share(kind: Kind, variant: str, flags: NDArray[Any]) -> Metric:
 
 def _records(parts: tuple[BatteryPart, ...], batches: Iterable[RecordBatch]) -> dict[BatteryPart, Columns]:
     """The columns of every part over all its chunks, images left out."""
-    chunks: dict[Any, list[Columns]] = {}
-    for batch in batches:
-        columns = {name: column for name, column in batch.columns.items() if name != "adversarial"}
-        chunks.setdefault(batch.measurement, []).append(columns)
-    return {
-        part: {name: np.concatenate([chunk[name] for chunk in chunks[part.need.measurement]]) for name in first}
-        for part in parts
-        if part.need.measurement in chunks
-        for first in [chunks[part.need.measurement][0]]
-    }
+    chunks = (
+        replace(batch, columns={name: column for name, column in batch.columns.items() if name != "adversarial"})
+        for batch in batches
+    )
+    records = joined(chunks)
+    keys = {part: (part.need.measurement, part.need.source) for part in parts}
+    return {part: records[key] for part, key in keys.items() if key in records}

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from jembench.evaluators.contract import WithoutScalars
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.measurements.logits import Logits
@@ -45,23 +47,18 @@ NO_LOGITS = "the model gives no logits"
 
 
 @dataclass(frozen=True)
-class Shifts:
+class Shifts(WithoutScalars):
     """Calibration of viewed test images."""
 
     name: ClassVar[str] = "shifts"
     version: ClassVar[int] = 1
     tables: ClassVar[str] = "jembench.pages.tables.shifts:shifts"
     figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
-    columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Logits of the clean splits, and every view of the test split."""
         views = tuple(Need(view, "test") for view in views_of(track).values())
         return (Need(Logits(), "validation"), Need(Logits(), "test"), *views)
-
-    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """No scalars: a view is not an image of the source."""
-        return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """The metrics of every view, then the means over kinds at each severity."""
@@ -105,13 +102,10 @@ def _measured(name: str, logits: NDArray[np.floating], labels: NDArray[np.int64]
     n = {"test": len(labels)}
     correct = classification.prediction(logits) == labels
     result = [ACCURACY.of(classification.accuracy(correct), source=name, n=n)]
+    rng = partial(seeding.rng, "shifts")
     for variant, divisor in zip(VARIANTS, (1.0, fit), strict=True):
         f = logits.astype(np.float64) / divisor
         confidence = classification.confidence(f)
-
-        def rng(what: str) -> np.random.Generator:
-            return seeding.rng("shifts", what)
-
         estimates = {
             "nll": intervals.mean(classification.nll(f, labels), rng=rng("nll")),
             "brier": intervals.mean(classification.brier(f, labels), rng=rng("brier")),
@@ -138,6 +132,6 @@ def _means(metrics: list[Metric], track: Track) -> list[Metric]:
                     reason = next(part.reason for part in parts if part.value is None)
                     result.append(kind.missing(reason or NO_LOGITS, source=source, variant=variant))
                 else:
-                    mean = Estimate(float(np.mean(values)), None, None, "none")
+                    mean = Estimate(float(np.mean(values)))
                     result.append(kind.of(mean, source=source, variant=variant, n=parts[0].n))
     return result

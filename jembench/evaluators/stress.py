@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.evaluators.contract import WithoutScalars
 from jembench.evaluators.shifts import views_of
 from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.measurements.input_gradient import InputGradient
@@ -58,14 +59,13 @@ PUSHES = ((CLEAN, False, False), (OOD_PUSHED, False, True), (TEST_PUSHED, True, 
 
 
 @dataclass(frozen=True)
-class Stress:
+class Stress(WithoutScalars):
     """Detection under attack, after refinement and along shifts."""
 
     name: ClassVar[str] = "stress"
     version: ClassVar[int] = 1
     tables: ClassVar[str] = "jembench.pages.tables.shifts:stress"
     figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
-    columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Clean, pushed and refined records of the test split and of every OOD set; shifts of the test split."""
@@ -76,10 +76,6 @@ class Stress:
                 pushes = (pushed(track, score, inwards=source != "test") for score in ATTACKED)
                 needs += [Need(push, source, limit=LIMIT) for push in pushes]
         return (*needs, *(Need(view, "test") for view in _shifts(track).values()))
-
-    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """No scalars: a view is not an image of the source."""
-        return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """The metrics under attack, then after refinement, then along shifts."""
@@ -182,10 +178,10 @@ def _along(
             assert clean is not None
             assert values is not None
             means.append(float(np.mean(values)))
-            estimate = Estimate(auroc.auroc(clean, values), None, None, "none")
+            estimate = Estimate(auroc.auroc(clean, values))
             result.append(SHIFT.of(estimate, source=name, variant=score.name, n={"test": len(values)}))
         if not lacks and clean is not None:
-            trend = Estimate(trend_of([float(np.mean(clean)), *means]), None, None, "none")
+            trend = Estimate(trend_of([float(np.mean(clean)), *means]))
             result.append(TREND.of(trend, source=grid.kind, variant=score.name, n={"test": len(clean)}))
         else:
             result.append(TREND.missing(lacks, source=grid.kind, variant=score.name))

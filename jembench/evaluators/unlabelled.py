@@ -68,6 +68,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.evaluators.contract import WithoutScalars
 from jembench.ground import seeding
 from jembench.measurements.contract import UNDESCRIBED, Measurement, Need, RecordBatch, joined
 from jembench.measurements.input_gradient import InputGradient
@@ -132,7 +133,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Unlabelled:
+class Unlabelled(WithoutScalars):
     """Estimates of accuracy without labels, judged by the labels.
 
     Attributes:
@@ -146,7 +147,6 @@ class Unlabelled:
     version: ClassVar[int] = 1
     tables: ClassVar[str] = "jembench.pages.tables.unlabelled:unlabelled"
     pictures: ClassVar[dict[str, str]] = {"unlabelled": "jembench.gallery:draw_unlabelled"}
-    columns: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Records of the validation split and its held-out shifts, of the test split and its shifts, of OOD sets."""
@@ -170,10 +170,6 @@ class Unlabelled:
             if source != "validation" and not isinstance(measurement, InputGradient)
         ]
         return (*(Need(measurement, source) for measurement, source in pairs), *twins)
-
-    def scalars(self, batch: RecordBatch) -> dict[str, NDArray[Any]]:
-        """No scalars: a test image has a row for every shift."""
-        return {}
 
     def metrics(self, batches: Iterable[RecordBatch], track: Track) -> list[Metric]:
         """The metrics of every condition and method, then the means and those of the temperatures."""
@@ -309,11 +305,11 @@ def _judged(
             result += [kind.missing(reasons[name], source=condition.name, variant=name) for kind in (ESTIMATED, ERROR)]
             continue
         value = fits[name](condition.images)
-        guess = Estimate(value, None, None, "none")
+        guess = Estimate(value)
         if name in reach:
             low, high = max(0.0, value - reach[name]), min(1.0, value + reach[name])
             guess = Estimate(value, low, high, "leave-one-kind-out")
-        error = Estimate(abs(value - truth.value), None, None, "none")
+        error = Estimate(abs(value - truth.value))
         result.append(ESTIMATED.of(guess, source=condition.name, variant=name, n=n))
         result.append(ERROR.of(error, source=condition.name, variant=name, n=n))
     return result
@@ -342,8 +338,8 @@ def _means(
     for replicate in range(REPLICATES):
         rng = seeding.rng("unlabelled", group, replicate)
         errors = _errors(_resampled(conditions, rng), fits)
-        chosen = [i for kind in rng.integers(len(kinds), size=len(kinds)) for i in places[kind]]
-        draws[replicate] = errors[chosen].mean(axis=0)
+        sample = [i for kind in rng.integers(len(kinds), size=len(kinds)) for i in places[kind]]
+        draws[replicate] = errors[sample].mean(axis=0)
     result = []
     for name in METHODS:
         if name in reasons:
@@ -387,7 +383,7 @@ def _scaled(
         for kind, place in zip(SCALES, (0, 1), strict=True):
             if name in rows:
                 value = float(np.mean([row[place] for row in rows[name]]))
-                result.append(kind.of(Estimate(value, None, None, "none"), source="shifts", variant=name, n=n))
+                result.append(kind.of(Estimate(value), source="shifts", variant=name, n=n))
             else:
                 result.append(kind.missing(reasons[name], source="shifts", variant=name))
     return result

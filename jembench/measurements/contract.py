@@ -97,7 +97,7 @@ class Need:
     """The records that an evaluator, or another measurement, reads: one measurement of one source.
 
     Attributes:
-        measurement: what is measured.
+        measurement: the measurement, which says what is asked of a model.
         source: name of the source whose examples are measured.
         limit: number of examples measured, the first of the source; None for all.
         given: records of the same examples that the measurement builds on; it finds them in ``batch.given``.

@@ -66,6 +66,7 @@ class PostHoc(NamedTuple):
     least: int = 2
 
 
+INPUTS = {"features": "features", "maps": "feature_maps", "logits": "logits"}  # in the names of pytorch-ood's methods
 NEIGHBOURS = 50  # of knn, the paper's for CIFAR-10
 
 
@@ -183,13 +184,13 @@ class Detector:
         with torch.no_grad():
             if method.fitted:
                 features, labels = self._training(batch, model.readout.out_features)
-                _fit(detector, method.reads, _inputs(features, method.reads, model.readout, device), labels.to(device))
+                inputs = _inputs(features, method.reads, model.readout, device)
+                getattr(detector, f"fit_{INPUTS[method.reads]}")(inputs, labels.to(device))
             if self.featured:
                 (record,) = batch.given
                 assert record is not None
-                outlierness = _predict(
-                    detector, method.reads, _inputs(record["features"], method.reads, model.readout, device)
-                )
+                inputs = _inputs(record["features"], method.reads, model.readout, device)
+                outlierness = getattr(detector, f"predict_{INPUTS[method.reads]}", detector.predict)(inputs)
             else:
                 outlierness = detector.predict(batch.images)
         score = -outlierness.detach().double().cpu().numpy()
@@ -226,14 +227,3 @@ def _inputs(features: NDArray[Any], reads: Reads, readout: Any, device: Any) -> 
         logits: Tensor = readout(z)
         return logits
     return z[:, :, None, None] if reads == "maps" else z
-
-
-def _fit(detector: Any, reads: Reads, inputs: Tensor, labels: Tensor) -> None:
-    fits = {"features": "fit_features", "maps": "fit_feature_maps", "logits": "fit_logits"}
-    getattr(detector, fits[reads])(inputs, labels)
-
-
-def _predict(detector: Any, reads: Reads, inputs: Tensor) -> Tensor:
-    predicts = {"features": "predict_features", "maps": "predict_feature_maps", "logits": "predict_logits"}
-    outlierness: Tensor = getattr(detector, predicts[reads], detector.predict)(inputs)
-    return outlierness

@@ -83,7 +83,7 @@ def aupr_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
         return _reversed(value, x.size, y.size)
     variance = _variance(x, y, a, b) if min(x.size, y.size) > 1 else 0.0
     if variance < ROUNDING:
-        return Estimate(value, None, None, "none")
+        return Estimate(value)
     low, high = wilson_rate(value, value * (1 - value) / variance)
     return Estimate(value, low, high, "influence-wilson")
 

@@ -127,7 +127,7 @@ def decomposition_estimates(
     terms = brier_decomposition(probabilities, labels, bins=bins)
     p = probability_matrix(probabilities, "probabilities")
     band = central(_draws(p, bins, replicates, rng))
-    estimates = {name: Estimate(value, None, None, "none") for name, value in terms._asdict().items()}
+    estimates = {name: Estimate(value) for name, value in terms._asdict().items()}
     estimates["reliability"] = Estimate(terms.reliability, *band, "consistency band")
     return estimates
 

@@ -78,7 +78,7 @@ def debiased_squared_ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int
     y = flags(correct, p.size, "correct")
     moments = _bins(p, y - p, width_bins(p, bins), bins)
     if moments.size.size == 0:
-        return Estimate(0.0, None, None, "none")
+        return Estimate(0.0)
     value = float((moments.size * (np.square(moments.mean) - moments.variance / moments.size)).sum() / p.size)
     low, high = _invert(max(value, 0.0), *_coefficients(moments, p.size))
     return Estimate(value, low, high, "debiased")

@@ -25,6 +25,6 @@ class Estimate:
     """
 
     value: float
-    low: float | None
-    high: float | None
-    method: str
+    low: float | None = None
+    high: float | None = None
+    method: str = "none"

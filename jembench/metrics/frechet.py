@@ -128,7 +128,7 @@ def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike) -> Est
     """
     expansion = _expand(*_pair(features, reference))
     if expansion.degenerate <= 0:
-        return Estimate(expansion.value, None, None, "none")
+        return Estimate(expansion.value)
     distance = expansion.value - expansion.bias  # without its bias: the error depends on that
     low, high = score_interval(distance, expansion.value, expansion.jackknife, expansion.degenerate)
     return Estimate(expansion.value, max(0.0, low + expansion.bias), high + expansion.bias, "jackknife at n")
@@ -163,7 +163,7 @@ def frechet_infinity(
         if not isinstance(examples, Moments):
             _check_half(name, examples, whole.rank)
     if whole.degenerate <= 0:
-        return Estimate(whole.value, None, None, "none")
+        return Estimate(whole.value)
     halves = []
     for _ in range(splits):
         first, second = _halves(x, rng)

@@ -52,7 +52,7 @@ def inception_score_estimate(probabilities: ArrayLike) -> Estimate:
     deviations = (p[:, support] - marginal[support]) / np.sqrt(marginal[support])
     degenerate = float(np.square(deviations.T @ deviations / (n - 1)).sum()) / (2 * n * n)
     if np.ptp(p, axis=0).max() == 0:
-        return Estimate(math.exp(log_score), None, None, "none")
+        return Estimate(math.exp(log_score))
     jackknife = (n - 1) ** 2 / n * float(leave_one_out.var(ddof=1))
     half = Z * math.sqrt(variance(jackknife, degenerate))
     low, high = max(log_score - half, 0.0), min(log_score + half, top)

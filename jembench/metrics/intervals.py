@@ -85,7 +85,7 @@ def mean(values: ArrayLike, *, rng: np.random.Generator, replicates: int = 1000)
         raise ValueError(f"replicates must be at least 1, got {replicates}")
     center = float(x.mean())
     if np.ptp(x) == 0:
-        return Estimate(float(x[0]), None, None, "none")
+        return Estimate(float(x[0]))
     t = np.sort(_pivots(x - center, replicates, rng))
     tail = (1 - LEVEL) / 2
     low_t = float(t[math.floor(tail * (replicates - 1))])

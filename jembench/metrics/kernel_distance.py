@@ -71,7 +71,7 @@ def kernel_distance_estimate(features: ArrayLike, reference: ArrayLike) -> Estim
     jackknife = 4 * float((first.rows - rows).var(ddof=1)) / m + 4 * float((second.rows - columns).var(ddof=1)) / n
     degenerate = 2 * first.degenerate / m**2 + 2 * second.degenerate / n**2 + 4 * cross_degenerate / (m * n)
     if degenerate <= np.finfo(np.float64).eps * squares / (m * n):
-        return Estimate(value, None, None, "none")
+        return Estimate(value)
     low, high = score_interval(max(value, 0.0), plug_in, jackknife, degenerate)
     return Estimate(value, max(low, 0.0), high, "u-statistic")
 

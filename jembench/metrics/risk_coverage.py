@@ -124,7 +124,7 @@ def _influence(c: Floats, y: Booleans) -> Floats:
 def _estimate(value: float, influence: Floats, y: Booleans, *, excess: bool) -> Estimate:
     n = y.size
     if n == 1:
-        return Estimate(value, None, None, "none")
+        return Estimate(value)
     if not y.any():  # no ranking of errors at rate `risk` has a smaller area than the best
         risk = wilson(n, n)[0]
         best = risk + (1 - risk) * math.log1p(-risk)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from jembench.metrics.scores import PAPER, SCORES
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.pages.seeds import Seeds, combined, read_seeds
@@ -74,12 +72,12 @@ def card(folder: Path) -> str:
 
 def _choices(recipe: Recipe) -> str:
     """What the recipe sets to other than the defaults, a row per part."""
-    chosen = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"track", "about", "seeds"})
+    parts = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"track", "about", "seeds"})
     rows = [
         [part, ", ".join(f"{name} {_value(value)}" for name, value in options.items()) or "defaults"]
-        for part, options in chosen.items()
+        for part, options in parts.items()
     ]
-    return f"## Recipe\n\n{_table(rows, ['part', 'other than the defaults'])}"
+    return f"## Recipe\n\n{report.github(rows, ['part', 'other than the defaults'])}"
 
 
 def _value(value: Any) -> str:
@@ -97,7 +95,7 @@ def _value(value: Any) -> str:
 
 def _training(history: History) -> str:
     """What the run took, which checkpoint was chosen, and its rollbacks."""
-    cost, chosen, environment = history.cost, history.chosen, history.environment
+    cost, checkpoint, environment = history.cost, history.chosen, history.environment
     processes = f" in {cost.processes} processes" if cost.processes > 1 else ""
     rows = [
         ["parameters", f"{history.parameters:,}"],
@@ -108,16 +106,16 @@ def _training(history: History) -> str:
         share = cost.sampling_seconds / max(cost.seconds, 1e-9)
         rows.append(["SGLD", f"{share:.0%} of the time, {cost.gradients:,} input gradients of single images"])
     rows.append(["rollbacks", str(len(history.rollbacks))])
-    rows.append(["checkpoint", f"iteration {chosen.iteration:,}, by {chosen.criterion}"])
-    epoch = next((epoch for epoch in reversed(history.epochs) if epoch.iteration <= chosen.iteration), None)
+    rows.append(["checkpoint", f"iteration {checkpoint.iteration:,}, by {checkpoint.criterion}"])
+    epoch = next((epoch for epoch in reversed(history.epochs) if epoch.iteration <= checkpoint.iteration), None)
     if epoch is not None:
         values = [(title, epoch.values.get(name)) for name, title in VALUES.items()]
         text = ", ".join(f"{title} {value:.3f}" for title, value in values if value is not None)
         rows.append([f"validation at {epoch.iteration:,}", text])
-    section = f"## Training\n\n{_table(rows, ['', 'value'])}"
+    section = f"## Training\n\n{report.github(rows, ['', 'value'])}"
     if history.rollbacks:
         events = [[str(e.iteration), e.reason, str(e.back_to), e.change] for e in history.rollbacks]
-        section += f"\n\n{_table(events, ['rollback at', 'reason', 'back to', 'change'])}"
+        section += f"\n\n{report.github(events, ['rollback at', 'reason', 'back to', 'change'])}"
     return section
 
 
@@ -128,46 +126,43 @@ def _golden(document: ResultDocument, seeds: Seeds | None) -> str:
     if seeds is not None:
         header.append(f"mean of {len(seeds.runs)} training seeds")
         documents.append(combined(document, seeds))
-    rows, shown = [], []
+    rows, figures = [], []
     for name, title in METRICS.items():
-        found = [metric for item in documents if (metric := item.metric(name)) is not None and metric.value is not None]
-        if found:
-            rows.append([title, *map(report.text, found), _sizes(found[0].n)])
-            shown += found
-    section = f"## Golden result on {document.track}\n\n{_table(rows, [*header, 'n'])}"
-    return "\n\n".join([section, *(f"{note.capitalize()}." for note in subset(shown, document))])
+        metrics = [
+            metric for result in documents if (metric := result.metric(name)) is not None and metric.value is not None
+        ]
+        if metrics:
+            rows.append([title, *map(report.text, metrics), _sizes(metrics[0].n)])
+            figures += metrics
+    section = f"## Golden result on {document.track}\n\n{report.github(rows, [*header, 'n'])}"
+    return "\n\n".join([section, *(f"{note.capitalize()}." for note in subset(figures, document))])
 
 
 def _samples(document: ResultDocument) -> str:
     """What these weights generate, and what their long chains do; empty for a model that does not sample."""
-    if not any(item["name"] == "generation" for item in document.protocol.evaluators):
+    if not document.settings("generation"):
         return ""
     who, distance = extractor(document)
     columns = {distance: distance.upper(), f"{distance}_infinity": f"{distance.upper()}∞", "inception_score": "IS"}
     columns |= {"recall": "recall", "coverage": "coverage"}
-    rows, shown = [], []
+    rows, figures = [], []
     for source in (*SOURCES, *FLOOR):
-        found = [document.metric(f"{source}/{who}/{name}") for name in columns]
-        if all(metric is not None and metric.value is not None for metric in found):
-            shown += [metric for metric in found if metric is not None]
-            rows.append([source, *map(report.text, shown[-len(columns) :])])
+        metrics = [document.metric(f"{source}/{who}/{name}") for name in columns]
+        if all(metric is not None and metric.value is not None for metric in metrics):
+            figures += [metric for metric in metrics if metric is not None]
+            rows.append([source, *map(report.text, figures[-len(columns) :])])
     if len(rows) == len(FLOOR):
         return ""
-    said = [f"{note.capitalize()}." for note in subset(shown, document)]
-    said += [] if (line := behaviour(document)) is None else [f"Long chains: {line}."]
-    section = f"## Samples\n\n{_table(rows, ['samples', *columns.values()])}\n\nExtractor `{who}`."
-    return "\n\n".join([section, *said])
+    remarks = [f"{note.capitalize()}." for note in subset(figures, document)]
+    remarks += [] if (line := behaviour(document)) is None else [f"Long chains: {line}."]
+    section = f"## Samples\n\n{report.github(rows, ['samples', *columns.values()])}\n\nExtractor `{who}`."
+    return "\n\n".join([section, *remarks])
 
 
 def _sizes(n: dict[str, int]) -> str:
     """Numbers of examples: ``360``, or ``360 + 1242 OOD``."""
-    test, *others = n.values()
-    return f"{test} + {sum(others)} OOD" if others else str(test)
-
-
-def _table(rows: list[list[str]], header: list[str]) -> str:
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True)
+    test, *ood = n.values()
+    return f"{test} + {sum(ood)} OOD" if ood else str(test)
 
 
 def _text(path: Path) -> str:

@@ -32,6 +32,7 @@ from jembench.metrics import intervals, paired, paired_auroc
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Kind, Metric
 from jembench.metrics.scores import SCORES
+from jembench.pages.tables import report
 from jembench.pages.tables.table import Cell, Table, get, metrics, subset
 from jembench.store import records
 from jembench.store.results import EXAMPLES, ResultDocument, read_result
@@ -55,12 +56,12 @@ class _Side:
 
     def column(self, source: str, name: str, n: int | None = None) -> NDArray[Any] | None:
         """A scalar of the first ``n`` examples of a source, by default of all; None where some of them has none."""
-        found = self.sources.get(source, {}).get(name)
-        if found is None:
+        values = self.sources.get(source, {}).get(name)
+        if values is None:
             return None
-        found = found[:n]
-        absent = np.isnan(found) if found.dtype.kind == "f" else found < 0
-        return None if absent.any() else found
+        values = values[:n]
+        absent = np.isnan(values) if values.dtype.kind == "f" else values < 0
+        return None if absent.any() else values
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,16 @@ def compare(folders: Sequence[Path]) -> list[Table]:
         _table(f"accuracy, NLL and Brier, {head}", first, _against(sides, _losses)),
         _table(f"AUROC, {head}", second, _against(sides, lambda one, other: _aurocs(one, other, track))),
     ]
-    found = [table for table in tables if table.rows]
-    if not found:
+    tables = [table for table in tables if table.rows]
+    if not tables:
         raise UserError(f"{labels[0]} and the others have no scalars in common: evaluate them on one suite")
-    return [replace(table, notes=[*table.notes, *subset(metrics(table), documents[0])]) for table in found]
+    return [replace(table, notes=[*table.notes, *subset(metrics(table), documents[0])]) for table in tables]
 
 
 def _against(sides: list[_Side], tests: Callable[[_Side, _Side], Iterator[_Test]]) -> list[_Test]:
     """The tests of every other side against the first."""
-    reference, *others = sides
-    return [test for side in others for test in tests(reference, side)]
+    reference, *candidates = sides
+    return [test for side in candidates for test in tests(reference, side)]
 
 
 def _check_same(one: ResultDocument, other: ResultDocument) -> None:
@@ -131,7 +132,7 @@ def _check_same(one: ResultDocument, other: ResultDocument) -> None:
         if one.protocol.sources[source].noise and one.seed != other.seed:
             raise UserError(f"{who}: seed is {one.seed} and {other.seed}, which draw other noise on {source!r}")
     for part, names in (("evaluators", JUDGED), ("measurements", ("logits", "input_gradient", "refinement"))):
-        ours, theirs = ({item["name"]: item for item in getattr(it.protocol, part)} for it in (one, other))
+        ours, theirs = ({entry["name"]: entry for entry in getattr(it.protocol, part)} for it in (one, other))
         for name in ours.keys() & theirs.keys() & set(names):
             if ours[name]["version"] != theirs[name]["version"]:
                 versions = f"{ours[name]['version']} and {theirs[name]['version']}"
@@ -146,14 +147,14 @@ def _examples(folder: Path) -> dict[str, Columns]:
         sources, index = table.pop("source").astype(str), table.pop("index")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not readable ({error}); make the result anew") from error
-    found = {}
+    examples = {}
     for source in dict.fromkeys(sources.tolist()):
         rows = np.flatnonzero(sources == source)
         rows = rows[np.argsort(index[rows], kind="stable")]
         if not np.array_equal(index[rows], np.arange(len(rows))):
             raise UserError(f"{path}: the examples of {source!r} are not 0 to {len(rows) - 1}: make the result anew")
-        found[source] = {name: column[rows] for name, column in table.items()}
-    return found
+        examples[source] = {name: column[rows] for name, column in table.items()}
+    return examples
 
 
 def _losses(one: _Side, other: _Side) -> Iterator[_Test]:
@@ -164,12 +165,12 @@ def _losses(one: _Side, other: _Side) -> Iterator[_Test]:
         estimate = paired.difference(after, before)
         yield _test(one, other, ["accuracy"], "test/accuracy", Kind("accuracy", "higher"), estimate, p, len(after))
     for name, title in LOSSES.items():
-        reference, found = (side.column("test", name) for side in (one, other))
-        if reference is not None and found is not None:
-            apart = found.astype(np.float64) - reference
-            estimate = intervals.mean(apart, rng=seeding.rng("compare", name))
-            p = intervals.mean_test(apart, rng=seeding.rng("compare", name, "p"))
-            yield _test(one, other, [title], f"test/raw/{name}", Kind(name, "lower"), estimate, p, len(found))
+        reference, candidate = (side.column("test", name) for side in (one, other))
+        if reference is not None and candidate is not None:
+            difference = candidate.astype(np.float64) - reference
+            estimate = intervals.mean(difference, rng=seeding.rng("compare", name))
+            p = intervals.mean_test(difference, rng=seeding.rng("compare", name, "p"))
+            yield _test(one, other, [title], f"test/raw/{name}", Kind(name, "lower"), estimate, p, len(candidate))
 
 
 def _correct(side: _Side) -> NDArray[np.bool_] | None:
@@ -182,18 +183,16 @@ def _correct(side: _Side) -> NDArray[np.bool_] | None:
 
 def _aurocs(one: _Side, other: _Side, track: Track) -> Iterator[_Test]:
     """Every OOD set and score, then the means."""
-    measured = [
+    scores = [
         {metric.variant: None for metric in side.document.metrics if metric.name == "auroc"} for side in (one, other)
     ]
-    known = {source.name: source for source in track.ood}
-    named = dict.fromkeys(metric.source for metric in one.document.metrics if metric.name == "auroc")
-    for name in named:
-        for score in measured[0]:
-            found = [get(side.document, f"{name}/{score}/auroc").n.keys() - {"test"} for side in (one, other)]
-            if score in measured[1] and found[0] and found[0] == found[1]:  # a mean over other sets is another number
-                order = [source.name for source in track.ood] + sorted(found[0] - known.keys())
-                chosen = [each for each in order if each in found[0]]
-                sources = [known.get(each) or Source(each, "ood", 0, "") for each in chosen]
+    ood = {source.name: source for source in track.ood}
+    for name in dict.fromkeys(metric.source for metric in one.document.metrics if metric.name == "auroc"):
+        for score in scores[0]:
+            sets, theirs = (get(side.document, f"{name}/{score}/auroc").n.keys() - {"test"} for side in (one, other))
+            if score in scores[1] and sets and sets == theirs:  # a mean over other sets is another number
+                order = [*ood, *sorted(sets - ood.keys())]
+                sources = [ood.get(each) or Source(each, "ood", 0, "") for each in order if each in sets]
                 yield from _auroc(one, other, name, sources, score)
 
 
@@ -201,8 +200,8 @@ def _auroc(one: _Side, other: _Side, name: str, sources: Sequence[Source], score
     """One score on one set, or its mean over several, on the examples of both; nothing if one side lacks it."""
     sizes = [get(side.document, f"{name}/{score}/auroc").n for side in (one, other)]
     n = {source: min(size[source] for size in sizes) for source in sizes[0].keys() & sizes[1].keys()}
-    reference, found = (side.column("test", score, n.get("test")) for side in (one, other))
-    if reference is None or found is None:
+    reference, candidate = (side.column("test", score, n.get("test")) for side in (one, other))
+    if reference is None or candidate is None:
         return
     pairs = []
     for source in sources:
@@ -210,10 +209,10 @@ def _auroc(one: _Side, other: _Side, name: str, sources: Sequence[Source], score
         if old is None or new is None or source.base == "test":  # the test supposes independent sets
             return
         pairs.append((new, old, source.base))
-    estimate, p = paired_auroc.mean_auroc_difference(pairs, found, reference)
-    titles = {name: score.title for name, score in SCORES.items()}
+    estimate, p = paired_auroc.mean_auroc_difference(pairs, candidate, reference)
+    titles = {name: entry.title for name, entry in SCORES.items()}
     words, kind = [name, titles.get(score, score)], Kind("auroc", "higher")
-    yield _test(one, other, words, f"{name}/{score}/auroc", kind, estimate, p, len(found))
+    yield _test(one, other, words, f"{name}/{score}/auroc", kind, estimate, p, len(candidate))
 
 
 def _test(
@@ -226,16 +225,13 @@ def _test(
 
 def _table(title: str, header: list[str], tests: list[_Test]) -> Table:
     """The rows, with Holm's correction over all of them."""
-    adjusted = paired.holm([test.difference.p or 0.0 for test in tests])
+    adjustments = paired.holm([test.difference.p or 0.0 for test in tests])
     rows: list[list[Cell]] = []
-    for test, corrected in zip(tests, adjusted, strict=True):
+    for test, p in zip(tests, adjustments, strict=True):
         values = [replace(value, low=None, high=None) for value in test.values]  # the difference has the interval
-        rows.append([*test.words, *values, test.difference, _p(test.difference.p or 0.0), _p(corrected)])
+        p_values = (report.p_value(test.difference.p or 0.0), report.p_value(p))
+        rows.append([*test.words, *values, test.difference, *p_values])
     notes = [f"difference: value less that of {header[header.index('value') - 1]}", INTERVALS]
     if any(test.difference.method == "concordant" for test in tests):
         notes.append("0 with an interval: no example was placed differently, which bounds the difference")
     return Table(title, header, rows, notes)
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -30,8 +30,8 @@ def check_comparable(protocol: ProtocolEntry, golden: ResultDocument) -> None:
     """Refuse to compare numbers of different protocols.
 
     Args:
-        protocol: of the fresh result.
-        golden: the result to compare with.
+        protocol: protocol of the fresh result.
+        golden: the golden result that the fresh one is compared with.
 
     Raises:
         UserError: naming the first difference.
@@ -42,44 +42,44 @@ def check_comparable(protocol: ProtocolEntry, golden: ResultDocument) -> None:
         if ours != theirs:
             raise UserError(f"not comparable: {name} is {ours!r}, the golden result has {theirs!r}")
     for source, facts in protocol.sources.items():
-        known = other.sources.get(source)
-        if known is None:
+        reference = other.sources.get(source)
+        if reference is None:
             raise UserError(f"not comparable: the golden result has no examples of {source!r}")
         for what in ("n", "sha256", "noise"):
-            ours, theirs = getattr(facts, what), getattr(known, what)
+            ours, theirs = getattr(facts, what), getattr(reference, what)
             if ours != theirs:
                 raise UserError(f"not comparable: {what} of {source!r} is {ours}, the golden result has {theirs}")
     for part in ("measurements", "evaluators"):
-        for item in getattr(protocol, part):
-            if item not in getattr(other, part):
-                raise UserError(f"not comparable: the golden result has no {part[:-1]} {item}")
+        for entry in getattr(protocol, part):
+            if entry not in getattr(other, part):
+                raise UserError(f"not comparable: the golden result has no {part[:-1]} {entry}")
 
 
 def compare(fresh: ResultDocument, golden: ResultDocument) -> GateReport:
     """Compare every metric that has a better direction; the golden result states the tolerances."""
     check_comparable(fresh.protocol, golden)
-    worse, compared = [], 0
-    evaluators = {item["name"] for item in fresh.protocol.evaluators}
+    worse, count = [], 0
+    evaluators = {entry["name"] for entry in fresh.protocol.evaluators}
     for reference in golden.metrics:
         if reference.evaluator not in evaluators or reference.value is None or reference.tolerance is None:
             continue
-        compared += 1
+        count += 1
         metric = fresh.metric(reference.id)
         if metric is None:
             worse.append(f"  {reference.id}: missing, was {reference.value:.4f}")
         elif (failure := _failure(metric, reference.value, reference.tolerance)) is not None:
             worse.append(failure)
-    if compared == 0:
+    if count == 0:
         raise UserError("not comparable: the golden result has no value of these evaluators")
     head = f"{fresh.model.name} on {fresh.track}, suite {fresh.suite}: "
     tail = "".join(f"\n{note}" for note in subset(fresh.metrics, fresh))
     if worse:
-        return GateReport(worse, head + f"{len(worse)} of {compared} metrics are worse\n" + "\n".join(worse) + tail)
-    return GateReport([], head + f"no metric of {compared} is worse than the golden result" + tail)
+        return GateReport(worse, head + f"{len(worse)} of {count} metrics are worse\n" + "\n".join(worse) + tail)
+    return GateReport([], head + f"no metric of {count} is worse than the golden result" + tail)
 
 
 def _failure(metric: Metric, reference: float, tolerance: float) -> str | None:
-    """Which, by how much, against which tolerance; None if it is good enough."""
+    """Which metric is worse, by how much, against which tolerance; None if it is good enough."""
     if metric.value is None:
         return f"  {metric.id}: missing ({metric.reason}), was {reference:.4f}"
     loss = reference - metric.value if metric.better == "higher" else metric.value - reference

@@ -55,7 +55,7 @@ class Journal:
 
     def rolled_back(self, event: Rollback) -> None:
         """Take back what is of later iterations than the run has gone back to."""
-        for path in self._kept():
+        for path in self._grids():
             if int(path.stem) > event.back_to:
                 path.unlink()
 
@@ -65,10 +65,10 @@ class Journal:
         every = self.samples_every
         if every is None or iteration < every:
             return
-        if iteration // every not in {int(path.stem) // every for path in self._kept()}:
+        if iteration // every not in {int(path.stem) // every for path in self._grids()}:
             files.write(self.folder / SAMPLES / f"{iteration:06d}.png", picture)
 
-    def _kept(self) -> list[Path]:
+    def _grids(self) -> list[Path]:
         """The grids that are kept, also those from before the run was killed."""
         return sorted(self.folder.glob(f"{SAMPLES}/[0-9]*.png"))
 

@@ -48,91 +48,92 @@ PUBLISHED = (
 def leaderboard(
     track: Track,
     golden: Sequence[Path],
-    attacked: Sequence[ResultDocument] = (),
-    printed: Sequence[Table] = (),
+    attacks: Sequence[ResultDocument] = (),
+    publications: Sequence[Table] = (),
 ) -> str:
     """The markdown of a track's leaderboard.
 
     Args:
-        track: its description.
+        track: the track that the results are of.
         golden: result folders of the suite ``all``, or of a part of it, one per baseline; ``seeds.json``, if there is
             one, lies beside it.
-        attacked: results of the suite ``robustness``, of baselines and of those behind a defence (:func:`robustness`).
-        printed: published rows (:func:`jembench.pages.tables.publications.tables`).
+        attacks: results of the suite ``robustness``, of baselines and of those behind a defence (:func:`robustness`).
+        publications: tables of published rows (:func:`jembench.pages.tables.publications.tables`).
 
     Raises:
-        UserError: if there is none of them, one is not of the track as it is now, or its training seeds are not of it.
+        UserError: if there are neither results nor published rows, if a result is not of the track as it is now, or if
+            the training seeds of a result are not of it.
     """
-    if not golden and not attacked and not printed:
+    if not golden and not attacks and not publications:
         raise UserError(f"track {track.name} has no golden results and no published rows, so no leaderboard")
     rows = [_row(folder, track) for folder in golden]
-    origins = [f"the golden results in `baselines/{track.name}`"] if golden or attacked else []
-    origins += [f"`leaderboards/{published.PUBLISHED}`"] if printed else []
+    origins = [f"the golden results in `baselines/{track.name}`"] if golden or attacks else []
+    origins += [f"`leaderboards/{published.PUBLISHED}`"] if publications else []
     bold = "Bold: best of its column, and its 95 % interval overlaps with no other's."
     blocks = [
         f"# Leaderboard: {track.name}",
         f"{TRACKS.about(track.name).capitalize()}. Written by `jembench leaderboard --track {track.name}` from "
         f"{' and '.join(origins)}; do not edit. "
-        + (bold if golden or attacked else "Nothing of ours is measured on this track yet."),
+        + (bold if golden or attacks else "Nothing of ours is measured on this track yet."),
     ]
     pictures = _pictures(track, HYBRID, [document for document, _ in rows])
-    ordered = sorted(rows, key=lambda row: (row[0].protocol_hash, row[0].model.name))
-    for protocol, group in groupby(ordered, key=lambda row: row[0].protocol_hash):
-        chosen = list(group)
-        documents = [document for document, _ in chosen]
+    rows.sort(key=lambda row: (row[0].protocol_hash, row[0].model.name))
+    for protocol, group in groupby(rows, key=lambda row: row[0].protocol_hash):
+        members = list(group)
+        documents = [document for document, _ in members]
         sizes = ", ".join(f"{name} {facts.n}" for name, facts in documents[0].protocol.sources.items())
         name = documents[0].protocol.name
         head = f"## Protocol {name} on {track.id} (`{protocol[:12]}`)"
         blocks.append(f"{head}\n\nExamples: {sizes}.{_subsets(documents[0])}")
-        blocks.append(_training(chosen))
+        blocks.append(_training(members))
         if protocol in pictures:
             blocks.append(f"![accuracy against the quality of samples]({pictures[protocol]})")
         several = best if len(documents) > 1 else None  # nobody to be better than
         blocks.append(report.markdown(documents, best=several).rstrip())
-        blocks.append(_models(chosen))
-    blocks += _attacked(track, attacked)
-    if printed:
-        blocks.append(f"## Published\n\n{PUBLISHED}\n\n{report.markdown_of(printed).rstrip()}")
+        blocks.append(_models(members))
+    blocks += _robustness(track, attacks)
+    if publications:
+        blocks.append(f"## Published\n\n{PUBLISHED}\n\n{report.markdown_of(publications).rstrip()}")
     return "\n\n".join(blocks) + "\n"
 
 
-def pictures(track: Track, golden: Sequence[Path], attacked: Sequence[ResultDocument]) -> dict[str, bytes]:
+def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument]) -> dict[str, bytes]:
     """The pictures beside the leaderboard, by the names of their files; each is of one protocol.
 
     Args:
-        track: its description.
-        golden: as of :func:`leaderboard`.
-        attacked: likewise.
+        track: the track that the results are of.
+        golden: result folders of the suite ``all``, or of a part of it, one per baseline.
+        attacks: results of the suite ``robustness``, of baselines and of those behind a defence.
     """
     from jembench.pages.pictures import generation, plots
 
     documents = [read_result(folder) for folder in golden]
-    found = {}
+    files = {}
     for protocol, file in _pictures(track, HYBRID, documents).items():
-        drawn = generation.tradeoff([each for each in documents if each.protocol_hash == protocol])
-        if drawn is not None:
-            found[file] = drawn
-    for protocol, file in _pictures(track, PICTURE, attacked).items():
-        found[file] = plots.robustness([each for each in attacked if each.protocol_hash == protocol])["png"]
-    return found
+        picture = generation.tradeoff([each for each in documents if each.protocol_hash == protocol])
+        if picture is not None:
+            files[file] = picture
+    for protocol, file in _pictures(track, PICTURE, attacks).items():
+        files[file] = plots.robustness([each for each in attacks if each.protocol_hash == protocol])["png"]
+    return files
 
 
 def _pictures(track: Track, kind: str, documents: Sequence[ResultDocument]) -> dict[str, str]:
     """The file of the picture of every protocol that has one; a second one has its protocol in its name."""
-    shown: dict[str, list[ResultDocument]] = {}
+    groups: dict[str, list[ResultDocument]] = {}
     for document in documents:
-        shown.setdefault(document.protocol_hash, []).append(document)
+        groups.setdefault(document.protocol_hash, []).append(document)
     if kind == HYBRID:
-        chosen = [key for key, group in shown.items() if len(group) > 1 and any(map(_traded, group))]
+        keys = [key for key, group in groups.items() if len(group) > 1 and any(map(_traded, group))]
     else:
-        chosen = [key for key, group in shown.items() if bare(group[0])]
-    one = len(chosen) == 1
-    return {key: f"{track.name}-{kind}{'' if one else f'-{key[:12]}'}.png" for key in chosen}
+        keys = [key for key, group in groups.items() if bare(group[0])]
+    one = len(keys) == 1
+    return {key: f"{track.name}-{kind}{'' if one else f'-{key[:12]}'}.png" for key in keys}
 
 
 def _traded(document: ResultDocument) -> bool:
     """Whether a result has both accuracy and quality of samples."""
-    if not any(item["name"] == "generation" for item in document.protocol.evaluators):
+    if not document.settings("generation"):
         return False
     who, distance = extractor(document)
     return all(get(document, name).value is not None for name in ("test/accuracy", f"fresh/{who}/{distance}"))
@@ -167,25 +168,25 @@ def _refinement(document: ResultDocument) -> int:
     return -1 if not settings["copies"] else int(settings["refinement"])
 
 
-def _attacked(track: Track, documents: Sequence[ResultDocument]) -> list[str]:
+def _robustness(track: Track, documents: Sequence[ResultDocument]) -> list[str]:
     """A section for every protocol of attacks."""
     blocks = []
     pictures = _pictures(track, PICTURE, documents)
     for protocol, group in groupby(documents, key=lambda document: document.protocol_hash):
-        chosen = list(group)
-        steps = _refinement(chosen[0])
+        members = list(group)
+        steps = _refinement(members[0])
         words = "no defence" if steps < 0 else f"refined by {steps} SGLD step{'' if steps == 1 else 's'}"
-        blocks.append(f"## Robustness, {words}: protocol {chosen[0].protocol.name} on {track.id} (`{protocol[:12]}`)")
+        blocks.append(f"## Robustness, {words}: protocol {members[0].protocol.name} on {track.id} (`{protocol[:12]}`)")
         if protocol in pictures:
             blocks.append(f"![worst-case accuracy against eps]({pictures[protocol]})")
         blocks.append(
             "One training seed each, with test variance only in the intervals. eps is in units of [0, 1] pixels; every "
             "adversarial was judged anew, in fp32, in ball and range. An `unreliable` row failed a check of its own."
-            + _subsets(chosen[0])
-            + (_bounds(chosen) if track.external else "")
+            + _subsets(members[0])
+            + (_bounds(members) if track.external else "")
         )
-        blocks.append(report.markdown(chosen, best=best).rstrip())
-        blocks.append(_models([(document, None) for document in chosen]))
+        blocks.append(report.markdown(members, best=best).rstrip())
+        blocks.append(_models([(document, None) for document in members]))
     return blocks
 
 
@@ -218,10 +219,10 @@ def _check_current(document: ResultDocument, track: Track) -> None:
     who = f"golden result of {document.model.name!r}"
     if document.track != track.id:
         raise UserError(f"{who} is of {document.track}, not {track.id}: make it anew")
-    shown = PROTOCOLS.get(document.protocol.name, V1).on(track, ())
-    known = {source.name: source for source in shown.sources}
+    view = PROTOCOLS.get(document.protocol.name, V1).on(track, ())
+    sources = {source.name: source for source in view.sources}
     for name, facts in document.protocol.sources.items():
-        source = known.get(name)
+        source = sources.get(name)
         if source is not None and source.part is not None:
             whole = facts.n == source.n and source.sha256 not in ("", facts.sha256)
             other = whole or facts.n > source.n
@@ -235,10 +236,10 @@ def best(cell: Cell, column: list[Cell]) -> bool:
     """Whether a cell's metric is better than all others of its column by non-overlapping intervals."""
     if not isinstance(cell, Metric) or not _has_interval(cell) or cell.better == "neither":
         return False
-    others = [other for other in column if isinstance(other, Metric) and other is not cell]
-    if not others or not all(_has_interval(other) and _same(cell, other) for other in others):
+    rivals = [other for other in column if isinstance(other, Metric) and other is not cell]
+    if not rivals or not all(_has_interval(other) and _same(cell, other) for other in rivals):
         return False
-    return all(_separated(cell, other) for other in others)
+    return all(_separated(cell, other) for other in rivals)
 
 
 def _same(metric: Metric, other: Metric) -> bool:
@@ -263,24 +264,24 @@ def _training(rows: list[Row]) -> str:
     """Whose figures are means over training seeds, and what the intervals of the others do not hold."""
     several = [f"`{document.model.name}` {len(seeds.runs)}" for document, seeds in rows if seeds is not None]
     single = [f"`{document.model.name}`" for document, seeds in rows if seeds is None]
-    said = []
+    sentences = []
     if several:
-        said.append(
+        sentences.append(
             f"Means over training seeds, with test and training variance in their intervals: {', '.join(several)}."
         )
     if single:
-        said.append(
+        sentences.append(
             f"One training seed, with test variance only: {', '.join(single)}. Bold in these rows, or over them, is "
             "said of those weights, not of how they were trained."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _models(rows: list[Row]) -> str:
     """Which weights the rows are of, how they were measured, and over how many trainings they are means."""
     lines = ["### models", ""]
     for document, seeds in rows:
-        versions = ", ".join(sorted({item.jembench for item in document.provenance.environments}))
+        versions = ", ".join(sorted({environment.jembench for environment in document.provenance.environments}))
         weights = (document.model.weights_sha256 or "none")[:12]
         lines.append(
             f"- `{document.model.name}`: {_seeds(document, seeds)}; weights `{weights}`, {document.cost.forwards:,} "

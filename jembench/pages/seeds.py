@@ -42,7 +42,6 @@ a training part alone would pass for the whole error.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,7 +52,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from jembench.ground import files
-from jembench.ground.entry import Entry
+from jembench.ground.entry import Entry, reason
 from jembench.metrics.metric import Metric
 from jembench.pages.tables.report import BAND
 from jembench.store.results import ResultDocument
@@ -140,7 +139,7 @@ def collect(runs: Sequence[tuple[int, ResultDocument]]) -> Seeds:
     """The runs of one recipe as a document.
 
     Args:
-        runs: training seed and result of each, that of the shipped weights among them.
+        runs: training seed and result of each run, that of the shipped weights among them.
 
     Raises:
         UserError: if there are fewer than two, they are of different protocols (naming the first difference), one has
@@ -152,8 +151,8 @@ def collect(runs: Sequence[tuple[int, ResultDocument]]) -> Seeds:
     entries = []
     for seed, document in sorted(runs, key=lambda run: run[0]):
         if document.protocol_hash != reference.protocol_hash:
-            found = _difference(document.protocol.model_dump(), reference.protocol.model_dump(), "protocol")
-            raise UserError(f"the results of training seeds {seed} and {first} are not comparable: {found}")
+            difference = _difference(document.protocol.model_dump(), reference.protocol.model_dump(), "protocol")
+            raise UserError(f"the results of training seeds {seed} and {first} are not comparable: {difference}")
         if document.model.weights_sha256 is None:
             raise UserError(f"the result of training seed {seed} is of a model without a weights file")
         entries.append(SeedRun(seed=seed, weights_sha256=document.model.weights_sha256, metrics=_numbers(document)))
@@ -165,8 +164,7 @@ def collect(runs: Sequence[tuple[int, ResultDocument]]) -> Seeds:
 
 def write_seeds(folder: Path, seeds: Seeds) -> None:
     """Write ``seeds.json``."""
-    text = json.dumps(seeds.model_dump(mode="json"), indent=1, allow_nan=False)
-    files.write(folder / SEEDS, text.encode() + b"\n")
+    files.write(folder / SEEDS, seeds.file())
 
 
 def read_seeds(folder: Path) -> Seeds | None:
@@ -181,9 +179,7 @@ def read_seeds(folder: Path) -> Seeds | None:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: not valid training seeds ({where}{': ' if where else ''}{first['msg']})") from error
+        raise UserError(f"{path}: not valid training seeds ({reason(error)})") from error
 
 
 def combined(document: ResultDocument, seeds: Seeds) -> ResultDocument:
@@ -219,8 +215,8 @@ def over_seeds(metric: Metric, runs: Sequence[Numbers]) -> Metric:
     """The mean of a metric over training seeds, with the interval of this module's theory.
 
     Args:
-        metric: of one of the runs: what it is, and the method of its interval.
-        runs: value, low and high of at least two; each has a value.
+        metric: the metric of one of the runs, which says what it is of and the method of its interval.
+        runs: value, low end and high end of the metric in every run; at least two runs, each with a value.
     """
     values = [value for value, _, _ in runs if value is not None]
     count = len(runs)
@@ -250,8 +246,8 @@ def _nearest(value: float, low: float | None, high: float | None) -> float:
 
 def _distance(center: float, ends: Sequence[float | None], training: float) -> float | None:
     """Square-and-add of the mean distance of the runs' ends and of the training part; None if a run lacks its end."""
-    known = [end for end in ends if end is not None]
-    return math.hypot(fmean(known) - center, training) if len(known) == len(ends) else None
+    present = [end for end in ends if end is not None]
+    return math.hypot(fmean(present) - center, training) if len(present) == len(ends) else None
 
 
 def _numbers(document: ResultDocument) -> dict[str, Numbers]:

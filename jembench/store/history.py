@@ -6,14 +6,13 @@ Cards and tables are made from it.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
 from jembench.ground import files
-from jembench.ground.entry import Entry
+from jembench.ground.entry import Entry, reason
 from jembench.store.results import Environment
 from jembench.types import UserError
 
@@ -24,11 +23,11 @@ class Rollback(Entry):
     """A divergence and what was done about it.
 
     Attributes:
-        iteration: of the diagnosis.
-        reason: what was out of bounds.
-        signals: of that iteration; null where a value was not finite or did not apply.
+        iteration: iteration of the diagnosis.
+        reason: words for the signal that was out of its bound.
+        signals: signals of the diagnosed iteration; null where a value was not finite or did not apply.
         back_to: iteration of the snapshot that the run went back to.
-        change: the line of the policy that was applied.
+        change: name of the change of the recipe that was applied.
     """
 
     iteration: int
@@ -57,10 +56,10 @@ class TrainingCost(Entry):
     """What the run took.
 
     Attributes:
-        seconds: of training, validation included.
-        sampling_seconds: of these, in SGLD.
-        gradients: input gradients of single examples by SGLD.
-        processes: that trained together.
+        seconds: duration of the training, validation included, in seconds.
+        sampling_seconds: the part of the duration that went into SGLD, in seconds.
+        gradients: number of input gradients of single examples by SGLD.
+        processes: number of processes that trained together.
     """
 
     seconds: float
@@ -74,7 +73,14 @@ class History(Entry):
 
     Attributes:
         recipe: hash of the recipe.
-        parameters: number of weights.
+        seed: training seed.
+        iterations: number of iterations done.
+        parameters: number of weights of the network.
+        chosen: the checkpoint that was kept.
+        rollbacks: divergences, in the order in which they occurred.
+        epochs: validations, in the order of their iterations; those that a rollback gave up are not among them.
+        cost: time and gradients that the run took.
+        environment: code, packages and hardware of the run.
         initial: hash of the weights file that the run started from; null for random weights.
         images: hash of the training images where they are not part of jembench.
     """
@@ -95,8 +101,7 @@ class History(Entry):
 
 def write_history(folder: Path, history: History) -> None:
     """Write ``training.json``."""
-    text = json.dumps(history.model_dump(mode="json"), indent=1, allow_nan=False)
-    files.write(folder / HISTORY, text.encode() + b"\n")
+    files.write(folder / HISTORY, history.file())
 
 
 def read_history(folder: Path) -> History:
@@ -111,6 +116,4 @@ def read_history(folder: Path) -> History:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: not a valid training record ({where}: {first['msg']})") from error
+        raise UserError(f"{path}: not a valid training record ({reason(error)})") from error

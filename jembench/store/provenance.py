@@ -35,9 +35,9 @@ def environment(device: str) -> Environment:
 
 def provenance(environments: Iterable[Environment]) -> Provenance:
     """The provenance of a result made now from records of these environments."""
-    distinct = {canonical(item.model_dump(mode="json")): item for item in environments}
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Provenance(created=created, environments=[distinct[key] for key in sorted(distinct)])
+    distinct = {canonical(environment.model_dump(mode="json")): environment for environment in environments}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Provenance(created=now, environments=[distinct[key] for key in sorted(distinct)])
 
 
 def commit() -> str | None:
@@ -45,8 +45,8 @@ def commit() -> str | None:
     path = resources.files("jembench").joinpath("_build.json")
     if not path.is_file():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))["commit"]
-    return None if found is None else str(found)
+    revision = json.loads(path.read_text(encoding="utf-8"))["commit"]
+    return None if revision is None else str(revision)
 
 
 def peak_memory_mb() -> float:

@@ -48,12 +48,10 @@ class Store:
         try:
             if output.exists() and not output.is_dir():
                 raise UserError(f"{output}: is a file, not a folder: choose another --output")
-            versions = [
-                item.parent.name for item in output.glob("v*/chunks") if re.fullmatch(r"v\d+", item.parent.name)
-            ]
+            versions = {chunks.parent.name for chunks in output.glob("v*/chunks")}
         except OSError as error:
             raise UserError(f"{output}: cannot be a store ({error.strerror or error})") from error
-        for other in sorted(set(versions) - {f"v{SCHEMA}"}):
+        for other in sorted(name for name in versions - {f"v{SCHEMA}"} if re.fullmatch(r"v\d+", name)):
             raise UserError(
                 f"{output}: holds a store of schema {other[1:]}, this jembench writes schema {SCHEMA}: "
                 "choose another --output, or move that folder away"

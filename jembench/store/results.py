@@ -12,14 +12,12 @@ from typing import Any, Literal
 
 from pydantic import (
     SerializerFunctionWrapHandler,
-    TypeAdapter,
-    ValidationError,
     model_serializer,
     model_validator,
 )
 
 from jembench.ground import files
-from jembench.ground.entry import Entry
+from jembench.ground.entry import Entry, reason
 from jembench.ground.identity import identity, sha256
 from jembench.metrics.metric import Metric
 from jembench.types import UserError
@@ -57,8 +55,8 @@ class SourceFacts(Entry):
     @model_serializer(mode="wrap")
     def _without_none(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Sources without noise are described as before there was any: their hashes stay."""
-        found: dict[str, Any] = whole(self)
-        return found if self.noise else {name: value for name, value in found.items() if name != "noise"}
+        facts: dict[str, Any] = whole(self)
+        return facts if self.noise else {name: value for name, value in facts.items() if name != "noise"}
 
 
 class ProtocolEntry(Entry):
@@ -133,15 +131,18 @@ class ResultDocument(Entry):
         return self
 
     def metric(self, name: str) -> Metric | None:
-        """The metric with this id, if there."""
+        """The metric with this id; None if there is none."""
         return next((metric for metric in self.metrics if metric.id == name), None)
+
+    def settings(self, evaluator: str) -> dict[str, Any]:
+        """The settings of an evaluator, from the protocol; empty if the result is without it."""
+        return next((entry for entry in self.protocol.evaluators if entry["name"] == evaluator), {})
 
 
 def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
     """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
     files.write(folder / EXAMPLES, examples)
-    text = json.dumps(TypeAdapter(ResultDocument).dump_python(document, mode="json"), indent=1, allow_nan=False)
-    files.write(folder / RESULT, text.encode() + b"\n")
+    files.write(folder / RESULT, document.file())
 
 
 def copy_result(result: Path, folder: Path) -> None:
@@ -162,17 +163,15 @@ def read_result(folder: Path) -> ResultDocument:
             raise UserError(f"{folder / name}: no such file, so {folder} is not a result")
     try:
         content = json.loads(path.read_bytes())
-        found = content.get("schema_version") if isinstance(content, dict) else None
-        if found != 1:
+        schema = content.get("schema_version") if isinstance(content, dict) else None
+        if schema != 1:
             raise UserError(
-                f"{path}: has result schema {found}, this jembench reads schema 1: make it anew, or move it away"
+                f"{path}: has result schema {schema}, this jembench reads schema 1: make it anew, or move it away"
             )
         document = ResultDocument.model_validate(content)
         examples = (folder / EXAMPLES).read_bytes()
     except (OSError, ValueError, RecursionError) as error:
-        where = "/".join(str(part) for part in error.errors()[0]["loc"]) if isinstance(error, ValidationError) else ""
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise UserError(f"{path}: not a valid result ({where}{': ' if where else ''}{reason}); move it away") from error
+        raise UserError(f"{path}: not a valid result ({reason(error)}); move it away") from error
     if sha256(examples) != document.examples_sha256:
         raise UserError(f"{folder / EXAMPLES}: not the examples that {RESULT} was made with; move the folder away")
     return document

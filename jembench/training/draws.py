@@ -26,12 +26,12 @@ def adversarial(model: Any, x: Tensor, y: Tensor, recipe: Recipe, generator: Gen
     """The labelled batch, moved within the ball of ``[adversary]`` to where the cross-entropy is high.
 
     Args:
-        model: the classifier.
-        x: images ``(B, C, H, W)``, clamped to [0, 1] first.
-        y: their classes ``(B,)``.
-        recipe: with an ``[adversary]`` part.
-        generator: source of the random start.
-        noise: draws standard normal noise of the shape of its first argument.
+        model: the classifier in training.
+        x: labelled images ``(B, C, H, W)``, clamped to [0, 1] first.
+        y: classes ``(B,)`` of the images.
+        recipe: the recipe, with an ``[adversary]`` part.
+        generator: generator of the random starts within the ball.
+        noise: function that draws standard normal noise of the shape of its first argument.
     """
     assert recipe.adversary is not None
     with _fixed(model):
@@ -52,7 +52,7 @@ class GraphedEnergy:
     replays them on the weights where they lay then: whatever trains these must change them in place.
 
     Args:
-        model: whose densities they are. If it cannot be captured, it is run as it is and a warning says so.
+        model: the model whose densities are captured. One that cannot be is run as it is, and a warning says so.
     """
 
     def __init__(self, model: Energy) -> None:
@@ -94,20 +94,20 @@ def continued(
     """The ends ``(L, C, H, W)`` of chains from the replay buffer, stored back into it, and their classes ``(L,)``.
 
     Args:
-        model: with chains.
-        buffer: the persistent ones.
-        recipe: with a ``[sampling]`` part.
-        generator: of all draws.
-        energy: what the chains climb, with the densities of ``model``; by default itself.
+        model: the model in training, with a sampler by chains.
+        buffer: the persistent chains.
+        recipe: the recipe, with a ``[sampling]`` part.
+        generator: generator of the choice of chains, of the restarts and of the noise.
+        energy: object whose densities, those of ``model``, the chains climb; None for the model itself.
     """
     part = recipe.sampling
     assert part is not None
     sampler: ChainSampler = model.sampler
     start, labels, slots = buffer.draw(sampler.origin, restart=part.restart, generator=generator, relabel=part.relabel)
     settings, noise = chains.settings(recipe), buffer.share.noise_like
-    wanted = labels if recipe.objective.log_px_y > 0 else None
+    targets = labels if recipe.objective.log_px_y > 0 else None
     with _fixed(model):
-        x = chains.climb(energy or model, start, wanted, settings=settings, generator=generator, noise=noise)
+        x = chains.climb(energy or model, start, targets, settings=settings, generator=generator, noise=noise)
     buffer.store(slots, x, labels)
     return x, labels
 
@@ -115,14 +115,14 @@ def continued(
 @contextmanager
 def _fixed(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode, its trained weights without gradients for the time of the block."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()
-    for parameter in trained:
+    for parameter in weights:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in trained:
+        for parameter in weights:
             parameter.requires_grad_(True)
 
 
@@ -130,4 +130,4 @@ def look(samples: Tensor, images: Tensor, *, clamped: bool) -> list[Tensor]:
     """Relative variance of the samples, fraction of their pixels out of range, and whether all are finite."""
     variance = samples.var(0).mean() / images.var(0).mean().clamp_min(1e-12)
     beyond = (samples <= 0) | (samples >= 1) if clamped else (samples < -1) | (samples > 2)
-    return [item.detach().float().cpu() for item in (variance, beyond.float().mean(), samples.isfinite().all())]
+    return [signal.detach().float().cpu() for signal in (variance, beyond.float().mean(), samples.isfinite().all())]

@@ -30,7 +30,7 @@ from jembench.ground.numerics import check_device
 from jembench.models.recipes import Recipe
 from jembench.store.history import Epoch, Rollback, read_history, write_history
 from jembench.training import snapshots
-from jembench.training.run import IMAGES, INITIAL, Progress, Run, check_given, given
+from jembench.training.run import IMAGES, INITIAL, Progress, Run, check_dependencies, dependencies
 from jembench.training.team import local, team
 from jembench.types import UserError
 from jembench.zoo import baselines
@@ -66,13 +66,13 @@ def train(
     """Train ``recipe`` and write ``weights.safetensors`` and ``training.json`` into the folder ``output``.
 
     Args:
-        recipe: model, objective and sampler.
-        output: folder for the weights and, while it runs, the snapshots.
-        track: that of the recipe, with the place of its images; by default, where they are looked for first.
-        source: the file of the recipe, kept beside the weights so that the folder can be evaluated.
-        device: a torch device.
-        resume: go on from the snapshots in ``output``; of a finished run of the same recipe there is nothing to do.
-        observers: told of every iteration, validation and rollback; of the leading process only.
+        recipe: the recipe: model, data, objective, optimiser and sampler.
+        output: folder for the weights and, while the run lasts, the snapshots.
+        track: the track of the recipe, with the place of its images; by default, where they are looked for first.
+        source: file of the recipe, kept beside the weights so that the folder can be evaluated; None for no copy.
+        device: torch device that the model is trained on.
+        resume: whether to go on from the snapshots in ``output``; a finished run of the same recipe is left as it is.
+        observers: objects that the leading process tells of every iteration, validation and rollback.
 
     Returns:
         The path of the weights.
@@ -82,15 +82,15 @@ def train(
             if there is nothing to resume, or if training diverged and the supervisor's policy is exhausted.
     """
     weights = output / baselines.WEIGHTS
-    kept = output / snapshots.FOLDER
+    ring = output / snapshots.FOLDER
     track = track or data.track(recipe.track)
-    if weights.exists() and resume and (done := read_history(output)).recipe == recipe.identity:
-        then = {name: sha256 for name, sha256 in ((IMAGES, done.images), (INITIAL, done.initial)) if sha256}
-        check_given(output, then, given(recipe, track))
+    if weights.exists() and resume and (history := read_history(output)).recipe == recipe.identity:
+        before = {name: sha256 for name, sha256 in ((IMAGES, history.images), (INITIAL, history.initial)) if sha256}
+        check_dependencies(output, before, dependencies(recipe, track))
         return weights
     if weights.exists():
         raise UserError(f"{output} already holds a finished training run: choose another --output")
-    if snapshots.exist(kept) and not resume:
+    if snapshots.exist(ring) and not resume:
         raise UserError(f"{output} already holds a training run: choose another --output, or go on with --resume")
     mine = output / RECIPE
     if source is not None and mine.exists() and mine.read_bytes() != source.read_bytes():
@@ -98,7 +98,7 @@ def train(
     device = local(device)
     check_device(device)
     with team(device) as members:
-        run = Run(recipe, track, torch.device(device), members, kept)
+        run = Run(recipe, track, torch.device(device), members, ring)
         run.begin(resume=resume)
         if source is not None and members.leads:
             files.write(output / RECIPE, source.read_bytes())
@@ -108,7 +108,7 @@ def train(
         if members.leads:
             write_history(output, run.history())
             files.write(weights, save(final))
-            shutil.rmtree(kept, ignore_errors=True)
+            shutil.rmtree(ring, ignore_errors=True)
     return weights
 
 

@@ -39,11 +39,11 @@ class Draws:
 
     Attributes:
         x: labelled images ``(B, C, H, W)``.
-        y: their classes ``(B,)``.
-        positive: images of the density's stream, or None.
-        positive_y: their classes, where the objective needs them.
-        negative: ends of SGLD chains, or None.
-        negative_y: the classes that they were climbed for, likewise.
+        y: classes ``(B,)`` of the labelled images.
+        positive: images ``(P, C, H, W)`` of the density's stream; None without a density in the objective.
+        positive_y: classes ``(P,)`` of the positive images; None unless the objective has log p(x|y).
+        negative: ends ``(L, C, H, W)`` of SGLD chains; None for an objective without contrast.
+        negative_y: classes ``(L,)`` that the chains were run for; None without chains.
     """
 
     x: Tensor
@@ -58,9 +58,9 @@ class Objective(nn.Module):
     """The objective of a model; a module, so that torch's DDP can average its gradients.
 
     Args:
-        model: behind the contract, with ``log_conditional(x, labels)`` if its weight is above 0.
-        weights: of the terms.
-        precision: of the network; ``bf16`` runs it under autocast.
+        model: the model in training, with ``log_conditional(x, labels)`` if the weight of log p(x|y) is above 0.
+        weights: weights of the terms of the objective.
+        precision: precision of the network's passes; ``bf16`` runs them under autocast.
     """
 
     def __init__(self, model: nn.Module, *, weights: ObjectivePart, precision: Precision = "fp32") -> None:
@@ -149,8 +149,8 @@ def soft_ece(logits: Tensor, labels: Tensor, *, bins: int = BINS, softness: floa
     Confidence p belongs to bin m of centre c with :math:`u_m(p) = \mathrm{softmax}_m(-(p - c_m)^2 / T)`; the error is
     the root of the mean over bins, weighted by their members, of the squared difference of accuracy and confidence.
     """
-    confidence, predicted = logits.softmax(1).max(1)
-    correct = (predicted == labels).to(confidence)
+    confidence, classes = logits.softmax(1).max(1)
+    correct = (classes == labels).to(confidence)
     centres = (torch.arange(bins, device=logits.device) + 0.5) / bins
     members = (-(confidence[:, None] - centres).square() / softness).softmax(1)
     size = members.sum(0).clamp_min(1e-12)

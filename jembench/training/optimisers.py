@@ -20,9 +20,9 @@ def optimiser(parameters: Iterable[nn.Parameter], part: OptimiserPart) -> torch.
 
 def learning_rate(part: OptimiserPart, iteration: int, total: int) -> float:
     """Linear warm-up, then a factor ``decay`` at every fraction in ``decay_at`` of the ``total`` iterations."""
-    passed = sum(iteration >= fraction * total for fraction in part.decay_at)
+    drops = sum(iteration >= fraction * total for fraction in part.decay_at)
     warm = min(1.0, (iteration + 1) / part.warmup) if part.warmup else 1.0
-    return part.learning_rate * warm * part.decay**passed
+    return part.learning_rate * warm * part.decay**drops
 
 
 @contextmanager
@@ -37,12 +37,12 @@ def sharpened(
     The adaptive form is ASAM (Kwon et al., ICML 2021). On leaving, the weights are what they were, to the last bit.
     """
     before = [parameter.detach().clone() for parameter in parameters]
-    known = [torch.zeros_like(w) if g is None else g for w, g in zip(before, slopes, strict=True)]
-    scaled = [w.abs() * g if adaptive else g for w, g in zip(before, known, strict=True)]
-    length = torch.stack([item.norm() for item in scaled]).norm().clamp_min(1e-12)
+    gradients = [torch.zeros_like(w) if g is None else g for w, g in zip(before, slopes, strict=True)]
+    directions = [w.abs() * g if adaptive else g for w, g in zip(before, gradients, strict=True)]
+    length = torch.stack([direction.norm() for direction in directions]).norm().clamp_min(1e-12)
     with torch.no_grad():
-        for parameter, weight, item in zip(parameters, before, scaled, strict=True):
-            parameter.add_((weight.abs() * item if adaptive else item) * (rho / length))
+        for parameter, weight, direction in zip(parameters, before, directions, strict=True):
+            parameter.add_((weight.abs() * direction if adaptive else direction) * (rho / length))
     try:
         yield
     finally:

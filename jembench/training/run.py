@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,12 +36,12 @@ from jembench.training.optimisers import Average, learning_rate, optimiser, shar
 from jembench.training.streams import Streams
 from jembench.training.supervisor import Signals, Supervisor, escalated
 from jembench.training.team import Team
-from jembench.training.validation import Validation, merit
+from jembench.training.validation import BATCH, Validation, merit
 from jembench.types import UserError
 from jembench.zoo import baselines, catalogue
 
 SHOWN = 64  # samples that observers get
-IMAGES, INITIAL = "training images", "initial weights"  # what a run is given
+IMAGES, INITIAL = "training images", "initial weights"  # names of dependencies
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Progress:
     """What a training run reports after an iteration.
 
     Attributes:
-        iteration: iterations done.
-        total: iterations of the recipe.
-        signals: what the supervisor saw.
-        nll: cross-entropy of the labelled batch; NaN without one.
-        accuracy: of the labelled batch, 0..1; NaN without one.
-        rollbacks: so far.
+        iteration: number of iterations done.
+        total: number of iterations of the recipe.
+        signals: signals of the iteration, by which the supervisor judges it.
+        nll: cross-entropy of the labelled batch, in nats; NaN without a labelled batch.
+        accuracy: accuracy on the labelled batch, 0..1; NaN without a labelled batch.
+        rollbacks: number of rollbacks so far.
         sampling: share of the time so far that went into SGLD, 0..1.
     """
 
@@ -102,7 +102,7 @@ class _Means:
         return {f"train_{name}": self.sums[name] / self.counts[name] for name in self.sums}
 
 
-def given(recipe: Recipe, track: Track) -> dict[str, str]:
+def dependencies(recipe: Recipe, track: Track) -> dict[str, str]:
     """What a run depends on beside its recipe, where jembench does not hold it still: hashes, by what they are of.
 
     Images that are the user's, and the weights of a baseline that the run starts from.
@@ -111,15 +111,15 @@ def given(recipe: Recipe, track: Track) -> dict[str, str]:
         UserError: if they are not there.
     """
     sources = {IMAGES: "train", "validation images": "validation"} if track.external else {}
-    found = {words: data.found(track, name).sha256 for words, name in sources.items()}
+    hashes = {words: data.found(track, name).sha256 for words, name in sources.items()}
     if (reference := recipe.training.initial) is not None:
-        found[INITIAL] = file_sha256(baselines.recipe_path(reference, track=recipe.track).parent / baselines.WEIGHTS)
-    return found
+        hashes[INITIAL] = file_sha256(baselines.recipe_path(reference, track=recipe.track).parent / baselines.WEIGHTS)
+    return hashes
 
 
-def check_given(folder: Path, then: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise :class:`UserError` if the run in ``folder`` was given other things; what it has no word of may be any."""
-    for name, sha256 in then.items():
+def check_dependencies(folder: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise :class:`UserError` if the run in ``folder`` names other :func:`dependencies` than there are now."""
+    for name, sha256 in before.items():
         if now.get(name, sha256) != sha256:
             raise UserError(
                 f"{folder} holds a run with other {name} (sha256 {sha256[:12]}, here {now[name][:12]}): resume with "
@@ -130,7 +130,9 @@ def check_given(folder: Path, then: Mapping[str, str], now: Mapping[str, str]) -
 class Run:
     """The state of one training run and its steps."""
 
-    def __init__(self, recipe: Recipe, track: Track, device: torch.device, members: Team, kept: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, track: Track, device: torch.device, members: Team, snapshot_folder: Path
+    ) -> None:
         self.recipe = recipe
         self.track = track
         self.device = device
@@ -143,8 +145,8 @@ class Run:
         self.meter = _Meter()
         self.means = _Means()
         self.supervisor = Supervisor(recipe.supervisor)
-        self.ring = snapshots.Ring(kept, recipe.supervisor.keep)
-        self.given = given(recipe, track)
+        self.ring = snapshots.Ring(snapshot_folder, recipe.supervisor.keep)
+        self.dependencies = dependencies(recipe, track)
         images = data.images(track, "train")
         self.epoch = recipe.selection.every or max(1, round(len(images) / recipe.training.batch))
         self.share = members.share(recipe.training.batch)
@@ -153,9 +155,13 @@ class Run:
             torch.random.set_rng_state(generators.generator(self.seed, "weights").get_state())
             self.model: Any = catalogue.build(recipe, track)
         self.initial = catalogue.start_from(self.model, recipe)
-        normalised = bool(getattr(self.model, "normalized", False))
         self.streams = Streams(
-            images, self._data(), classes=track.classes, share=self.share, device=device, dequantise=normalised
+            images,
+            self._data(),
+            classes=track.classes,
+            share=self.share,
+            device=device,
+            dequantise=bool(getattr(self.model, "normalized", False)),
         )
         self._prepare()
         self.model.to(device=device, memory_format=torch.channels_last)  # a sixth faster on convolutions
@@ -188,8 +194,8 @@ class Run:
             x, _ = first.of_density(generators.generator(self.seed, "initialise"), with_labels=False)
             self.model.initialise(x)
         if isinstance(sampler := getattr(self.model, "sampler", None), ChainSampler):
-            known = self.streams.labelled
-            sampler.origin.fit(lambda y: self.streams.pixels(known[self.streams.labels[known] == y]))
+            index = self.streams.labelled
+            sampler.origin.fit(lambda y: self.streams.pixels(index[self.streams.labels[index] == y]))
 
     def _fresh_buffer(self) -> ReplayBuffer | None:
         """Chains at their starting points, others after every rollback."""
@@ -219,7 +225,7 @@ class Run:
 
     def iterate(self) -> Progress:
         """One iteration: draw, sample, descend."""
-        started = time.perf_counter()
+        start = time.perf_counter()
         settings = self.settings
         generator = generators.generator(self.seed, "train", len(self.events), self.iteration)
         for group in self.optimiser.param_groups:
@@ -230,12 +236,12 @@ class Run:
             loss, terms = self.parallel(draws)
             gradient = self._descend(settings, loss, draws)
         here = [torch.stack([loss.detach().float(), *terms]).cpu(), torch.stack(chain_signals)]
-        seen = self.team.mean(torch.cat(here)).tolist()
-        found = dict(zip(("loss", *TERMS, "variance", "saturation", "chains_finite"), seen, strict=True))
-        nll, accuracy = found.pop("nll"), found.pop("accuracy")
-        signals = Signals(gradient=gradient, **found)
+        means = self.team.mean(torch.cat(here)).tolist()
+        values = dict(zip(("loss", *TERMS, "variance", "saturation", "chains_finite"), means, strict=True))
+        nll, accuracy = values.pop("nll"), values.pop("accuracy")
+        signals = Signals(gradient=gradient, **values)
         self.iteration += 1
-        self.meter.seconds += time.perf_counter() - started
+        self.meter.seconds += time.perf_counter() - start
         self.means.add({**supervisor.numbers(signals), "accuracy": accuracy if accuracy == accuracy else None})
         return Progress(
             self.iteration,
@@ -277,11 +283,11 @@ class Run:
         positive, positive_y = self.streams.of_density(generator, with_labels=objective.log_px_y > 0)
         if self.buffer is None:
             return Draws(x, y, positive, positive_y), nothing
-        started = time.perf_counter()
+        start = time.perf_counter()
         negative, negative_y = continued(self.model, self.buffer, settings, generator, energy=self.energy)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.meter.sampling_seconds += time.perf_counter() - started
+        self.meter.sampling_seconds += time.perf_counter() - start
         assert settings.sampling is not None
         self.meter.gradients += settings.sampling.steps * settings.training.batch
         return Draws(x, y, positive, positive_y, negative, negative_y), look(
@@ -290,7 +296,7 @@ class Run:
 
     def validate(self) -> str | None:
         """Measure the model on validation data and keep it if it is the best so far; a reason if it cannot be."""
-        started = time.perf_counter()
+        start = time.perf_counter()
         values: dict[str, float] = {}
         reason = None
         if self.team.leads:
@@ -302,8 +308,7 @@ class Run:
             else:
                 if wrong := [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]:
                     reason = f"the model cannot be validated: {', '.join(wrong)}"
-        found = json.loads(self.team.broadcast(json.dumps([values, reason]).encode()))
-        values, reason = found
+        values, reason = json.loads(self.team.broadcast(json.dumps([values, reason]).encode()))
         if reason is not None:
             return str(reason)
         means = self.means.values()
@@ -312,7 +317,7 @@ class Run:
         value = merit(values, self.recipe.selection)
         if value is not None and (self.best is None or value >= self.best.merit):
             self.best = _Best(value, self.iteration, self._weights())
-        self.meter.seconds += time.perf_counter() - started
+        self.meter.seconds += time.perf_counter() - start
         return None
 
     @contextmanager
@@ -322,7 +327,8 @@ class Run:
         with self.average.swapped(self.model) if self.average is not None else nullcontext():
             if isinstance(self.model, IGEBM):
                 with torch.no_grad():
-                    scores = torch.cat([self.model.logits(x) for x in self.validation.batches()]) - self.model.bias
+                    batches = torch.split(self.validation.images, BATCH)
+                    scores = torch.cat([self.model.logits(x) for x in batches]) - self.model.bias
                 self.model.fit_bias(scores, self.validation.labels)
             yield
 
@@ -332,21 +338,25 @@ class Run:
         Raises:
             UserError: if the policy is exhausted.
         """
-        diverged = self.iteration
+        iteration = self.iteration
         changes = supervisor.policy(self.recipe)
         if len(self.events) == len(changes):
-            raise UserError(_report(diverged, reason, self.events))
+            attempts = "; ".join(f"at {event.iteration} ({event.reason}): {event.change}" for event in self.events)
+            raise UserError(
+                f"training diverged at iteration {iteration}: {reason}; the supervisor's policy is exhausted "
+                f"(tried {attempts or 'nothing'}): change the recipe"
+            )
         content = None
         if self.team.leads:
             previous = self.events[-1].back_to if self.events else None
             limits = self.recipe.supervisor
             span = limits.keep * limits.snapshot_every
-            chosen = supervisor.target(self.ring.iterations, diverged, previous=previous, span=span)
-            content = self.ring.content(chosen)
+            number = supervisor.target(self.ring.iterations, iteration, previous=previous, span=span)
+            content = self.ring.content(number)
         events, meter = self.events, self.meter
         self.load(snapshots.decode(self.team.broadcast(content)))
         event = Rollback(
-            iteration=diverged,
+            iteration=iteration,
             reason=reason,
             signals=supervisor.numbers(signals),
             back_to=self.iteration,
@@ -371,7 +381,7 @@ class Run:
         """Everything that the rest of the run depends on."""
         best = self.best
         return {
-            **({"given": self.given} if self.given else {}),
+            **({"given": self.dependencies} if self.dependencies else {}),
             "recipe": self.recipe.identity,
             "iteration": self.iteration,
             "model": self.model.state_dict(),
@@ -399,7 +409,7 @@ class Run:
                 f"{self.ring.folder.parent} holds a run of another recipe or seed: resume with that one, or choose "
                 "another --output"
             )
-        check_given(self.ring.folder.parent, state.get("given", {}), self.given)  # older snapshots have none
+        check_dependencies(self.ring.folder.parent, state.get("given", {}), self.dependencies)  # older ones have none
         self.iteration = state["iteration"]
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -447,7 +457,7 @@ class Run:
     def history(self) -> History:
         """The record of the run; after :meth:`final_state`."""
         assert self.best is not None
-        chosen = self.best.merit == self.best.merit  # else no checkpoint met the criterion
+        met = self.best.merit == self.best.merit  # else no checkpoint met the criterion
         nll = self.recipe.selection.criterion == "nll"
         value = -self.best.merit if nll else self.best.merit  # an NLL is maximised as its negative
         return History(
@@ -456,7 +466,7 @@ class Run:
             iterations=self.iteration,
             parameters=sum(p.numel() for p in self.parameters),
             chosen=Chosen(
-                criterion=self.recipe.selection.criterion if chosen else "last",
+                criterion=self.recipe.selection.criterion if met else "last",
                 iteration=self.best.iteration,
                 value=value if value == value else None,
             ),
@@ -465,7 +475,7 @@ class Run:
             cost=TrainingCost(**asdict(self.meter), processes=self.team.size),
             environment=provenance.environment(str(self.device)),
             initial=self.initial,
-            images=self.given.get(IMAGES),
+            images=self.dependencies.get(IMAGES),
         )
 
 
@@ -473,12 +483,3 @@ def _halved(value: Tensor) -> Tensor:
     """A tensor in half precision; as it is where a number of it would become an infinity, beyond 65504."""
     half = value.half()
     return half if torch.equal(half.isfinite(), value.isfinite()) else value
-
-
-def _report(iteration: int, reason: str, events: Sequence[Rollback]) -> str:
-    """One line that says why a run was given up."""
-    tried = "; ".join(f"at {event.iteration} ({event.reason}): {event.change}" for event in events)
-    return (
-        f"training diverged at iteration {iteration}: {reason}; the supervisor's policy is exhausted "
-        f"(tried {tried or 'nothing'}): change the recipe"
-    )

@@ -29,9 +29,9 @@ class Ring:
     """The snapshots of a run: the first, and the last ``keep`` of the others.
 
     Attributes:
-        folder: where they are.
-        keep: how many beside the first.
-        entries: (number, iteration) of each, in the order of iterations; numbers only grow.
+        folder: folder of the snapshots.
+        keep: number of snapshots that are kept beside the first of the run.
+        entries: (number, iteration) of each snapshot, in the order of iterations; numbers only grow.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class Ring:
 
     @property
     def iterations(self) -> list[int]:
-        """Of the snapshots, in order."""
+        """Iterations of the snapshots, in order."""
         return [iteration for _, iteration in self.entries]
 
     def save(self, state: dict[str, Any], iteration: int) -> None:
@@ -69,10 +69,10 @@ class Ring:
             UserError: if the file is gone or damaged.
         """
         number = [number for number, other in self.entries if other == iteration][-1]
-        found = _read(self._path(number))
-        if found is None:
+        content = _read(self._path(number))
+        if content is None:
             raise UserError(f"{self._path(number)}: the snapshot is gone or damaged, so the run cannot go back to it")
-        return found
+        return content
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.pt"
@@ -84,12 +84,12 @@ def reopen(folder: Path, keep: int) -> tuple[Ring, bytes]:
     Raises:
         UserError: if there is none.
     """
-    kept = _files(folder)
-    for path in reversed(kept):
+    paths = _files(folder)
+    for path in reversed(paths):
         if (content := _read(path)) is not None:
             entries = [(int(number), int(iteration)) for number, iteration in _decoded(content, path)["ring"]]
             return Ring(folder, keep, entries), content
-    if not kept:
+    if not paths:
         raise UserError(f"{folder.parent} holds no snapshot to resume: leave out --resume")
     raise UserError(
         f"{folder.parent} holds no readable snapshot: remove {folder}, and leave out --resume to start again"
@@ -123,9 +123,9 @@ def _read(path: Path) -> bytes | None:
 
 def _decoded(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        snapshot = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path}: not a snapshot of this version of jembench ({type(error).__name__})") from error
-    if not isinstance(found, dict) or found.keys() != {"ring", "state"}:
+    if not isinstance(snapshot, dict) or snapshot.keys() != {"ring", "state"}:
         raise UserError(f"{path}: not a snapshot of this version of jembench")
-    return found
+    return snapshot

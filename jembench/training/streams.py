@@ -26,10 +26,10 @@ class Streams:
 
     Args:
         images: the training split.
-        part: which labels are known, augmentation and noise.
+        part: the ``[data]`` part of the recipe: which labels may be used, augmentation and noise.
         classes: number of classes K.
-        share: our part of every batch.
-        device: where the images are kept.
+        share: the part of every batch that this process computes.
+        device: torch device that the images are kept on.
         dequantise: whether images get the uniform noise of one grey level that a normalised density needs.
 
     Raises:
@@ -48,8 +48,10 @@ class Streams:
     ) -> None:
         self.part = part
         self.share = share
-        kept = images.images if images.images.dtype == np.uint8 else images.images.astype(np.int32)
-        self.images = torch.tensor(kept, device=device)  # integers: the whole set as floats takes four times as much
+        integers = images.images if images.images.dtype == np.uint8 else images.images.astype(np.int32)
+        self.images = torch.tensor(
+            integers, device=device
+        )  # integers: the whole set as floats takes four times as much
         let_go(images.images)
         self.levels = images.levels
         self.labels = torch.from_numpy(images.labels).to(device)
@@ -62,8 +64,8 @@ class Streams:
 
     def of_labels(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Images ``(B, C, H, W)`` whose class ``(B,)`` is known."""
-        drawn = torch.randint(len(self.labelled), (self.share.total,), generator=generator)
-        index = self.labelled[drawn.to(self.images.device)]
+        draw = torch.randint(len(self.labelled), (self.share.total,), generator=generator)
+        index = self.labelled[draw.to(self.images.device)]
         part = self.part
         x = self._augmented(index, generator, shift=part.shift, flip=part.flip, noise=part.noise)
         return x, self.share.of(self.labels[index])
@@ -71,8 +73,8 @@ class Streams:
     def of_density(self, generator: Generator, *, with_labels: bool) -> tuple[Tensor, Tensor | None]:
         """Images for log p(x), of all training images; for log p(x|y) only those whose class is known, with it."""
         if with_labels:
-            drawn = torch.randint(len(self.labelled), (self.share.total,), generator=generator)
-            index = self.labelled[drawn.to(self.images.device)]
+            draw = torch.randint(len(self.labelled), (self.share.total,), generator=generator)
+            index = self.labelled[draw.to(self.images.device)]
         else:
             index = torch.randint(len(self.images), (self.share.total,), generator=generator).to(self.images.device)
         part = self.part
@@ -85,8 +87,8 @@ class Streams:
     def _augmented(self, index: Tensor, generator: Generator, *, shift: int, flip: bool, noise: float) -> Tensor:
         x = shifted(self.pixels(index), shift, padding=self.part.padding, generator=generator)
         if flip:
-            mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
-            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+            mirror = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
+            x = torch.where(mirror[:, None, None, None], x.flip(3), x)
         x = self.share.of(x)
         if self.cell > 0:
             uniform = torch.rand((len(index), *x.shape[1:]), generator=generator)
@@ -102,15 +104,15 @@ def labelled(labels: NDArray[np.int64], part: DataPart, *, classes: int) -> NDAr
     Raises:
         UserError: if a class has too few.
     """
-    chosen = []
+    indices = []
     for y in range(classes):
         members = np.flatnonzero(labels == y)
-        wanted = part.labels_per_class if part.labels_per_class is not None else max(1, len(members))
-        if len(members) < wanted:
-            raise UserError(f"class {y} has {len(members)} labelled training examples, the recipe needs {wanted}")
+        count = part.labels_per_class if part.labels_per_class is not None else max(1, len(members))
+        if len(members) < count:
+            raise UserError(f"class {y} has {len(members)} labelled training examples, the recipe needs {count}")
         order = seeding.permutation(part.labels_seed or 0, "labels", y, n=len(members))
-        chosen.append(members[order[:wanted]])
-    return np.sort(np.concatenate(chosen))
+        indices.append(members[order[:count]])
+    return np.sort(np.concatenate(indices))
 
 
 def shifted(x: Tensor, most: int, *, padding: Literal["zero", "reflect"] = "zero", generator: Generator) -> Tensor:

@@ -38,13 +38,13 @@ class Signals:
     """What one iteration shows; NaN where it does not apply.
 
     Attributes:
-        loss: the objective.
-        gradient: L2 norm of the gradient of the weights.
-        log_px_data: mean log p(x), up to a constant, of the data batch.
-        log_px_samples: likewise of the samples.
-        spread: the largest standard deviation over a batch of a logit, or of log p(x).
+        loss: value of the objective.
+        gradient: L2 norm of the gradient of the objective in the weights.
+        log_px_data: mean log p(x) of the data batch, in nats, up to the model's constant.
+        log_px_samples: mean log p(x) of the SGLD samples, in nats, up to the model's constant.
+        spread: largest standard deviation over a batch of a logit, or of log p(x).
         variance: mean variance over the samples of a pixel, relative to that of the data.
-        saturation: fraction of the samples' pixels out of range.
+        saturation: fraction of the samples' pixels that are out of range.
         chains_finite: 1 if every pixel of the samples is finite, else 0.
     """
 
@@ -68,9 +68,9 @@ class Change:
     """A line of the policy.
 
     Attributes:
-        name: what a person reads.
-        apply: from the recipe to the changed one.
-        chains: whether it makes sense only for a run with SGLD chains.
+        name: words for the change, which people read.
+        apply: function from the recipe to the changed recipe.
+        chains: whether the change makes sense only for a run with SGLD chains.
     """
 
     name: str
@@ -91,11 +91,11 @@ def _more_steps(recipe: Recipe) -> Recipe:
 
 def _more_noise(recipe: Recipe) -> Recipe:
     part = recipe.data
-    raised = {
+    noise = {
         name: None if value is None else value + 0.03
         for name, value in (("noise", part.noise), ("noise_density", part.noise_density))
     }
-    return recipe.model_copy(update={"data": part.model_copy(update=raised)})
+    return recipe.model_copy(update={"data": part.model_copy(update=noise)})
 
 
 def _bound_energies(recipe: Recipe) -> Recipe:
@@ -132,8 +132,8 @@ class Supervisor:
     """Watches the signals of a run.
 
     Args:
-        limits: the bounds.
-        streaks: how long each bound has been exceeded, from :meth:`state`.
+        limits: bounds of the signals, the ``[supervisor]`` part of the recipe.
+        streaks: number of iterations running that each bound has been exceeded, from :meth:`state`; none by default.
     """
 
     def __init__(self, limits: SupervisorPart, streaks: dict[str, int] | None = None) -> None:
@@ -186,13 +186,13 @@ class Supervisor:
         }
 
 
-def target(iterations: Sequence[int], diverged: int, *, previous: int | None, span: int) -> int:
+def target(iterations: Sequence[int], diagnosis: int, *, previous: int | None, span: int) -> int:
     """Which snapshot to go back to.
 
     Args:
-        iterations: those of the snapshots, in order, the first of the run among them.
-        diverged: the iteration of the diagnosis.
-        previous: the iteration that the rollback before went back to, if there was one.
+        iterations: iterations of the snapshots, in order, the first of the run among them.
+        diagnosis: iteration of the diagnosis.
+        previous: iteration that the last rollback went back to; None if there was none.
         span: iterations after a rollback in which another divergence is put down to the snapshot it went back to.
 
     Returns:
@@ -200,16 +200,16 @@ def target(iterations: Sequence[int], diverged: int, *, previous: int | None, sp
         rollback, the newest before its snapshot, which was sick. The first of the run only where a later one would not
         be older, or the run is not older than twice the span: what is left of a long run is not thrown away.
     """
-    old = [iteration for iteration in iterations if iteration <= diverged - MARGIN] or [iterations[0]]
-    if previous is None or diverged - previous > span:
+    old = [iteration for iteration in iterations if iteration <= diagnosis - MARGIN] or [iterations[0]]
+    if previous is None or diagnosis - previous > span:
         return old[-1]
     earlier = [iteration for iteration in old if iteration < previous] or [iterations[0]]
-    if earlier[-1] > iterations[0] or diverged <= 2 * span:
+    if earlier[-1] > iterations[0] or diagnosis <= 2 * span:
         return earlier[-1]
     return next((iteration for iteration in old if iteration > iterations[0]), iterations[0])
 
 
 def numbers(signals: Signals) -> dict[str, float | None]:
     """The signals for a record: what is not finite becomes None."""
-    found = {**asdict(signals), "gap": signals.gap}
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    values = {**asdict(signals), "gap": signals.gap}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

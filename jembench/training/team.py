@@ -80,9 +80,9 @@ class Team:
         if self.size == 1:
             return module
         # Other buffers are functions of the weights, or chains, of which every process has its own.
-        normed = any(isinstance(part, _BatchNorm) for part in module.modules())
+        buffers = any(isinstance(part, _BatchNorm) for part in module.modules())
         parallel = DistributedDataParallel(module)
-        parallel.broadcast_buffers = normed  # as an argument it is deprecated from torch 2.15 on
+        parallel.broadcast_buffers = buffers  # as an argument it is deprecated from torch 2.15 on
         return parallel
 
 

@@ -10,7 +10,6 @@ The outliers are made from **training** images and are of no kind that a track's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +35,9 @@ class Validation:
     """The images of a validation.
 
     Attributes:
-        images: ``(N, C, H, W)`` of the validation split.
-        labels: their classes ``(N,)``.
-        outliers: ``(M, C, H, W)``.
+        images: images ``(N, C, H, W)`` of the validation split.
+        labels: classes ``(N,)`` of the images.
+        outliers: OOD images ``(M, C, H, W)`` of :func:`outliers`.
     """
 
     images: Tensor
@@ -47,45 +46,39 @@ class Validation:
 
     @classmethod
     def of(cls, validation: ImageSet, train: ImageSet, *, device: torch.device) -> Validation:
-        """From the two splits of a track."""
-        images = torch.from_numpy(validation.pixels()).to(device)
-        made = torch.from_numpy(outliers(train)).to(device)
-        return cls(images, torch.from_numpy(validation.labels).to(device), made)
-
-    def batches(self) -> Iterator[Tensor]:
-        """The images of the validation split, ``BATCH`` at a time."""
-        return (self.images[start : start + BATCH] for start in range(0, len(self.images), BATCH))
+        """The images of a validation from the two splits of a track."""
+        arrays = (validation.pixels(), validation.labels, outliers(train))
+        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
     def measure(self, model: Any) -> dict[str, float]:
         """All numbers that the model can give, by name; it must be in evaluation mode."""
         inside, outside = _columns(model, self.images), _columns(model, self.outliers)
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         if "logits" in inside:
             labels = self.labels.cpu().numpy()
             logits = inside["logits"]
             correct = prediction(logits) == labels
-            found["accuracy"] = float(correct.mean())
-            found["nll"] = float(nll(logits, labels).mean())
-            found["brier"] = float(brier(logits, labels).mean())
-            found["ece"] = ece(confidence(logits), correct)
+            values["accuracy"] = float(correct.mean())
+            values["nll"] = float(nll(logits, labels).mean())
+            values["brier"] = float(brier(logits, labels).mean())
+            values["ece"] = ece(confidence(logits), correct)
         for score in PAPER:
             (read,) = score.reads
             if read.column in inside:
-                found[f"auroc_{score.name}"] = auroc(
+                values[f"auroc_{score.name}"] = auroc(
                     score.compute(inside[read.column]), score.compute(outside[read.column])
                 )
         if "log_density" in inside:
-            found["log_px"] = float(inside["log_density"].mean())
-            found["gap"] = found["log_px"] - float(outside["log_density"].mean())
-        return found
+            values["log_px"] = float(inside["log_density"].mean())
+            values["gap"] = values["log_px"] - float(outside["log_density"].mean())
+        return values
 
 
 def _columns(model: Any, images: Tensor) -> dict[str, Any]:
     """Logits, log density and the norm of its gradient, as the measurements record them."""
     able = capabilities(model)
     parts: dict[str, list[Tensor]] = {}
-    for start in range(0, len(images), BATCH):
-        x = images[start : start + BATCH]
+    for x in torch.split(images, BATCH):
         if "classifier" in able:
             with torch.no_grad():
                 parts.setdefault("logits", []).append(model.logits(x))
@@ -102,18 +95,18 @@ def outliers(train: ImageSet) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Float images ``(M, C, H, W)``: shuffled pixels and mosaics, from the first images of the training split."""
     x = train.pixels(0, OUTLIERS)
     count, channels, height, width = x.shape
-    shuffled = x.reshape(count, channels, -1).copy()
+    shuffles = x.reshape(count, channels, -1).copy()
     for i in range(count):
-        shuffled[i] = shuffled[i][:, seeding.permutation("validation", "shuffled", i, n=height * width)]
+        shuffles[i] = shuffles[i][:, seeding.permutation("validation", "shuffled", i, n=height * width)]
     mosaics = x.copy()
     for number, (rows, columns) in enumerate(((0, 1), (1, 0), (1, 1)), start=1):
         other = seeding.permutation("validation", "mosaics", number, n=count)
         part = (slice(None), slice(None), _half(rows, height), _half(columns, width))
         mosaics[part] = x[other][part]
     labels = train.labels[:count]
-    mixed = np.stack([labels[seeding.permutation("validation", "mosaics", k, n=count)] for k in (1, 2, 3)])
-    strange = (mixed != labels).all(0)
-    return np.concatenate([shuffled.reshape(x.shape), mosaics[strange]])
+    donors = np.stack([labels[seeding.permutation("validation", "mosaics", k, n=count)] for k in (1, 2, 3)])
+    strange = (donors != labels).all(0)
+    return np.concatenate([shuffles.reshape(x.shape), mosaics[strange]])
 
 
 def _half(second: int, size: int) -> slice:

@@ -76,20 +76,10 @@ def test_cifar_is_read_as_it_was_published(monkeypatch, name, kind):
     archives.verify(name)
 
 
-class Bomb:
-    """A pickle of it touches a file when it is loaded."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("file", [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"])
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_pickle_with_code_in_it_is_not_run(monkeypatch, tmp_path, file, split, ours):
+def test_a_pickle_with_code_in_it_is_not_run(monkeypatch, tmp_path, file, split, ours, Bomb):
     """Its MD5 is wrong, whichever file of the set it is; torchvision alone, without our check, refuses it too."""
     cifar(monkeypatch, *some())
     target = tmp_path / "ran"

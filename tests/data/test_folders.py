@@ -2,7 +2,6 @@
 
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,18 +79,8 @@ def test_files_of_different_shapes_are_not_joined(shelf):
         folders.read(folders.files(folder, "a", "test"))
 
 
-class Bomb:
-    """A pickle of it touches a file when it is loaded."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("key", ["images", "labels"])
-def test_objects_in_a_file_are_not_unpickled(shelf, tmp_path, key):
+def test_objects_in_a_file_are_not_unpickled(shelf, tmp_path, key, Bomb):
     target = tmp_path / "ran"
     bomb = np.array([Bomb(target)], dtype=object)
     folder = shelf("a_test", **{"images": np.zeros((1, 4, 4, 3), np.uint8), key: bomb})

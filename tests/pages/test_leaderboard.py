@@ -260,7 +260,7 @@ def test_seeds_of_another_golden_result_are_refused_by_name(place: Callable[...,
 
 
 def test_a_track_with_published_rows_alone_says_that_nothing_of_ours_is_measured() -> None:
-    text = leaderboard.leaderboard(data.track("cifar100"), [], printed=publications.tables("cifar100"))
+    text = leaderboard.leaderboard(data.track("cifar100"), [], publications=publications.tables("cifar100"))
     assert "Nothing of ours is measured on this track yet." in text
     assert "Bold" not in text
     assert "baselines/" not in text
@@ -392,7 +392,7 @@ def test_different_data_and_published_rows_are_never_ranked_together(made: Calla
         made(name, sizes, [accuracy(low, 2000)], "accuracy")
         for name, sizes, low in (("a", one, 0.60), ("b", one, 0.50), ("best", other, 0.90))
     ]
-    text = leaderboard.leaderboard(CIFAR10, golden, printed=publications.tables("cifar10"))
+    text = leaderboard.leaderboard(CIFAR10, golden, publications=publications.tables("cifar10"))
     found = sections(text)
     ours = [found[name] for name in found if name.startswith("Protocol v1 on cifar10-v1")]
     assert len(ours) == 2

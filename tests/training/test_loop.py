@@ -723,24 +723,24 @@ def test_a_run_goes_on_with_the_images_it_began_with(tmp_path: Path, shelf: Call
 def test_all_that_a_run_is_given_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each alone."""
     now = {"training images": "a" * 64, "validation images": "b" * 64, "initial weights": "c" * 64}
-    monkeypatch.setattr(runs, "given", lambda *_: dict(now))
+    monkeypatch.setattr(runs, "dependencies", lambda *_: dict(now))
     interrupt(recipe("softmax"), tmp_path, "iterated", 6)
     for name in now:
-        monkeypatch.setattr(runs, "given", lambda *_, name=name: {**now, name: "d" * 64})
+        monkeypatch.setattr(runs, "dependencies", lambda *_, name=name: {**now, name: "d" * 64})
         with pytest.raises(UserError, match=f"holds a run with other {name} .*, here dddddddddddd"):
             train(recipe("softmax"), tmp_path, resume=True)
-    monkeypatch.setattr(runs, "given", lambda *_: dict(now))
+    monkeypatch.setattr(runs, "dependencies", lambda *_: dict(now))
     assert train(recipe("softmax"), tmp_path, resume=True).exists()
 
 
 def test_a_snapshot_of_digits_is_what_it_was_and_an_older_one_is_read(tmp_path: Path) -> None:
     """Nothing is added to a run that is given nothing; a snapshot without a word of its images is taken up."""
     run = alone(recipe("softmax"))
-    assert run.given == {}
+    assert run.dependencies == {}
     assert "given" not in run.state()
-    run.given = {"training images": "a" * 64}
+    run.dependencies = {"training images": "a" * 64}
     state = run.state()
-    assert state.pop("given") == run.given
+    assert state.pop("given") == run.dependencies
     run.load(state)
 
 

@@ -265,18 +265,8 @@ def test_a_server_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch):
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and "models" in path.parts]
 
 
-class Bomb:
-    """A pickle of it touches a file when it is loaded."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("reference", ["robustbench:Tiny2020One", "timm:resnet18", "torchvision:resnet18"])
-def test_code_in_weights_is_not_run(tmp_path, reference):
+def test_code_in_weights_is_not_run(tmp_path, reference, Bomb):
     target = tmp_path / "ran"
     path = put({"state_dict": state(Tiny()), "args": Bomb(target)}, "x.pt")
     with pytest.raises(UserError, match="can run code, so it was not loaded"):

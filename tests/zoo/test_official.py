@@ -309,19 +309,9 @@ def test_a_checkpoint_is_converted_once(tmp_path, monkeypatch):
     assert catalogue.resolve(parse("jem", weights=other), track="digits").fingerprint != first.fingerprint
 
 
-class Bomb:
-    """A pickle of it touches a file when it is loaded."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("how", ["zip", "old", "pickle", "beside", "legacy pickle"])
 @pytest.mark.parametrize("ask", ["read", "resolve", "convert"])
-def test_code_in_a_checkpoint_is_not_run(tmp_path, how, ask, call):
+def test_code_in_a_checkpoint_is_not_run(tmp_path, how, ask, call, Bomb):
     target, path, state = tmp_path / "ran", tmp_path / "x.pt", published("jem")
     content = {"model_state_dict": state, "replay_buffer": Bomb(target)}
     if "pickle" in how:

@@ -77,18 +77,8 @@ def test_a_corrupted_header_is_refused_or_harmless(tmp_path):
             assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
 
 
-class Bomb:
-    """A pickle of it touches a file when it is loaded."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_code_in_a_pickle_is_not_run(refused, tmp_path, protocol):
+def test_code_in_a_pickle_is_not_run(refused, tmp_path, protocol, Bomb):
     target = tmp_path / "ran"
     bomb = pickle.dumps(Bomb(target), protocol=protocol)
     line = refused(bomb)
@@ -145,7 +135,7 @@ def test_tensors_of_torch_save_are_read_to_the_last_bit_whatever_the_name(tmp_pa
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
-def test_code_beside_tensors_is_not_run(tmp_path, zipped, name):
+def test_code_beside_tensors_is_not_run(tmp_path, zipped, name, Bomb):
     target, path = tmp_path / "ran", tmp_path / name
     torch.save({"a": torch.ones(2), "b": Bomb(target)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(

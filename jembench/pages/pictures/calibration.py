@@ -82,22 +82,22 @@ def reliability_diagram(models: Mapping[str, Mapping[str, Predictions]], *, bins
             _series(upper, lower, (names.index(name), len(names)), name, reliability(*predictions, bins=bins))
         _decorate(upper, lower, title, first=place % columns == 0)
     handles = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
-    ordered = {name: handles[name] for name in names}
-    figure.legend(ordered.values(), ordered.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    return plots.drawn(figure)
+    lines = [handles[name] for name in names]
+    figure.legend(lines, names, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return plots.png(figure)
 
 
-def _series(upper: Axes, lower: Axes, place: tuple[int, int], name: str, found: list[Bin]) -> None:
+def _series(upper: Axes, lower: Axes, place: tuple[int, int], name: str, bins: list[Bin]) -> None:
     """Points with their intervals above, counts below; the bars of a bin stand side by side, at `place` of so many."""
     index, of = place
     colour = plots.look(index)["color"]
-    x, y = np.array([b.confidence for b in found]), np.array([b.accuracy for b in found])
-    ends = [y - [b.low for b in found], np.array([b.high for b in found]) - y]
+    x, y = np.array([b.confidence for b in bins]), np.array([b.accuracy for b in bins])
+    ends = [y - [b.low for b in bins], np.array([b.high for b in bins]) - y]
     upper.errorbar(x, y, yerr=np.maximum(ends, 0), color=colour, linestyle="none", elinewidth=0.9, alpha=0.55)
     upper.plot(x, y, **plots.look(index), linestyle="none", markersize=4, label=name)
-    width = np.array([b.right - b.left for b in found]) * 0.85 / of
-    left = np.array([(b.left + b.right) / 2 for b in found]) + (index - of / 2) * width
-    lower.bar(left, [b.examples - BASE for b in found], width, bottom=BASE, align="edge", color=colour)
+    width = np.array([b.right - b.left for b in bins]) * 0.85 / of
+    start = np.array([(b.left + b.right) / 2 for b in bins]) + (index - of / 2) * width
+    lower.bar(start, [b.examples - BASE for b in bins], width, bottom=BASE, align="edge", color=colour)
 
 
 def _decorate(upper: Axes, lower: Axes, title: str, *, first: bool) -> None:

@@ -28,26 +28,26 @@ APART = 0.13  # of an axis, between the marks of two n
 
 def distances(documents: Sequence[ResultDocument]) -> bytes | None:
     """The PNG of the distance against n, a panel for each model that samples; None if there is none."""
-    shown = {document.model.name: curves(document) for document in documents}
-    shown = {name: found for name, found in shown.items() if set(found) & set(SOURCES)}
-    if not shown:
+    panels = {document.model.name: curves(document) for document in documents}
+    panels = {name: series for name, series in panels.items() if set(series) & set(SOURCES)}
+    if not panels:
         return None
     who, distance = extractor(documents[0])
-    rows = -(-len(shown) // COLUMNS)
-    columns = -(-len(shown) // rows)
+    rows = -(-len(panels) // COLUMNS)
+    columns = -(-len(panels) // rows)
     figure, axes = plots.blank(max(WIDTH * columns, LEAST) + 0.3, HEIGHT * rows + 0.4, (rows, columns), sharey=True)
-    values = [v for found in shown.values() for curve in found.values() for v in (*curve.values, curve.limit.value)]
+    values = [v for series in panels.values() for curve in series.values() for v in (*curve.values, curve.limit.value)]
     floor = 0.7 * min((v for v in values if v is not None and v > 0), default=1.0)
-    sizes = sorted({n for found in shown.values() for curve in found.values() for n in curve.n})
-    for axis in axes[len(shown) :]:
+    sizes = sorted({n for series in panels.values() for curve in series.values() for n in curve.n})
+    for axis in axes[len(panels) :]:
         axis.set_axis_off()
-    for place, (axis, (name, found)) in enumerate(zip(axes, shown.items(), strict=False)):
+    for place, (axis, (name, series)) in enumerate(zip(axes, panels.items(), strict=False)):
         title = "" if place % columns else f"{DISTANCES[distance][0]}, {who}"
         plots.decorate(axis, name, "n, on a scale of 1/n", title)
-        for source, curve in found.items():
+        for source, curve in series.items():
             look = plots.look((*SOURCES, *FLOOR).index(source))
             x = [1 / n for n in curve.n]
-            label = source if curve.kept is None else f"{source}, {curve.kept}"
+            label = source if curve.filtering is None else f"{source}, {curve.filtering}"
             style = "-" if source in SOURCES else "--"
             axis.plot(x, curve.values, **look, linestyle=style, markersize=3.5, linewidth=1.2, label=label)
             plots.point(axis, 0.0, curve.limit, look, floor)
@@ -55,58 +55,58 @@ def distances(documents: Sequence[ResultDocument]) -> bytes | None:
         axis.set_ylim(floor, 1.4 * max(floor, *(v for v in values if v is not None)))
         _inverse(axis, sizes)
     plots.legend(figure, 6)
-    return plots.drawn(figure, colours=256)
+    return plots.png(figure, colours=256)
 
 
 class DistanceCurve(NamedTuple):
     """Distances at n samples, ascending in n.
 
     Attributes:
-        n: numbers of samples.
-        values: distances.
-        limit: the extrapolation to infinitely many.
-        kept: what is said of a filter.
+        n: numbers of samples, ascending.
+        values: distance of each number of samples.
+        limit: the distance extrapolated to infinitely many samples.
+        filtering: what the result says of the filter on the samples; None without one.
     """
 
     n: list[int]
     values: list[float]
     limit: Metric
-    kept: str | None
+    filtering: str | None
 
 
 def curves(document: ResultDocument) -> dict[str, DistanceCurve]:
     """Source of images -> its distances, those that a result has."""
     who, distance = extractor(document)
-    found = {}
+    series = {}
     for source in (*SOURCES, *FLOOR):
         limit = document.metric(f"{source}/{who}/{distance}_infinity")
         points: dict[int, float] = {}
-        kept = None
+        filtering = None
         for metric in document.metrics:
-            known = metric.name == distance or metric.name.startswith(f"{distance}_n")
-            if known and (metric.source, metric.variant) == (source, who) and metric.value is not None:
+            matches = metric.name == distance or metric.name.startswith(f"{distance}_n")
+            if matches and (metric.source, metric.variant) == (source, who) and metric.value is not None:
                 words, n = next((words, n) for words, n in metric.n.items() if words.startswith(source))
                 points[n] = metric.value
-                kept = words.removeprefix(source).lstrip(", ") or None
+                filtering = words.removeprefix(source).lstrip(", ") or None
         if points and limit is not None:
-            found[source] = DistanceCurve(sorted(points), [points[n] for n in sorted(points)], limit, kept)
-    return found
+            series[source] = DistanceCurve(sorted(points), [points[n] for n in sorted(points)], limit, filtering)
+    return series
 
 
 def tradeoff(documents: Sequence[ResultDocument]) -> bytes | None:
     """The PNG of accuracy against the distance of fresh samples, over the models that have both; None if none has.
 
     Args:
-        documents: of one run; several of one model complete each other.
+        documents: results of one run; several of one model complete each other.
     """
-    who, distance = next((extractor(each) for each in documents if _has(each, "generation")), ("", "fd"))
-    found: dict[str, dict[str, Metric]] = {}
+    who, distance = next((extractor(each) for each in documents if each.settings("generation")), ("", "fd"))
+    models: dict[str, dict[str, Metric]] = {}
     for document in documents:
         for name, key in (("accuracy", "test/accuracy"), ("distance", f"fresh/{who}/{distance}")):
             metric = document.metric(key)
             if metric is not None and metric.value is not None:
-                found.setdefault(document.model.name, {}).setdefault(name, metric)
-    both = {name: metrics for name, metrics in found.items() if len(metrics) == 2}
+                models.setdefault(document.model.name, {}).setdefault(name, metric)
+    both = {name: metrics for name, metrics in models.items() if len(metrics) == 2}
     if not both:
         return None
     figure, (axis,) = plots.blank(5.6, 4.0)
@@ -119,18 +119,14 @@ def tradeoff(documents: Sequence[ResultDocument]) -> bytes | None:
         ends = [_ends(metrics[key]) for key in ("distance", "accuracy")]
         axis.errorbar([x], [y], xerr=ends[0], yerr=ends[1], color=plots.look(place)["color"], linewidth=1)
         axis.plot([x], [y], **plots.look(place), linestyle="none", markersize=6, label=name)
-    for place, (name, metrics) in enumerate((name, each) for name, each in found.items() if name not in both):
+    for place, (name, metrics) in enumerate((name, each) for name, each in models.items() if name not in both):
         ((key, metric),) = metrics.items()
         line, lacks = (axis.axhline, "samples") if key == "accuracy" else (axis.axvline, "classifier")
         style = LINES[place // len(plots.COLOURS) % len(LINES)]
         line(metric.value or 0.0, color=plots.look(place)["color"], linestyle=style, label=f"{name}, no {lacks}")
-    plots.spread(axis, "x", (each["distance"].value or 0.0 for each in found.values() if "distance" in each))
+    plots.spread(axis, "x", (each["distance"].value or 0.0 for each in models.values() if "distance" in each))
     plots.legend(figure, 3)
-    return plots.drawn(figure, colours=256)
-
-
-def _has(document: ResultDocument, evaluator: str) -> bool:
-    return any(item["name"] == evaluator for item in document.protocol.evaluators)
+    return plots.png(figure, colours=256)
 
 
 def _ends(metric: Metric) -> list[list[float]]:

@@ -47,9 +47,9 @@ class Scale(NamedTuple):
     """An axis on which a score spreads.
 
     Attributes:
-        title: of the axis.
-        spread: scores to positions, increasing.
-        words: of a logarithmic axis, what is written where the logarithm's argument is such; None for a linear one.
+        title: name of the axis.
+        spread: function from scores to positions on the axis, increasing.
+        words: function from the argument of the logarithm to the words at its mark; None for a linear axis.
     """
 
     title: str
@@ -61,10 +61,10 @@ class Histogram(NamedTuple):
     """Densities on an axis and what lies outside.
 
     Attributes:
-        edges: of the bins ``(B + 1,)``.
-        density: of all examples, those outside too, ``(B,)``.
+        edges: edges ``(B + 1,)`` of the bins, as positions on the axis.
+        density: density ``(B,)`` in each bin, of all examples, those outside of the axis too.
         below: share of the examples to the left of the axis.
-        above: share to the right.
+        above: share of the examples to the right of the axis.
     """
 
     edges: Floats
@@ -73,15 +73,15 @@ class Histogram(NamedTuple):
     above: float
 
 
-def _below_one(rest: float) -> str:
+def _below_one(gap: float) -> str:
     """One minus a small number.
 
-    >>> [_below_one(rest) for rest in (1.0, 0.5, 0.02, 1e-3, 1e-7, 2e-12)]
+    >>> [_below_one(gap) for gap in (1.0, 0.5, 0.02, 1e-3, 1e-7, 2e-12)]
     ['0', '0.5', '0.98', '0.999', '1−10⁻⁷', '1−2·10⁻¹²']
     """
-    if rest >= 1e-3:
-        return f"{1 - rest:.3g}"
-    factor, _, power = f"{rest:.0e}".partition("e-")
+    if gap >= 1e-3:
+        return f"{1 - gap:.3g}"
+    factor, _, power = f"{gap:.0e}".partition("e-")
     power = power.lstrip("0").translate(SUPERSCRIPT)
     return f"1−{'' if factor == '1' else f'{factor}·'}10⁻{power}"
 
@@ -97,30 +97,30 @@ def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDo
     """The PNG of a result's histograms, with the AUROC of each; None if the model has none of the scores.
 
     Args:
-        columns: of ``examples.parquet``.
-        track: of the result.
-        document: the result itself, for the AUROCs.
+        columns: columns ``(N,)`` of the result's ``examples.parquet``.
+        track: the track of the result, which says what its OOD sets are.
+        document: the result, for its AUROCs.
     """
     rows = {score.name: by_source(columns, score.name, track) for score in PAPER}
-    rows = {name: found for name, found in rows.items() if "test" in found and len(found) > 1}
+    rows = {name: positions for name, positions in rows.items() if "test" in positions and len(positions) > 1}
     if not rows:
         return None
     sets = [source.name for source in track.ood]
     figure, axes = plots.blank(WIDTH * len(sets) + 0.4, HEIGHT * len(rows) + 0.3, (len(rows), len(sets)))
     auroc = {metric.id: metric.value for metric in document.metrics}
     for place, axis in enumerate(axes):
-        (name, found), source = list(rows.items())[place // len(sets)], sets[place % len(sets)]
-        if source not in found:
+        (name, positions), source = list(rows.items())[place // len(sets)], sets[place % len(sets)]
+        if source not in positions:
             axis.set_axis_off()
             continue
-        shown = histograms(found)
+        bars = histograms(positions)
         for side, of in enumerate(("test", source)):
-            _draw(axis, shown[of], "test" if side == 0 else "OOD set", side)
+            _draw(axis, bars[of], "test" if side == 0 else "OOD set", side)
         value = auroc.get(f"{source}/{name}/auroc")
         title = source if value is None else f"{source}, AUROC {value:.3f}"
         _frame(axis, SCALES[name], title, first=place % len(sets) == 0)
     plots.legend(figure)
-    return plots.drawn(figure, colours=256)
+    return plots.png(figure, colours=256)
 
 
 def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> dict[str, Floats]:
@@ -130,34 +130,34 @@ def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> d
     """
     if name not in columns:
         return {}
-    found = {}
-    for source in ("test", *(item.name for item in track.ood)):
+    positions = {}
+    for source in ("test", *(source.name for source in track.ood)):
         values = np.asarray(columns[name][columns["source"] == source], dtype=np.float64)
         values = values[~np.isnan(values)]
         if np.isfinite(values).any():
-            found[source] = SCALES[name].spread(values)
-    return found
+            positions[source] = SCALES[name].spread(values)
+    return positions
 
 
-def histograms(found: Mapping[str, Floats]) -> dict[str, Histogram]:
+def histograms(positions: Mapping[str, Floats]) -> dict[str, Histogram]:
     """Histograms of all sources on one axis."""
-    low, high = span(found["test"], [values for source, values in found.items() if source != "test"])
+    low, high = span(positions["test"], [values for source, values in positions.items() if source != "test"])
     edges = np.linspace(low, high, BINS + 1)
     result = {}
-    for source, values in found.items():
+    for source, values in positions.items():
         counts, _ = np.histogram(values, edges)
         below, above = float((values < low).mean()), float((values > high).mean())
         result[source] = Histogram(edges, counts / (len(values) * (edges[1] - edges[0])), below, above)
     return result
 
 
-def span(test: Floats, others: Sequence[Floats]) -> tuple[float, float]:
+def span(test: Floats, sets: Sequence[Floats]) -> tuple[float, float]:
     """The ends of an axis.
 
     >>> span(np.linspace(0, 1, 101), [np.array([-100.0, -50.0]), np.array([0.5, 1.5])])
     (-3.18, 1.68)
     """
-    inner = [np.quantile(values[np.isfinite(values)], CENTRAL, method="nearest") for values in (test, *others)]
+    inner = [np.quantile(values[np.isfinite(values)], CENTRAL, method="nearest") for values in (test, *sets)]
     low, high = inner[0]
     reach = BEYOND * (high - low)
     first, last = max(low - reach, min(ends[0] for ends in inner)), min(high + reach, max(ends[1] for ends in inner))
@@ -166,12 +166,12 @@ def span(test: Floats, others: Sequence[Floats]) -> tuple[float, float]:
     return round(float(first - edge), 12), round(float(last + edge), 12)
 
 
-def _draw(axis: Axes, shown: Histogram, label: str, side: int) -> None:
+def _draw(axis: Axes, histogram: Histogram, label: str, side: int) -> None:
     """One histogram, and what is outside of the axis."""
     colour = plots.COLOURS[side]
-    axis.stairs(shown.density, shown.edges, fill=True, color=colour, alpha=0.35)
-    axis.stairs(shown.density, shown.edges, color=colour, linewidth=1, label=label)
-    for share, at, align in ((shown.below, 0.02, "left"), (shown.above, 0.98, "right")):
+    axis.stairs(histogram.density, histogram.edges, fill=True, color=colour, alpha=0.35)
+    axis.stairs(histogram.density, histogram.edges, color=colour, linewidth=1, label=label)
+    for share, at, align in ((histogram.below, 0.02, "left"), (histogram.above, 0.98, "right")):
         if share > 0:
             words = "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
             words = f"{LEFT} {words}" if align == "left" else f"{words} {RIGHT}"
@@ -206,9 +206,9 @@ def ticks(low: float, high: float) -> list[float]:
     powers = np.arange(np.floor(low), np.ceil(high) + 1)
     for factors in ((1,), (1, 2, 5)):
         positions = sorted(float(power - np.log10(factor)) for power in powers for factor in factors)
-        found = [position for position in positions if low <= position <= high]
-        if len(found) >= TICKS:
-            return found
+        marks = [position for position in positions if low <= position <= high]
+        if len(marks) >= TICKS:
+            return marks
     return [float(-np.log10(_argument(position))) for position in np.linspace(low, high, TICKS + 2)[1:-1]]
 
 

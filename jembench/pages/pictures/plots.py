@@ -57,9 +57,9 @@ def grid(images: NDArray[np.floating[Any]], *, side: int = SIDE, rows: Sequence[
     Every pixel becomes a square of whole pixels, so that small images can be seen; values are rounded to 8 bits.
 
     Args:
-        images: row by row.
-        side: images in a row.
-        rows: what is written to the left of each.
+        images: the images, row by row of the grid.
+        side: number of images in a row.
+        rows: words to the left of each row; no margin if empty.
     """
     canvas = _tiled(images, side)
     if rows:
@@ -79,8 +79,8 @@ def _tiled(images: NDArray[np.floating[Any]], side: int) -> NDArray[np.uint8]:
     down, right = height * factor + GAP, width * factor + GAP
     canvas = np.full((rows * down - GAP, columns * right - GAP, channels), 255, dtype=np.uint8)
     for i, image in enumerate(large):
-        top, left = i // side * down, i % side * right
-        canvas[top : top + height * factor, left : left + width * factor] = image
+        y, x = i // side * down, i % side * right
+        canvas[y : y + height * factor, x : x + width * factor] = image
     return canvas
 
 
@@ -114,13 +114,13 @@ def decorate(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
 
 def legend(figure: Figure, columns: int = 4) -> None:
     """One legend below all panels: every name once, in the order of the panels, in as many columns as there is room."""
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for axis in figure.axes:
         for handle, words in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(words, handle)
-    room = int(figure.get_figwidth() / (SAMPLE + LETTER * max((len(words) for words in found), default=0)))
-    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "ncols": max(1, min(columns, len(found), room))}
-    figure.legend(found.values(), found.keys(), loc="outside lower center", **style)
+            handles.setdefault(words, handle)
+    room = int(figure.get_figwidth() / (SAMPLE + LETTER * max((len(words) for words in handles), default=0)))
+    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "ncols": max(1, min(columns, len(handles), room))}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", **style)
 
 
 def spread(axis: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
@@ -157,30 +157,30 @@ def curve(history: History) -> bytes:
     Rollbacks are dashed vertical lines at the iteration of the diagnosis, the chosen checkpoint is a solid one.
     """
     series = _series(history)
-    shown = {title: [name for name in names if name in series] for title, names in PANELS.items()}
-    shown = {title: names for title, names in shown.items() if names} or {"no validation": []}
-    rows = -(-len(shown) // 2)
+    panels = {title: [name for name in names if name in series] for title, names in PANELS.items()}
+    panels = {title: names for title, names in panels.items() if names} or {"no validation": []}
+    rows = -(-len(panels) // 2)
     figure, axes = blank(WIDTH, HEIGHT * rows + 0.3, (rows, 2))
-    for axis, (title, names) in zip(axes, shown.items(), strict=False):
+    for axis, (title, names) in zip(axes, panels.items(), strict=False):
         for name in names:
             place = list(PANELS[title]).index(name)
             label, colour, style = PANELS[title][name], COLOURS[place], STYLES[place]
             axis.plot(*series[name], color=colour, linestyle=style, linewidth=1.3, label=label)
         _marked(axis, title, history)
-    for axis in axes[len(shown) :]:
+    for axis in axes[len(panels) :]:
         axis.set_axis_off()
     handles = {text: line for axis in axes for line, text in zip(*_marks(axis), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
-    return drawn(figure)
+    return png(figure)
 
 
 def robustness(documents: Sequence[ResultDocument]) -> dict[str, bytes]:
     """Worst-case accuracy against eps of all models, a panel for each norm, 95 % intervals: PNG and SVG by kind."""
-    curves = {norm: _curves(documents, norm) for norm in ("linf", "l2")}
-    shown = {norm: found for norm, found in curves.items() if found}
-    figure, axes = blank(4.8 * max(1, len(shown)), 3.6, (1, max(1, len(shown))))
-    for axis, (norm, found) in zip(axes, shown.items(), strict=False):
-        for place, (name, (eps, values, low, high)) in enumerate(found.items()):
+    panels = {norm: models for norm in ("linf", "l2") if (models := _curves(documents, norm))}
+    count = max(1, len(panels))
+    figure, axes = blank(4.8 * count, 3.6, (1, count))
+    for axis, (norm, models) in zip(axes, panels.items(), strict=False):
+        for place, (name, (eps, values, low, high)) in enumerate(models.items()):
             style = STYLES[place // len(COLOURS) % len(STYLES)]
             axis.plot(eps, values, **look(place), linestyle=style, markersize=4, linewidth=1.3, label=name)
             axis.fill_between(eps, low, high, color=look(place)["color"], alpha=0.12, linewidth=0)
@@ -192,7 +192,7 @@ def robustness(documents: Sequence[ResultDocument]) -> dict[str, bytes]:
     vector = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "jembench"}):  # the same figure, the same bytes
         figure.savefig(vector, format="svg", metadata={"Date": None})
-    return {"png": drawn(figure), "svg": vector.getvalue()}
+    return {"png": png(figure), "svg": vector.getvalue()}
 
 
 Curve = tuple[list[float], list[float], list[float], list[float]]
@@ -200,7 +200,7 @@ Curve = tuple[list[float], list[float], list[float], list[float]]
 
 def _curves(documents: Sequence[ResultDocument], norm: str) -> dict[str, Curve]:
     """Model -> eps, worst-case accuracy and its interval, from the clean accuracy at eps 0."""
-    found: dict[str, Curve] = {}
+    curves: dict[str, Curve] = {}
     for document in documents:
         points = []
         for metric in document.metrics:
@@ -213,11 +213,11 @@ def _curves(documents: Sequence[ResultDocument], norm: str) -> dict[str, Curve]:
         if len(points) > 1:
             points.sort(key=lambda point: point[0])
             columns = [(eps, m.value, m.low, m.high) for eps, m in points]
-            found[document.model.name] = tuple(map(list, zip(*columns, strict=True)))  # type: ignore[assignment]
-    return found
+            curves[document.model.name] = tuple(map(list, zip(*columns, strict=True)))  # type: ignore[assignment]
+    return curves
 
 
-def drawn(figure: Figure, *, colours: int = 64) -> bytes:
+def png(figure: Figure, *, colours: int = 64) -> bytes:
     """The PNG of a figure with a few colours: a third of the size, for pictures that are kept in a repository.
 
     Many lines need 256, lest the colour of a thin one is replaced.
@@ -231,14 +231,14 @@ def drawn(figure: Figure, *, colours: int = 64) -> bytes:
 
 def _series(history: History) -> dict[str, tuple[list[int], list[float]]]:
     """Iterations and values of every name that has one."""
-    found: dict[str, tuple[list[int], list[float]]] = {}
+    series: dict[str, tuple[list[int], list[float]]] = {}
     for epoch in history.epochs:
         for name, value in epoch.values.items():
             if value is not None:
-                x, y = found.setdefault(name, ([], []))
+                x, y = series.setdefault(name, ([], []))
                 x.append(epoch.iteration)
                 y.append(value)
-    return found
+    return series
 
 
 def _marked(axis: Axes, title: str, history: History) -> None:
@@ -247,8 +247,8 @@ def _marked(axis: Axes, title: str, history: History) -> None:
     axis.set_xlim(0, 1.02 * max(1, history.iterations))
     if len(PANELS.get(title, ())) > 1:
         axis.legend(fontsize=8, frameon=False)
-    chosen = f"chosen checkpoint: {history.chosen.iteration}, by {history.chosen.criterion}"
-    axis.axvline(history.chosen.iteration, color="#444444", linewidth=1, label=chosen, gid="mark")
+    label = f"chosen checkpoint: {history.chosen.iteration}, by {history.chosen.criterion}"
+    axis.axvline(history.chosen.iteration, color="#444444", linewidth=1, label=label, gid="mark")
     for event in history.rollbacks:
         axis.axvline(event.iteration, color="#cc3311", linewidth=1, linestyle="--", label="rollback", gid="mark")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jembench.measurements.contract import Need
     from jembench.store.results import ResultDocument
 
-    Found = Mapping[Need, Mapping[str, NDArray[Any]]]
+    Records = Mapping[Need, Mapping[str, NDArray[Any]]]
 
 Images = NDArray[np.float32]
 
@@ -38,26 +38,26 @@ QUANTILES = (0.05, 0.5, 0.95)  # of log p(x) over the chains
 WIDTH, HEIGHT = 7.2, 3.2  # inches
 
 
-def samples(evaluator: Generation, found: Found, name: str, track: Track) -> bytes | None:
+def samples(evaluator: Generation, records: Records, name: str, track: Track) -> bytes | None:
     """The PNG of the samples of a source, as they come; where classes are asked for, a row for each."""
-    rows = kept(evaluator, found, name)
+    rows = selection(evaluator, records, name)
     if not len(rows):
         return None
-    record = found[evaluator.draws()[name]]
-    asked, side, words = record["asked"][rows], plots.SIDE, []
+    record = records[evaluator.draws()[name]]
+    labels, side, words = record["asked"][rows], plots.SIDE, []
     if name == "conditional":
-        present = sorted(set(asked.tolist()))
-        side = min(side, *(int((asked == y).sum()) for y in present))
-        rows = np.concatenate([rows[asked == y][:side] for y in present])
+        present = sorted(set(labels.tolist()))
+        side = min(side, *(int((labels == y).sum()) for y in present))
+        rows = np.concatenate([rows[labels == y][:side] for y in present])
         words = [str(y) for y in present]
     else:
         rows = rows[: ROWS * side]
     return plots.grid(_images(record["image"][rows], track), side=side, rows=words)
 
 
-def kept(evaluator: Generation, found: Found, name: str) -> NDArray[np.int64]:
+def selection(evaluator: Generation, records: Records, name: str) -> NDArray[np.int64]:
     """The rows of a source's records that its figures are of."""
-    record = found.get(evaluator.draws()[name])
+    record = records.get(evaluator.draws()[name])
     if record is None:
         return np.arange(0)
     there = record["there"] & np.isfinite(record["image"]).all(axis=1)
@@ -67,18 +67,18 @@ def kept(evaluator: Generation, found: Found, name: str) -> NDArray[np.int64]:
     return np.flatnonzero(there)
 
 
-def neighbours(evaluator: Generation, found: Found, train: ImageSet, track: Track) -> bytes | None:
+def neighbours(evaluator: Generation, records: Records, train: ImageSet, track: Track) -> bytes | None:
     """The PNG of fresh samples, each above its nearest training image; None without samples."""
-    chosen = pairs(evaluator, found)
-    if chosen is None:
+    rows = pairs(evaluator, records)
+    if rows is None:
         return None
-    own = _images(found[evaluator.draws()["fresh"]]["image"], track)
+    own = _images(records[evaluator.draws()["fresh"]]["image"], track)
     words: list[str] = []
     images: list[Images] = []
-    side = min(plots.SIDE, len(chosen.first))
-    rows = [("", part) for part in np.array_split(chosen.first, max(1, len(chosen.first) // side))]
-    for label, part in [*rows, ("nearest ", chosen.closest)]:
-        theirs = train.images[chosen.neighbour[part[:side]]].astype(np.float32) / np.float32(train.levels - 1)
+    side = min(plots.SIDE, len(rows.first))
+    parts = [("", part) for part in np.array_split(rows.first, max(1, len(rows.first) // side))]
+    for label, part in [*parts, ("nearest ", rows.closest)]:
+        theirs = train.images[rows.neighbour[part[:side]]].astype(np.float32) / np.float32(train.levels - 1)
         images += [own[part[:side]], theirs]
         words += [f"{label}samples", "training"]
     return plots.grid(np.concatenate(images), side=side, rows=words)
@@ -88,9 +88,9 @@ class Pairs(NamedTuple):
     """Samples to be looked at beside the training.
 
     Attributes:
-        first: rows of the first samples.
-        closest: rows of the samples with the nearest neighbours, ascending in distance.
-        neighbour: of every row, the training image nearest to it; -1 where the sample is left out.
+        first: row indices of the first samples.
+        closest: row indices of the samples with the nearest neighbours, ascending in distance.
+        neighbour: index of the training image nearest to each row ``(N,)``; -1 where the sample is left out.
     """
 
     first: NDArray[np.int64]
@@ -98,12 +98,12 @@ class Pairs(NamedTuple):
     neighbour: NDArray[np.int64]
 
 
-def pairs(evaluator: Generation, found: Found) -> Pairs | None:
+def pairs(evaluator: Generation, records: Records) -> Pairs | None:
     """The samples and their neighbours; None without samples."""
-    looked, rows = evaluator.looks(), kept(evaluator, found, "fresh")
-    if not len(rows) or looked["train"] not in found:
+    looks, rows = evaluator.looks(), selection(evaluator, records, "fresh")
+    if not len(rows) or looks["train"] not in records:
         return None
-    features = [found[looked[name]]["features"].astype(np.float64) for name in ("fresh", "train")]
+    features = [records[looks[name]]["features"].astype(np.float64) for name in ("fresh", "train")]
     index, distance = nearest(features[0][rows], features[1], 1)
     neighbour = np.full(len(features[0]), -1)
     neighbour[rows] = index[:, 0]
@@ -111,9 +111,9 @@ def pairs(evaluator: Generation, found: Found) -> Pairs | None:
     return Pairs(rows[: max(1, min(PAIRS, len(rows) // side)) * side], rows[_order(distance[:, 0])[:side]], neighbour)
 
 
-def chains(found: Found, track: Track) -> bytes | None:
+def chains(records: Records, track: Track) -> bytes | None:
     """The PNG of the same chains, one a column, at 0, K, 5 K and 20 K steps; None without chains."""
-    record = found.get(TRAJECTORIES)
+    record = records.get(TRAJECTORIES)
     if record is None:
         return None
     steps = int(record["steps"][0])
@@ -122,30 +122,30 @@ def chains(found: Found, track: Track) -> bytes | None:
     return plots.grid(np.nan_to_num(np.concatenate(images), nan=1.0), side=len(images[0]), rows=words)
 
 
-def energy(evaluator: Chains, found: Found, document: ResultDocument) -> bytes | None:
+def energy(evaluator: Chains, records: Records, document: ResultDocument) -> bytes | None:
     """The PNG of log p(x) along the chains, and of the distance at the marks; None without chains."""
-    record = found.get(TRAJECTORIES)
+    record = records.get(TRAJECTORIES)
     if record is None:
         return None
     steps = int(record["steps"][0])
-    figure, (left, right) = plots.blank(WIDTH, HEIGHT, (1, 2), width_ratios=[1.5, 1])
+    figure, (axis, marks) = plots.blank(WIDTH, HEIGHT, (1, 2), width_ratios=[1.5, 1])
     trace = band(record["log_density"])
     x = np.array(times(steps)) / max(steps, 1)
-    plots.decorate(left, f"{document.model.name}: {len(record['index'])} fresh chains, K = {steps}", "steps / K")
-    left.set_ylabel("log p(x) + c, nats", fontsize=8)
-    left.fill_between(
+    plots.decorate(axis, f"{document.model.name}: {len(record['index'])} fresh chains, K = {steps}", "steps / K")
+    axis.set_ylabel("log p(x) + c, nats", fontsize=8)
+    axis.fill_between(
         x, trace[0], trace[2], color=plots.COLOURS[0], alpha=0.2, linewidth=0, label="log p(x), 5 to 95 % of the chains"
     )
-    left.plot(x, trace[1], color=plots.COLOURS[0], linewidth=1.4, label="median")
-    left.set_xscale("symlog", linthresh=1, linscale=0.8)
-    left.set_xticks(MARKS, [str(mark) for mark in MARKS])
-    left.minorticks_off()
+    axis.plot(x, trace[1], color=plots.COLOURS[0], linewidth=1.4, label="median")
+    axis.set_xscale("symlog", linthresh=1, linscale=0.8)
+    axis.set_xticks(MARKS, [str(mark) for mark in MARKS])
+    axis.minorticks_off()
     for mark in MARKS[1:]:
-        left.axvline(mark, color="#888888", linewidth=1, linestyle=":", zorder=1)
-    left.set_xlim(0, MARKS[-1] * 1.08)
-    _marks(right, evaluator, document)
+        axis.axvline(mark, color="#888888", linewidth=1, linestyle=":", zorder=1)
+    axis.set_xlim(0, MARKS[-1] * 1.08)
+    _marks(marks, evaluator, document)
     plots.legend(figure)
-    return plots.drawn(figure, colours=256)
+    return plots.png(figure, colours=256)
 
 
 def band(log_density: NDArray[Any]) -> NDArray[np.float64]:
@@ -160,18 +160,20 @@ def _marks(axis: Axes, evaluator: Chains, document: ResultDocument) -> None:
     metrics = [document.metric(f"{mark}K/{who}/{distance}") for mark in MARKS]
     title = DISTANCES[distance][0]
     plots.decorate(axis, f"{title}, {who}", "steps", f"{title} to the training images")
-    shown = {place: metric for place, metric in enumerate(metrics) if metric is not None and metric.value is not None}
-    for place, metric in shown.items():
+    points = {place: metric for place, metric in enumerate(metrics) if metric is not None and metric.value is not None}
+    for place, metric in points.items():
         plots.point(axis, float(place), metric, {"color": plots.COLOURS[0], "marker": "o"})
-    line = [metric.value or 0.0 for metric in shown.values()]
-    axis.plot(list(shown), line, color=plots.COLOURS[0], linewidth=1.2)
-    if 1 in shown:
-        limit = STAYS * float(shown[1].value or 0)
+    line = [metric.value or 0.0 for metric in points.values()]
+    axis.plot(list(points), line, color=plots.COLOURS[0], linewidth=1.2)
+    if 1 in points:
+        limit = STAYS * float(points[1].value or 0)
         words = f"{STAYS:g} × {title} at K"
         axis.axhline(limit, color="#888888", linewidth=1, linestyle="--", label=words)
     axis.set_xticks(range(len(MARKS)), ["0", *("K" if mark == 1 else f"{mark} K" for mark in MARKS[1:])])
     axis.set_xlim(-0.3, len(MARKS) - 0.7)
-    plots.spread(axis, "y", (end for metric in shown.values() for end in (metric.value, metric.low) if end is not None))
+    plots.spread(
+        axis, "y", (end for metric in points.values() for end in (metric.value, metric.low) if end is not None)
+    )
 
 
 def _images(flat: NDArray[Any], track: Track) -> Images:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jembench.pages.pictures import plots
+from jembench.pages.tables.table import get
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,33 +41,33 @@ def shifts(documents: Sequence[ResultDocument], clean: Mapping[str, float]) -> b
     Values are means over the kinds of shift. What a model does not have is no line, what no model has is no panel.
 
     Args:
-        documents: of one run; several of one model complete each other.
-        clean: accuracy on the unshifted test images by model.
+        documents: results of one run; several of one model complete each other.
+        clean: accuracy on the unshifted test images, by name of the model.
 
     Returns:
         None if no model has any line.
     """
     models = list(dict.fromkeys(document.model.name for document in documents))
-    accuracy, raw, scaled, detected = ({name: SeverityCurve([], []) for name in models} for _ in range(4))
+    accuracy, raw, temperature, detection = ({name: SeverityCurve([], []) for name in models} for _ in range(4))
     for document in documents:
         name = document.model.name
         start = {0: clean[name]} if name in clean else {}
         _extend(accuracy, name, start | by_severity(document, "accuracy"))
-        for found, variant in ((raw, "raw"), (scaled, "temperature")):
-            value = _value(document, f"test/{variant}/ece15")
+        for curves, variant in ((raw, "raw"), (temperature, "temperature")):
+            value = get(document, f"test/{variant}/ece15").value
             start = {} if value is None else {0: value}
-            _extend(found, name, start | by_severity(document, f"{variant}/ece15"))
-        _extend(detected, name, seen(document))
+            _extend(curves, name, start | by_severity(document, f"{variant}/ece15"))
+        _extend(detection, name, shift_aurocs(document))
     panels: list[tuple[str, str, tuple[tuple[dict[str, SeverityCurve], str], ...]]] = [
         ("accuracy under shift", "accuracy", ((accuracy, "-"),)),
-        ("calibration under shift", "ECE, 15 bins", ((raw, "-"), (scaled, "--"))),
-        ("clean against shifted, log p(x)", "AUROC", ((detected, "-"),)),
+        ("calibration under shift", "ECE, 15 bins", ((raw, "-"), (temperature, "--"))),
+        ("clean against shifted, log p(x)", "AUROC", ((detection, "-"),)),
     ]
-    shown = [panel for panel in panels if any(len(curve.severity) > 1 for curve in panel[2][0][0].values())]
-    if not shown:
+    panels = [panel for panel in panels if any(len(curve.severity) > 1 for curve in panel[2][0][0].values())]
+    if not panels:
         return None
-    figure, axes = plots.blank(WIDTH * len(shown), HEIGHT + 0.3, (1, len(shown)))
-    for axis, (title, label, parts) in zip(axes, shown, strict=True):
+    figure, axes = plots.blank(WIDTH * len(panels), HEIGHT + 0.3, (1, len(panels)))
+    for axis, (title, label, parts) in zip(axes, panels, strict=True):
         plots.decorate(axis, title, "severity, mean over kinds of shift", label)
         for lines, style in parts:
             _lines(axis, lines, models, style)
@@ -75,52 +76,51 @@ def shifts(documents: Sequence[ResultDocument], clean: Mapping[str, float]) -> b
             axis.axhline(BLIND, color="#888888", linewidth=1, linestyle=":", zorder=1)
         if len(parts) > 1:
             axis.set_ylim(bottom=0)
-    if any(len(parts) > 1 for _, _, parts in shown):
+    if any(len(parts) > 1 for _, _, parts in panels):
         _styles(axes[-1])
     plots.legend(figure, 8)
-    return plots.drawn(figure, colours=256)
+    return plots.png(figure, colours=256)
 
 
 def by_severity(document: ResultDocument, tail: str) -> dict[int, float]:
     """Severity -> the mean over kinds of a metric, as the evaluator made it."""
-    found = {}
+    means = {}
     for metric in document.metrics:
-        source, _, rest = metric.id.partition("/")
-        if rest == tail and source.startswith("severity-") and metric.value is not None:
-            found[int(source.removeprefix("severity-"))] = metric.value
-    return found
+        source, _, name = metric.id.partition("/")
+        if name == tail and source.startswith("severity-") and metric.value is not None:
+            means[int(source.removeprefix("severity-"))] = metric.value
+    return means
 
 
-def seen(document: ResultDocument) -> dict[int, float]:
+def shift_aurocs(document: ResultDocument) -> dict[int, float]:
     """Severity -> mean over kinds of the AUROC of clean against shifted images; a severity needs all kinds."""
-    found: dict[int, list[float | None]] = {}
+    aurocs: dict[int, list[float | None]] = {}
     for metric in document.metrics:
         if metric.name == "shift_auroc" and metric.variant == SCORE:
-            found.setdefault(int(metric.source.rpartition("-")[2]), []).append(metric.value)
-    whole = {severity: [v for v in values if v is not None] for severity, values in sorted(found.items())}
-    means = {s: float(np.mean(values)) for s, values in whole.items() if values and len(values) == len(found[s])}
+            aurocs.setdefault(int(metric.source.rpartition("-")[2]), []).append(metric.value)
+    whole = {severity: [v for v in values if v is not None] for severity, values in sorted(aurocs.items())}
+    means = {s: float(np.mean(values)) for s, values in whole.items() if values and len(values) == len(aurocs[s])}
     return {0: BLIND, **means} if means else {}
 
 
 def unlabelled(document: ResultDocument) -> bytes | None:
     """The PNG of estimated against true accuracy, a panel for each of the main estimators; None if there is none."""
-    found = {name: points(document, name) for name in ESTIMATORS}
-    shown = {name: each for name, each in found.items() if each}
-    if not shown:
+    panels = {name: conditions for name in ESTIMATORS if (conditions := points(document, name))}
+    if not panels:
         return None
-    figure, axes = plots.blank(2.2 * len(shown) + 0.3, 3.4, (1, len(shown)), sharey=True)
-    for axis, (name, conditions) in zip(axes, shown.items(), strict=True):
+    figure, axes = plots.blank(2.2 * len(panels) + 0.3, 3.4, (1, len(panels)), sharey=True)
+    for axis, (name, conditions) in zip(axes, panels.items(), strict=True):
         plots.decorate(axis, ESTIMATORS[name], "true accuracy", "estimated accuracy" if axis is axes[0] else "")
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--", zorder=1)
         for place, (group, label) in enumerate((("shifts", "clean and shifted"), ("mixed", "mixed with OOD images"))):
-            chosen = [point for point in conditions if (point.source.startswith("mixed-")) == (group == "mixed")]
+            members = [point for point in conditions if (point.source.startswith("mixed-")) == (group == "mixed")]
             look = plots.look(place)
-            truth, guess = [point.truth for point in chosen], [point.estimate for point in chosen]
-            if chosen:
-                ends = np.abs([[p.estimate - p.low, p.high - p.estimate] for p in chosen]).T
+            truth, guess = [point.truth for point in members], [point.estimate for point in members]
+            if members:
+                ends = np.abs([[p.estimate - p.low, p.high - p.estimate] for p in members]).T
                 axis.errorbar(truth, guess, yerr=ends, color=look["color"], linestyle="none", elinewidth=0.8, alpha=0.3)
             axis.plot(truth, guess, **look, linestyle="none", markersize=4, label=label)
-            error = _value(document, f"{group}/{name}/mean_error")
+            error = get(document, f"{group}/{name}/mean_error").value
             if error is not None:
                 words = f"mean error {error:.3f}"
                 at = (0.03, 0.99 - 0.07 * place)
@@ -131,7 +131,7 @@ def unlabelled(document: ResultDocument) -> bytes | None:
         axis.set_yticks(np.linspace(0, 1, 6))
         axis.set_aspect("equal")
     plots.legend(figure)
-    return plots.drawn(figure, colours=256)
+    return plots.png(figure, colours=256)
 
 
 class Point(NamedTuple):
@@ -147,15 +147,15 @@ class Point(NamedTuple):
 def points(document: ResultDocument, estimator: str) -> list[Point]:
     """Every condition of evaluator ``unlabelled`` whose accuracy is known and estimated."""
     mine = [metric for metric in document.metrics if metric.evaluator == "unlabelled"]
-    truth = {m.source: m.value for m in mine if m.name == "accuracy" and m.variant == "true"}
-    found = []
+    truths = {m.source: m.value for m in mine if m.name == "accuracy" and m.variant == "true"}
+    conditions = []
     for metric in mine:
-        known, value = truth.get(metric.source), metric.value
-        if metric.name != "estimated_accuracy" or metric.variant != estimator or known is None or value is None:
+        truth, value = truths.get(metric.source), metric.value
+        if metric.name != "estimated_accuracy" or metric.variant != estimator or truth is None or value is None:
             continue
         low, high = (value if end is None else end for end in (metric.low, metric.high))
-        found.append(Point(metric.source, known, value, low, high))
-    return found
+        conditions.append(Point(metric.source, truth, value, low, high))
+    return conditions
 
 
 def _extend(curves: dict[str, SeverityCurve], name: str, values: Mapping[int, float]) -> None:
@@ -176,8 +176,3 @@ def _styles(axis: Axes) -> None:
     """Names of the styles of lines, for the legend."""
     for words, style in (("ECE, raw", "-"), ("ECE, temperature", "--")):
         axis.plot([], [], color="#444444", linestyle=style, linewidth=1.3, label=words)
-
-
-def _value(document: ResultDocument, name: str) -> float | None:
-    metric = document.metric(name)
-    return None if metric is None else metric.value

@@ -12,7 +12,7 @@ def accuracy(documents: Sequence[ResultDocument]) -> list[Table]:
     """The accuracy of every model."""
     rows: list[list[Cell]] = []
     for document in documents:
-        found = get(document, "test/accuracy")
-        rows.append([document.model.name, found, str(found.n.get("test", 0))])
+        metric = get(document, "test/accuracy")
+        rows.append([document.model.name, metric, str(metric.n.get("test", 0))])
     notes = ["low–high: 95 % interval, of the test images by Wilson"]
     return [Table(f"accuracy · {documents[0].track}", ["model", "accuracy", "n"], rows, notes)]

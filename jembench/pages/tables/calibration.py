@@ -60,7 +60,7 @@ def calibration(documents: Sequence[ResultDocument]) -> list[Table]:
 def _by_variant(documents: Sequence[ResultDocument], title: str, columns: dict[str, str], notes: list[str]) -> Table:
     rows: list[list[Cell]] = []
     for document in documents:
-        fitted = value(get(document, "validation/temperature"))
-        for variant, label in (("raw", "raw"), ("temperature", f"T = {fitted}"), ("vector", "vector")):
+        temperature = value(get(document, "validation/temperature"))
+        for variant, label in (("raw", "raw"), ("temperature", f"T = {temperature}"), ("vector", "vector")):
             rows.append([document.model.name, label, *(get(document, f"test/{variant}/{name}") for name in columns)])
     return Table(f"{title} · {documents[0].track}", ["model", "logits", *columns.values()], rows, notes)

@@ -13,10 +13,10 @@ def likelihood(documents: Sequence[ResultDocument]) -> list[Table]:
     """Bits per dimension of every model, and the bounds of log Z where it is not known."""
     rows: list[list[Cell]] = []
     for document in documents:
-        found = get(document, "test/bits_per_dim")
+        bits = get(document, "test/bits_per_dim")
         bounds = [get(document, f"chains/log_z_{direction}") for direction in ("forward", "reverse")]
-        shown = [bound if bound.value is not None else "" for bound in bounds]
-        rows.append([document.model.name, found, *shown, str(found.n.get("test", 0))])
+        cells = [bound if bound.value is not None else "" for bound in bounds]
+        rows.append([document.model.name, bits, *cells, str(bits.n.get("test", 0))])
     notes = ["low–high: 95 % interval; of dequantised images, an upper bound of their code length"]
     if any(isinstance(cell, Metric) and cell.value is not None for row in rows for cell in row[2:4]):
         notes.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jembench.metrics.scores import BASELINE, PAPER, SCORES
+from jembench.pages.tables.report import p_value
 from jembench.pages.tables.table import Cell, Table, get
 from jembench.store.results import ResultDocument
 
@@ -30,8 +31,8 @@ def _ood_of_one(document: ResultDocument, sets: list[str]) -> Table:
         sizes = " + ".join(str(size) for size in get(document, f"{source}/max_py/auroc").n.values())
         labels = [source, "" if source in MEANS else sizes]
         for place, score in enumerate(SCORES.values()):
-            found: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in OOD]
-            rows.append([labels[place] if place < len(labels) else "", score.title, *found])
+            cells: list[Cell] = [get(document, f"{source}/{score.name}/{name}") for name in OOD]
+            rows.append([labels[place] if place < len(labels) else "", score.title, *cells])
     header = ["OOD set, n", "score", *OOD.values()]
     title = f"OOD detection · {document.model.name} · {document.track}"
     return Table(title, header, rows, [INTERVALS])
@@ -41,11 +42,10 @@ def _gains(document: ResultDocument, sets: list[str]) -> Table:
     """By how much every score's AUROC is above that of the baseline, and the p-value."""
     rows: list[list[Cell]] = []
     for source in sets:
-        others = [score for score in SCORES.values() if score != BASELINE]
-        for place, score in enumerate(others):
+        rivals = [score for score in SCORES.values() if score != BASELINE]
+        for place, score in enumerate(rivals):
             gain = get(document, f"{source}/{score.name}/auroc_gain")
-            p = "" if gain.p is None else f"{gain.p:.3f}" if gain.p >= 0.001 else "<0.001"
-            rows.append(["" if place else source, score.title, gain, p])
+            rows.append(["" if place else source, score.title, gain, "" if gain.p is None else p_value(gain.p)])
     notes = [f"gain: AUROC less that of {BASELINE.title}, paired on the same images; p: two-sided, of one test alone"]
     title = f"OOD detection, gain over {BASELINE.title} · {document.model.name} · {document.track}"
     return Table(title, ["OOD set", "score", "gain", "p"], rows, notes)
@@ -76,8 +76,8 @@ def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[T
 
 def detectors(documents: Sequence[ResultDocument]) -> list[Table]:
     """AUROC of every detector and set."""
-    found = [metric for metric in documents[0].metrics if metric.evaluator == "detectors" and metric.name == "auroc"]
-    sets, names = (list(dict.fromkeys(getattr(metric, what) for metric in found)) for what in ("source", "variant"))
+    aurocs = [metric for metric in documents[0].metrics if metric.evaluator == "detectors" and metric.name == "auroc"]
+    sets, names = (list(dict.fromkeys(getattr(metric, what) for metric in aurocs)) for what in ("source", "variant"))
     rows: list[list[Cell]] = [
         [document.model.name, name, *(get(document, f"{source}/{name}/auroc") for source in sets)]
         for document in documents

@@ -27,15 +27,15 @@ def tables(track: str) -> list[Table]:
 def _table(section: Section) -> Table:
     """Rows of words, with remarks, marks and sources below."""
     remarks = list(dict.fromkeys(row.remark for row in section.rows if row.remark))
-    labelled = any(row.label for row in section.rows)
+    labels = any(row.label for row in section.rows)
     rows: list[list[Cell]] = []
     for row in section.rows:
         label = f"{row.label} ({remarks.index(row.remark) + 1})" if row.remark else row.label
         values = ["—" if value is None else f"{value:f}" for value in row.values]
-        rows.append([f"{row.model} {MARKS[row.checked][0]}".rstrip(), *([label] if labelled else []), *values])
+        rows.append([f"{row.model} {MARKS[row.checked][0]}".rstrip(), *([label] if labels else []), *values])
     notes = [section.remark] if section.remark else []
     notes += [f"({number}) {remark}" for number, remark in enumerate(remarks, start=1)]
-    notes += [words for checked, (_, words) in MARKS.items() if any(row.checked == checked for row in section.rows)]
+    notes += [words for origin, (_, words) in MARKS.items() if any(row.checked == origin for row in section.rows)]
     if any(value is None for row in section.rows for value in row.values):
         notes.append("—: not reported, or not known")
     for source, models in _sources(section.rows).items():
@@ -45,7 +45,7 @@ def _table(section: Section) -> Table:
 
 def _sources(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Source -> the models that it is of."""
-    found: dict[str, dict[str, None]] = {}
+    sources: dict[str, dict[str, None]] = {}
     for row in rows:
-        found.setdefault(row.source, {})[row.model] = None
-    return {source: list(models) for source, models in found.items()}
+        sources.setdefault(row.source, {})[row.model] = None
+    return {source: list(models) for source, models in sources.items()}

@@ -28,11 +28,14 @@ BAND = "consistency band"
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     """The tables of every evaluator of ``documents``, results of one suite and track; several models are rows."""
     evaluators = [description["name"] for description in documents[0].protocol.evaluators]
-    bare = hybrid(documents) if {"accuracy", "generation"} <= set(evaluators) else []
-    bare += [table for evaluator in evaluators for table in _page(evaluator)(documents)]
+    drafts = hybrid(documents) if {"accuracy", "generation"} <= set(evaluators) else []
+    drafts += [table for evaluator in evaluators for table in _page(evaluator)(documents)]
     name = documents[0].protocol.name
     whose = [] if name == V1.name else [f"protocol {name}, not {V1.name}: see `jembench explain {name}`"]
-    return [replace(table, notes=[*whose, *table.notes, *_about(table, documents)]) for table in bare]
+    return [
+        replace(table, notes=[*whose, *table.notes, *subset(metrics(table), documents[0]), *_reasons(table, documents)])
+        for table in drafts
+    ]
 
 
 def plain(evaluator: str, documents: Sequence[ResultDocument]) -> list[Table]:
@@ -59,8 +62,8 @@ def text(cell: Cell) -> str:
         return "—"
     if cell.low is None or cell.high is None:
         return value(cell)
-    left, right = "‹›" if cell.method == BAND else "()"
-    return f"{value(cell)} {left}{number(cell.low)}–{number(cell.high)}{right}"
+    opening, closing = "‹›" if cell.method == BAND else "()"
+    return f"{value(cell)} {opening}{number(cell.low)}–{number(cell.high)}{closing}"
 
 
 def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
@@ -68,30 +71,34 @@ def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[
 
     Args:
         documents: results of one suite and track.
-        best: whether a cell is to be set in bold, given its column.
+        best: function of a cell and its column that says whether the cell is set in bold; None for no bold cells.
     """
     return markdown_of(tables(documents), best=best)
 
 
-def markdown_of(found: Sequence[Table], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
-    """GitHub markdown of tables; otherwise as :func:`markdown`."""
+def markdown_of(tables: Sequence[Table], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
+    """GitHub markdown of tables, with bold cells as :func:`markdown` sets them."""
     blocks = []
-    for table in found:
+    for table in tables:
         rows = []
         for row in table.rows:
             columns = [[other[place] for other in table.rows] for place in range(len(row))]
             bold = [best is not None and best(cell, column) for cell, column in zip(row, columns, strict=True)]
-            cells = [text(cell).replace("|", r"\|") for cell in row]
-            rows.append([f"**{cell}**" if strong else cell for cell, strong in zip(cells, bold, strict=True)])
-        lines = tabulate(rows, headers=table.header, tablefmt="github", disable_numparse=True)
+            rows.append([f"**{text(cell)}**" if strong else text(cell) for cell, strong in zip(row, bold, strict=True)])
         notes = "\n".join(f"_{note}_  " for note in table.notes)
-        blocks.append(f"### {table.title}\n\n{lines}\n\n{notes}".rstrip())
+        blocks.append(f"### {table.title}\n\n{github(rows, table.header)}\n\n{notes}".rstrip())
     return "\n\n".join(blocks) + "\n"
+
+
+def github(rows: list[list[str]], header: list[str]) -> str:
+    """A table of words in GitHub's markdown."""
+    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True)
 
 
 def rich(table: Table) -> RichTable:
     """The table for a terminal of 80 columns: intervals dim, below their value."""
-    drawn = RichTable(
+    grid = RichTable(
         title=Text(table.title),
         title_justify="left",
         title_style="bold",
@@ -100,11 +107,11 @@ def rich(table: Table) -> RichTable:
         show_edge=False,
     )
     for name in table.header:
-        drawn.add_column(name)
+        grid.add_column(name)
     for row in table.rows:
         cells = [(cell, "") if isinstance(cell, str) else (value(cell), _range(cell, wide=table.wide)) for cell in row]
-        drawn.add_row(*(Text.assemble(value, (f"\n{below}" if below else "", "dim")) for value, below in cells))
-    return drawn
+        grid.add_row(*(Text.assemble(above, (f"\n{below}" if below else "", "dim")) for above, below in cells))
+    return grid
 
 
 def number(value: float) -> str:
@@ -115,6 +122,15 @@ def number(value: float) -> str:
     """
     size = abs(value)
     return f"{value:.3f}" if size < 100 else f"{value:.1f}" if size < 10_000 else f"{value:.0f}"
+
+
+def p_value(p: float) -> str:
+    """Three decimals; ``<0.001`` below.
+
+    >>> p_value(0.04), p_value(2e-5)
+    ('0.040', '<0.001')
+    """
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def value(metric: Metric) -> str:
@@ -176,23 +192,14 @@ def as_json(documents: Sequence[ResultDocument]) -> str:
     return json.dumps([document.model_dump(mode="json") for document in documents], indent=1, allow_nan=False)
 
 
-def _about(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
-    """Which sets the numbers of a table see a part of, and why its cells are empty."""
-    return [*subset(metrics(table), documents[0]), *_reasons(table, documents)]
-
-
 def _reasons(table: Table, documents: Sequence[ResultDocument]) -> list[str]:
     """Why cells of a table are empty: a line for every reason, with the models that have it."""
-    found: dict[str, dict[str, None]] = {}
+    models: dict[str, dict[str, None]] = {}
     for row in table.rows:
         name = documents[0].model.name if len(documents) == 1 else str(row[0])
         for cell in row:
             if isinstance(cell, Metric) and cell.value is None and cell.reason:
-                found.setdefault(cell.reason, {})[name] = None
-    lines = [f"— {', '.join(names)}: {reason}" for reason, names in found.items()]
-    bare = {cell.source: None for row in table.rows for cell in row if isinstance(cell, Metric) and _dependent(cell)}
+                models.setdefault(cell.reason, {})[name] = None
+    lines = [f"— {', '.join(names)}: {reason}" for reason, names in models.items()]
+    bare = {cell.source: None for cell in metrics(table) if cell.value is not None and cell.reason == DEPENDENT}
     return [*lines, *([f"{', '.join(bare)}: {DEPENDENT}"] if bare else [])]
-
-
-def _dependent(cell: Metric) -> bool:
-    return cell.value is not None and cell.reason == DEPENDENT

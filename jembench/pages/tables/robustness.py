@@ -20,22 +20,22 @@ GREY = 255  # eps of photographs are in its parts
 
 def robustness(documents: Sequence[ResultDocument]) -> list[Table]:
     """A table of worst cases for each threat model, the attacks behind them, defences, and the rest."""
-    made = []
+    tables = []
     if not _norms(documents):
         rows: list[list[Cell]] = [
             [document.model.name, get(document, f"test/clean/{ROBUST}")] for document in documents
         ]
         return [Table(f"robustness · {documents[0].track}", ["model", "clean"], rows, [])]
     for norm in _norms(documents):
-        made.append(_worst(documents, norm))
-        made.append(_attacks(documents, norm))
-    made += [table for table in (_defences(documents), _beside(documents)) if table.rows]
-    return made
+        tables.append(_worst(documents, norm))
+        tables.append(_attacks(documents, norm))
+    tables += [table for table in (_defences(documents), _beside(documents)) if table.rows]
+    return tables
 
 
 def distance(documents: Sequence[ResultDocument]) -> list[Table]:
     """Accuracy against the distance of the nearest adversarial, and the median of that distance."""
-    made = []
+    tables = []
     for norm in dict.fromkeys(_norm(metric) for document in documents for metric in document.metrics):
         own = [m for d in documents for m in d.metrics if _norm(m) == norm and m.name == "accuracy_beyond"]
         balls = list(dict.fromkeys(metric.variant for metric in own))
@@ -56,8 +56,8 @@ def distance(documents: Sequence[ResultDocument]) -> list[Table]:
             "the best of all restarts (JEM's code saves the last); median over all images, 0 where misclassified",
         ]
         title = f"minimal distance {NORMS[norm]} · {documents[0].track}"
-        made.append(Table(title, header, rows, notes, wide=len(header) > 6))
-    return made
+        tables.append(Table(title, header, rows, notes, wide=len(header) > 6))
+    return tables
 
 
 def _worst(documents: Sequence[ResultDocument], norm: str) -> Table:
@@ -102,10 +102,10 @@ def _attacks(documents: Sequence[ResultDocument], norm: str) -> Table:
     for document in documents:
         for attack in _names(document, norm):
             ids = [f"test/{ball}/{attack}" for ball in balls]
-            found = [get(document, f"{name}/{ROBUST}") for name in ids]
-            n = max(metric.n.get("test", 0) for metric in found)
+            accuracies = [get(document, f"{name}/{ROBUST}") for name in ids]
+            n = max(metric.n.get("test", 0) for metric in accuracies)
             costs = [_total(document, ids, name) for name in ("forwards", "gradients")]
-            rows.append([document.model.name, attack, *found, str(n), *costs])
+            rows.append([document.model.name, attack, *accuracies, str(n), *costs])
     header = ["model", "attack", *(_eps(ball) for ball in balls), "n", "forwards", "gradients"]
     notes = ["forwards, gradients: passes of one image through the network at all eps together, verification included"]
     return Table(f"attacks {NORMS[norm]} · {documents[0].track}", header, rows, notes, wide=True)
@@ -153,9 +153,9 @@ def _beside(documents: Sequence[ResultDocument]) -> Table:
     )
     rows: list[list[Cell]] = []
     for document in documents:
-        found: list[Cell] = [get(document, name) for name in names]
-        if any(isinstance(cell, Metric) and cell.value is not None for cell in found):
-            rows.append([document.model.name, *found])
+        cells: list[Cell] = [get(document, name) for name in names]
+        if any(isinstance(cell, Metric) and cell.value is not None for cell in cells):
+            rows.append([document.model.name, *cells])
     notes = [
         "may abstain: below the 5 % quantile of log p(x) on clean images; right, kept, no accepted adversarial found",
         "certified: of the classifier smoothed by Gaussian noise (99.9 %), a lower bound of its own robust accuracy",
@@ -165,27 +165,25 @@ def _beside(documents: Sequence[ResultDocument]) -> Table:
 
 
 def _beside_name(name: str) -> str:
-    _, variant, *rest = name.split("/")
-    if rest == ["reject", ROBUST]:
+    _, variant, *tail = name.split("/")
+    if tail == ["reject", ROBUST]:
         return f"may abstain {_ball(variant)}"
     return "distal" if variant == "distal" else f"certified {_ball(variant)}"
 
 
 def _budget(documents: Sequence[ResultDocument], norm: str) -> list[str]:
     """What the attacks were allowed, from the protocol, and what others a threat model met."""
-    found = []
+    lines = []
     for document in documents:
-        others = [name for name in _names(document, norm) if name != "pgd" and not name.startswith("pgd-")]
+        names = [name for name in _names(document, norm) if name != "pgd" and not name.startswith("pgd-")]
         words = budget(battery(document))
-        found.append(words + (f"; {', '.join(others)} at the headline eps" if others else ""))
-    return list(dict.fromkeys(found))
+        lines.append(words + (f"; {', '.join(names)} at the headline eps" if names else ""))
+    return list(dict.fromkeys(lines))
 
 
 def battery(document: ResultDocument) -> dict[str, Any]:
     """The settings of the attacks behind a result of suite ``robustness``, from its protocol."""
-    settings: dict[str, Any] = next(
-        item["battery"] for item in document.protocol.evaluators if item["name"] == "robustness"
-    )
+    settings: dict[str, Any] = document.settings("robustness")["battery"]
     return settings
 
 
@@ -205,24 +203,24 @@ def met(documents: Sequence[ResultDocument]) -> str:
     """Which attacks models met, and on how many images: ``PGD-20, transfer on 200 images; Square on 30``.
 
     Args:
-        documents: results of one protocol.
+        documents: results of suite ``robustness`` under one protocol.
     """
     sizes: dict[str, int] = {}
     for document in documents:
         for norm in _norms([document]):
             for name in _names(document, norm):
-                called = f"PGD-{battery(document)['steps']}" if name.partition("-")[0] == "pgd" else name
-                found = [get(document, f"test/{ball}/{name}/{ROBUST}") for ball in _balls([document], norm)]
-                sizes[called] = max([sizes.get(called, 0), *(metric.n.get("test", 0) for metric in found)])
+                title = f"PGD-{battery(document)['steps']}" if name.partition("-")[0] == "pgd" else name
+                accuracies = [get(document, f"test/{ball}/{name}/{ROBUST}") for ball in _balls([document], norm)]
+                sizes[title] = max([sizes.get(title, 0), *(metric.n.get("test", 0) for metric in accuracies)])
     names: dict[int, list[str]] = {}
-    for called, size in sizes.items():
-        names.setdefault(size, []).append(TITLES.get(called, called))
+    for title, size in sizes.items():
+        names.setdefault(size, []).append(TITLES.get(title, title))
     return "; ".join(f"{', '.join(each)} on {size:,} images" for size, each in names.items())
 
 
 def _norms(documents: Sequence[ResultDocument]) -> list[str]:
-    found = [metric.variant for document in documents for metric in document.metrics if metric.name == "reliable"]
-    return list(dict.fromkeys(found))
+    norms = [metric.variant for document in documents for metric in document.metrics if metric.name == "reliable"]
+    return list(dict.fromkeys(norms))
 
 
 def _norm(metric: Metric) -> str:
@@ -232,22 +230,22 @@ def _norm(metric: Metric) -> str:
 
 
 def _balls(documents: Sequence[ResultDocument], norm: str) -> list[str]:
-    found = [
+    balls = [
         metric.variant.removesuffix("/worst")
         for document in documents
         for metric in document.metrics
         if metric.name == ROBUST and metric.variant.endswith("/worst") and _norm(metric) == norm
     ]
-    return sorted(dict.fromkeys(found), key=lambda ball: float(ball.partition("-")[2]))
+    return sorted(dict.fromkeys(balls), key=lambda ball: float(ball.partition("-")[2]))
 
 
 def _names(document: ResultDocument, norm: str) -> list[str]:
-    found = [
+    names = [
         metric.variant.partition("/")[2]
         for metric in document.metrics
         if metric.name == ROBUST and _norm(metric) == norm and not metric.variant.endswith(("/worst", "/reject"))
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(names))
 
 
 def _ball(ball: str) -> str:
@@ -269,5 +267,5 @@ def _eps_text(eps: str) -> str:
 
 def _total(document: ResultDocument, ids: Sequence[str], cost: str) -> str:
     """What an attack cost per image, over all eps."""
-    found = [metric.value for name in ids if (metric := get(document, f"{name}/{cost}")).value is not None]
-    return f"{sum(found):,.0f}" if found else "—"
+    costs = [metric.value for name in ids if (metric := get(document, f"{name}/{cost}")).value is not None]
+    return f"{sum(costs):,.0f}" if costs else "—"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from jembench.pages.tables.table import Cell, Table, get
 from jembench.store.results import ResultDocument
@@ -17,19 +16,13 @@ DISTANCES = {"fd": ("FD", "KD", "kd"), "fid": ("FID", "KID", "kid")}
 
 def extractor(document: ResultDocument) -> tuple[str, str]:
     """Name of the feature extractor, and what its distance is called in files."""
-    settings = _settings(document)["extractor"]
+    settings = document.settings("generation")["extractor"]
     return settings["name"], settings["distance"]
 
 
 def sources(document: ResultDocument) -> tuple[str, ...]:
     """The rows of samples that the protocol looks at, the first one first."""
-    return tuple(_settings(document).get("rows", SOURCES))
-
-
-def _settings(document: ResultDocument) -> dict[str, Any]:
-    """The settings of the evaluator, from the protocol; what is as ever is not among them."""
-    found: dict[str, Any] = next(item for item in document.protocol.evaluators if item["name"] == "generation")
-    return found
+    return tuple(document.settings("generation").get("rows", SOURCES))
 
 
 def generation(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -52,7 +45,7 @@ def generation(documents: Sequence[ResultDocument]) -> list[Table]:
         "conditional_accuracy": "cond.",
         "nearer": "nearer",
     }
-    real = " + ".join(_settings(documents[0]).get("reference", ["the training split"]))
+    real = " + ".join(documents[0].settings("generation").get("reference", ["the training split"]))
     notes = [_protocol(documents), f"extractor {who}; against {real}; {title}∞: extrapolated to infinite n"]
     notes += [
         "uniform, Gaussians (per class): what to beat; test: real images that nobody trained on, the floor at its n"
@@ -62,22 +55,15 @@ def generation(documents: Sequence[ResultDocument]) -> list[Table]:
         "cond.: share in which the extractor sees the class that was asked for",
         "imbalance: total variation from equal classes ‹by chance›; nearer to the training images than test images: .5",
     ]
-    track = documents[0].track
     return [
         Table(
-            f"sample quality · {track}",
-            ["model", "samples", *quality.values()],
-            _rows(documents, who, quality),
-            notes,
+            f"sample {word} · {documents[0].track}",
+            ["model", "samples", *columns.values()],
+            _rows(documents, who, columns),
+            lines,
             wide=True,
-        ),
-        Table(
-            f"sample variety · {track}",
-            ["model", "samples", *variety.values()],
-            _rows(documents, who, variety),
-            more,
-            wide=True,
-        ),
+        )
+        for word, columns, lines in (("quality", quality, notes), ("variety", variety, more))
     ]
 
 
@@ -126,8 +112,8 @@ def _rows(documents: Sequence[ResultDocument], who: str, columns: dict[str, str]
     """The sample sources that a model has, then the references once."""
     rows: list[list[Cell]] = []
     for document in documents:
-        found = [source for source in sources(document) if _sampled(document, source, who)]
-        for source in found or sources(document)[:1]:
+        present = [source for source in sources(document) if _sampled(document, source, who)]
+        for source in present or sources(document)[:1]:
             cells = [get(document, f"{source}/{who}/{name}") for name in columns]
             rows.append([document.model.name, SHORT.get(source, source), *cells])
     for source in FLOOR:
@@ -142,21 +128,21 @@ def _sampled(document: ResultDocument, source: str, who: str) -> bool:
 
 def _protocol(documents: Sequence[ResultDocument]) -> str:
     """Number, length, temperature and filter of the samples: never hidden."""
-    settings, first = _settings(documents[0]), sources(documents[0])[0]
+    settings, first = documents[0].settings("generation"), sources(documents[0])[0]
     who, distance = extractor(documents[0])
-    sizes = [get(document, f"{first}/{who}/{distance}").n for document in documents]
-    sizes = [{name: size for name, size in found.items() if name.startswith(first)} for found in sizes]
-    n = max((size for found in sizes for size in found.values()), default=0)
-    ran = []
+    sizes = [get(document, f"{first}/{who}/{distance}").n.items() for document in documents]
+    n = max((size for items in sizes for name, size in items if name.startswith(first)), default=0)
+    chains = []
     for document in documents:
         steps, heat = (get(document, f"fresh/{who}/chain_{what}").value for what in ("steps", "temperature"))
         if steps and heat is not None:
-            ran.append(f"{document.model.name} {steps:.0f} (T = {heat:.2g})")
-    kept = settings["keep_top"]
-    chosen = "no filter" if kept == 1 else f"ONLY THE TOP {100 * kept:g} % BY CONFIDENCE"
-    chosen += " WITHIN EACH CLASS" if settings.get("by_class") else ""
-    chosen += f"; IS: OF THE TOP {100 * settings['keep_is']:g} %" if "keep_is" in settings else ""
-    return f"{n} samples, seed {documents[0].seed}; steps of the fresh chains: {', '.join(ran) or 'none'}; {chosen}"
+            chains.append(f"{document.model.name} {steps:.0f} (T = {heat:.2g})")
+    share = settings["keep_top"]
+    selection = "no filter" if share == 1 else f"ONLY THE TOP {100 * share:g} % BY CONFIDENCE"
+    selection += " WITHIN EACH CLASS" if settings.get("by_class") else ""
+    selection += f"; IS: OF THE TOP {100 * settings['keep_is']:g} %" if "keep_is" in settings else ""
+    lengths = ", ".join(chains) or "none"
+    return f"{n} samples, seed {documents[0].seed}; steps of the fresh chains: {lengths}; {selection}"
 
 
 def behaviour(document: ResultDocument) -> str | None:

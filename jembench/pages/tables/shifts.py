@@ -70,8 +70,8 @@ def _along(documents: Sequence[ResultDocument]) -> Table:
         for score in PAPER:
             cells: list[Cell] = []
             for number in numbers:
-                found = [get(document, f"{kind}-{number}/{score.name}/shift_auroc") for kind in kinds]
-                cells.append(_mean(found))
+                aurocs = [get(document, f"{kind}-{number}/{score.name}/shift_auroc") for kind in kinds]
+                cells.append(_mean(aurocs))
             trends = [get(document, f"{kind}/{score.name}/severity_trend") for kind in kinds]
             rows.append([document.model.name, score.title, *cells, _mean(trends)])
     notes = [
@@ -99,9 +99,9 @@ def _there(cell: Cell) -> bool:
     return isinstance(cell, str) or cell.value is not None or cell.reason is not None
 
 
-def _mean(found: list[Metric]) -> Metric:
+def _mean(metrics: list[Metric]) -> Metric:
     """The mean of metrics that all have a value, as one for a table; the first without one otherwise."""
-    values = [metric.value for metric in found if metric.value is not None]
-    if not found or len(values) < len(found):
-        return next((metric for metric in found if metric.value is None), Metric("mean", ""))
-    return replace(_bare(found[0]), value=sum(values) / len(values))
+    values = [metric.value for metric in metrics if metric.value is not None]
+    if not metrics or len(values) < len(metrics):
+        return next((metric for metric in metrics if metric.value is None), Metric("mean", ""))
+    return replace(_bare(metrics[0]), value=sum(values) / len(values))

@@ -24,11 +24,11 @@ class Table:
     """A table before it has a format: cells are metrics or words.
 
     Attributes:
-        title: what it shows.
+        title: words that say what the table shows.
         header: names of the columns.
-        rows: cells.
-        notes: what a reader must know, a line each.
-        wide: has so many columns that a terminal gets half-widths (±.021) in place of intervals.
+        rows: cells of the table, row by row.
+        notes: what a reader must know to read the table, a line each.
+        wide: whether the table has so many columns that a terminal gets half-widths (±.021) in place of intervals.
     """
 
     title: str
@@ -48,23 +48,23 @@ def fewer(n: Mapping[str, Collection[int]], track: str, *, protocol: str) -> str
 
     Args:
         n: numbers of images that were used, by source, or by the names of several with a plus between them.
-        track: versioned name of their track.
+        track: versioned name of the track of the sources.
         protocol: name of the choices that say how the track is shown: how large its sets are. Nothing is known of an
             unknown one.
     """
-    name, chosen = track.rpartition("-v")[0], PROTOCOLS.get(protocol)
-    if name not in data.TRACKS or data.track(name).id != track or chosen is None:
+    name, choices = track.rpartition("-v")[0], PROTOCOLS.get(protocol)
+    if name not in data.TRACKS or data.track(name).id != track or choices is None:
         return ""
-    known = {source.name: source for source in chosen.on(data.track(name), ()).sources if source.part is not None}
+    sources = {source.name: source for source in choices.on(data.track(name), ()).sources if source.part is not None}
     words = []
-    for key in (*known, *(key for key in n if JOINT in key)):
+    for key in (*sources, *(key for key in n if JOINT in key)):
         used, parts = n.get(key), key.split(JOINT)
-        if not used or not set(parts) <= known.keys():
+        if not used or not set(parts) <= sources.keys():
             continue
-        whole = sum(known[part].n for part in parts)
+        whole = sum(sources[part].n for part in parts)
         if min(used) < whole:
             least = f"{min(used):,} to " if min(used) < max(used) else ""
-            other = " (or of another split)" if any(_any_split(known[part]) for part in parts) else ""
+            other = " (or of another split)" if any(_any_split(sources[part]) for part in parts) else ""
             words.append(f"{key} {least}{max(used):,} of {whole:,}{other}")
     return ", ".join(words)
 
@@ -79,8 +79,8 @@ def subset(metrics: Iterable[Metric], document: ResultDocument) -> list[str]:
     """A note for metrics over fewer images than the published sets have: a number of theirs is another number.
 
     Args:
-        metrics: of these.
-        document: a result that has them, for track and protocol.
+        metrics: the metrics that the note is for.
+        document: a result of the same track and protocol.
     """
     n: dict[str, set[int]] = {}
     for metric in metrics:

@@ -24,27 +24,29 @@ def unlabelled(documents: Sequence[ResultDocument]) -> list[Table]:
         for method in dict.fromkeys(metric.variant for metric in document.metrics if metric.name == "mean_error"):
             errors = [get(document, f"{group}/{method}/mean_error") for group in GROUPS]
             gains = [get(document, f"{group}/{method}/mean_error_gain") for group in GROUPS]
-            shown = [gain if gain.value is not None else "" for gain in gains]
-            rows.append([document.model.name, method, *errors, *shown])
+            cells = [gain if gain.value is not None else "" for gain in gains]
+            rows.append([document.model.name, method, *errors, *cells])
     notes = [
         "mean absolute error of the estimated accuracy; fitted on validation images and shifts of other kinds",
         "shifted: clean and shifted test images; mixed: with a quarter of OOD images",
     ]
     for document in documents:
-        said = [
+        remarks = [
             f"{gain.reason} ({words})"
             for group, words in GROUPS.items()
             if (gain := get(document, f"{group}/energy/mean_error_gain")).value is not None
         ]
-        if said:
-            notes.append(f"{document.model.name}: gain {', '.join(said)}, the best simple one; below 0 ours is better")
+        if remarks:
+            notes.append(
+                f"{document.model.name}: gain {', '.join(remarks)}, the best simple one; below 0 ours is better"
+            )
     track = documents[0].track
     header = ["model", "estimate", *GROUPS.values(), *(f"gain, {words}" for words in GROUPS.values())]
     first = Table(f"accuracy without labels · {track}", header, rows, notes)
-    scaled: list[list[Cell]] = [
+    temperatures: list[list[Cell]] = [
         [document.model.name, title, *(get(document, f"shifts/{variant}/{name}") for variant in SCALES)]
         for document in documents
         for name, title in (("ece15", "ECE-15"), ("nll", "NLL"))
     ]
     more = ["means over clean and shifted test images; best T: fitted on the labels of each condition, in hindsight"]
-    return [first, Table(f"temperature without labels · {track}", ["model", "", *SCALES.values()], scaled, more)]
+    return [first, Table(f"temperature without labels · {track}", ["model", "", *SCALES.values()], temperatures, more)]

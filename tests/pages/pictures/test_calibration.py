@@ -12,15 +12,6 @@ from jembench.pages.pictures import calibration
 from jembench.pages.pictures.calibration import Predictions, of_examples, reliability_diagram
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    saved: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    return saved
-
-
 def predictions(seed: int, n: int = 400) -> Predictions:
     rng = np.random.default_rng(seed)
     confidence = rng.uniform(0.2, 1, n)

@@ -12,21 +12,12 @@ from jembench.pages.pictures import generation as generation_plots
 SIZES = (100, 200, 500)
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    saved: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    return saved
-
-
 def document(name: str, metrics: list[Metric], *, generation: bool = True, distance: str = "fd") -> Any:
     """What the pictures read of a result."""
     by_id = {metric.id: metric for metric in metrics}
-    evaluators = [{"name": "generation", "extractor": {"name": "ref", "distance": distance}}] if generation else []
-    protocol = SimpleNamespace(evaluators=evaluators)
-    return SimpleNamespace(model=SimpleNamespace(name=name), metrics=metrics, metric=by_id.get, protocol=protocol)
+    settings = {"generation": {"extractor": {"name": "ref", "distance": distance}}} if generation else {}
+    model = SimpleNamespace(name=name)
+    return SimpleNamespace(model=model, metrics=metrics, metric=by_id.get, settings=lambda name: settings.get(name, {}))
 
 
 def curve(source: str, at: float, *, limit: float, words: str = "", distance: str = "fd") -> list[Metric]:

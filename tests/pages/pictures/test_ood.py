@@ -20,15 +20,6 @@ SETS = [source.name for source in TRACK.ood]
 VALUES = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e6, 1e6) | st.floats(-1, 1))
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    saved: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    return saved
-
-
 def examples(seed: int = 0, **changed: Any) -> dict[str, Any]:
     """Examples of a model with all three scores, 50 of every source."""
     rng = np.random.default_rng(seed)

@@ -77,15 +77,6 @@ def test_rows_of_a_grid_have_words_beside_them() -> None:
     assert height == words.shape[0]
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    saved: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    return saved
-
-
 def test_the_curve_shows_every_value_rollback_and_the_choice(figures: list[Figure]) -> None:
     names = [name for panel in plots.PANELS.values() for name in panel]
     values = [{name: float(i + k) for k, name in enumerate(names)} for i in range(4)]

@@ -23,15 +23,6 @@ LOOKER = Looker("ref", "0" * 64)
 LEVELS = 17
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    saved: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    return saved
-
-
 def drawn(n: int, seed: int = 0) -> dict[str, NDArray[Any]]:
     """Records of samples, asked for the classes in turn; every image is of one grey."""
     grey = np.random.default_rng(seed).integers(0, 256, n)
@@ -78,7 +69,7 @@ def test_a_filter_of_the_figures_is_one_of_the_pictures() -> None:
     evaluator, record = Generation(LOOKER, keep_top=0.25), drawn(40)
     record["confidence"] = record["confidence"][::-1]
     found = {evaluator.draws()["fresh"]: record}
-    assert samples.kept(evaluator, found, "fresh").tolist() == list(range(30, 40))
+    assert samples.selection(evaluator, found, "fresh").tolist() == list(range(30, 40))
 
 
 def test_what_a_model_does_not_give_is_no_picture() -> None:

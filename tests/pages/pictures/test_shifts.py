@@ -14,15 +14,6 @@ KINDS = ("blur", "noise")
 SEVERITIES = (1, 2, 3)
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    saved: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    return saved
-
-
 def document(name: str, metrics: list[Metric]) -> Any:
     """What the pictures read of a result."""
     by_id = {metric.id: metric for metric in metrics}
@@ -74,8 +65,8 @@ def test_every_point_is_a_metric(figures: list[Figure]) -> None:
 
 
 def test_a_mean_over_kinds_needs_all_of_them() -> None:
-    assert list(shifts.seen(document("a", stressed(missing=True)))) == [0, 1, 3]
-    assert shifts.seen(document("a", calibrated(0.0))) == {}
+    assert list(shifts.shift_aurocs(document("a", stressed(missing=True)))) == [0, 1, 3]
+    assert shifts.shift_aurocs(document("a", calibrated(0.0))) == {}
 
 
 def test_what_no_model_has_is_no_panel(figures: list[Figure]) -> None:
