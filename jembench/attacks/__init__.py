@@ -26,29 +26,21 @@ if TYPE_CHECKING:
 ATTACKS: Family[Callable[..., Attack]] = Family(
     "attack",
     {
-        "pgd": (
-            "jembench.attacks.ladder:Rung",
-            "projected gradient descent, and the gradient ladder of a refined defence",
-        ),
+        "pgd": (".ladder:Rung", "projected gradient descent, and the gradient ladder of a refined defence"),
         "autoattack": (
-            "jembench.attacks.autoattack:STANDARD",
+            ".autoattack:STANDARD",
             "AutoAttack standard: APGD, targeted APGD, FAB, Square (deterministic models)",
         ),
-        "autoattack-rand": (
-            "jembench.attacks.autoattack:RAND",
-            "AutoAttack rand: APGD over 20 draws (stochastic models)",
-        ),
-        "square": ("jembench.attacks.autoattack:Square", "random squares, from scores"),
-        "boundary": ("jembench.attacks.decision:BOUNDARY", "walk along the decision boundary (needs foolbox)"),
-        "hopskipjump": (
-            "jembench.attacks.decision:HOPSKIPJUMP",
-            "the boundary's normal from decisions (needs foolbox)",
-        ),
-        "pointwise": ("jembench.attacks.decision:POINTWISE", "pixel after pixel set back (needs foolbox)"),
-        "spsa": ("jembench.attacks.spsa:SPSA", "finite differences of scores, through any noise"),
-        "transfer": ("jembench.attacks.transfer:Transfer", "adversarials of the other baselines of the track"),
-        "null": ("jembench.attacks.null:Null", "the clean images"),
+        "autoattack-rand": (".autoattack:RAND", "AutoAttack rand: APGD over 20 draws (stochastic models)"),
+        "square": (".autoattack:Square", "random squares, from scores"),
+        "boundary": (".decision:BOUNDARY", "walk along the decision boundary (needs foolbox)"),
+        "hopskipjump": (".decision:HOPSKIPJUMP", "the boundary's normal from decisions (needs foolbox)"),
+        "pointwise": (".decision:POINTWISE", "pixel after pixel set back (needs foolbox)"),
+        "spsa": (".spsa:SPSA", "finite differences of scores, through any noise"),
+        "transfer": (".transfer:Transfer", "adversarials of the other baselines of the track"),
+        "null": (".null:Null", "the clean images"),
     },
+    __package__,
 )
 
 

@@ -230,13 +230,14 @@ PROTOCOLS: Family[Protocol] = Family(
     "protocol",
     {
         "v1": (
-            "jembench.choices.protocols:V1",
+            ".protocols:V1",
             "our own: nothing is added to images, nothing is left out of samples, every attack counts",
         ),
-        "jem2020": ("jembench.choices.papers:JEM2020", "Grathwohl et al., ICLR 2020 (arXiv 1912.03263)"),
-        "jempp": ("jembench.choices.papers:JEMPP", "JEM++: Yang & Ji, ICCV 2021 (arXiv 2109.09032)"),
-        "sadajem": ("jembench.choices.papers:SADAJEM", "SADA-JEM: Yang, Su & Ji, CVPR 2023 (arXiv 2209.07959)"),
+        "jem2020": (".papers:JEM2020", "Grathwohl et al., ICLR 2020 (arXiv 1912.03263)"),
+        "jempp": (".papers:JEMPP", "JEM++: Yang & Ji, ICCV 2021 (arXiv 2109.09032)"),
+        "sadajem": (".papers:SADAJEM", "SADA-JEM: Yang, Su & Ji, CVPR 2023 (arXiv 2209.07959)"),
     },
+    __package__,
 )
 
 

@@ -25,21 +25,19 @@ PAPERS = "cifar10"  # the track of published recipes, checkpoints and numbers th
 TRACKS: Family[Track] = Family(
     "track",
     {
-        "digits": ("jembench.data.digits:TRACK", "1,797 handwritten digits, 8x8, from scikit-learn"),
+        "digits": (".digits:TRACK", "1,797 handwritten digits, 8x8, from scikit-learn"),
         "cifar10": (
-            "jembench.data.photographs:CIFAR10",
+            ".photographs:CIFAR10",
             "60,000 photographs of 10 classes, 32x32; its images are not part of jembench",
         ),
         "cifar100": (
-            "jembench.data.photographs:CIFAR100",
+            ".photographs:CIFAR100",
             "60,000 photographs of 100 classes, 32x32; its images are not part of jembench",
         ),
-        "svhn": (
-            "jembench.data.photographs:SVHN",
-            "99,289 house numbers, 32x32; its images are not part of jembench",
-        ),
-        "gauss": ("jembench.data.gauss:TRACK", "a Gaussian mixture with known truth, 8x8"),
+        "svhn": (".photographs:SVHN", "99,289 house numbers, 32x32; its images are not part of jembench"),
+        "gauss": (".gauss:TRACK", "a Gaussian mixture with known truth, 8x8"),
     },
+    __package__,
 )
 
 

@@ -16,19 +16,21 @@ class Family(Mapping[str, T]):
 
     Args:
         noun: what one of them is called in an error, such as ``track``.
-        table: name -> (``module:object``, one line about it).
+        table: name -> (``module:object``, one line about it); a module that begins with a dot is one of ``package``.
+        package: name of the package of the table.
 
     Raises:
         UserError: where an unknown name is looked up, with the nearest that is known.
     """
 
-    def __init__(self, noun: str, table: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, noun: str, table: Mapping[str, tuple[str, str]], package: str | None = None) -> None:
         self.noun = noun
+        self._package = package
         self._table = dict(table)  # the place where entry points of other packages would join
 
     def __getitem__(self, name: str) -> T:
         self.check(name)
-        member: T = load(self._table[name][0])
+        member: T = load(self._table[name][0], self._package)
         return member
 
     def about(self, name: str) -> str:
@@ -51,11 +53,11 @@ class Family(Mapping[str, T]):
         return len(self._table)
 
 
-def load(target: str) -> Any:
-    """The object that ``module:object`` names.
+def load(target: str, package: str | None = None) -> Any:
+    """The object that ``module:object`` names; a module that begins with a dot is one of ``package``.
 
     >>> load("math:pi")
     3.141592653589793
     """
     module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
+    return getattr(import_module(module, package), name)

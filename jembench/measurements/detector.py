@@ -99,34 +99,23 @@ ODIN = PostHoc(lambda ood, model, last: ood.ODIN(model.logits, eps=0.0014, tempe
 DETECTORS: Family[PostHoc] = Family(
     "detector",
     {
-        "mahalanobis": (
-            "jembench.measurements.detector:MAHALANOBIS",
-            "distance to the nearest class mean (Lee et al. 2018)",
-        ),
-        "rmd": ("jembench.measurements.detector:RMD", "that, relative to one mean of all (Ren et al. 2021)"),
-        "knn": ("jembench.measurements.detector:KNN", "distance to the 50th training neighbour (Sun et al. 2022)"),
-        "vim": (
-            "jembench.measurements.detector:VIM",
-            "residual against the principal space, and energy (Wang et al. 2022)",
-        ),
-        "react": ("jembench.measurements.detector:REACT", "energy of clipped features (Sun et al. 2021)"),
-        "dice": ("jembench.measurements.detector:DICE", "energy of sparse weights (Sun & Li 2022)"),
-        "ash": ("jembench.measurements.detector:ASH", "energy of pruned and scaled features (Djurisic et al. 2023)"),
-        "scale": ("jembench.measurements.detector:SCALE", "energy of scaled features (Xu et al. 2024)"),
-        "she": (
-            "jembench.measurements.detector:SHE",
-            "inner product with the class's stored pattern (Zhang et al. 2023)",
-        ),
-        "nnguide": ("jembench.measurements.detector:NNGUIDE", "energy guided by neighbours (Park et al. 2023)"),
-        "fdbd": ("jembench.measurements.detector:FDBD", "distance to the decision boundaries (Liu & Qin 2024)"),
-        "gradnorm": ("jembench.measurements.detector:GRADNORM", "gradient norm of the last layer (Huang et al. 2021)"),
-        "kl_matching": (
-            "jembench.measurements.detector:KL_MATCHING",
-            "divergence from class-typical posteriors (Hendrycks et al. 2022)",
-        ),
-        "gen": ("jembench.measurements.detector:GEN", "generalised entropy of the posteriors (Liu et al. 2023)"),
-        "odin": ("jembench.measurements.detector:ODIN", "perturbed and tempered confidence (Liang et al. 2018)"),
+        "mahalanobis": (".detector:MAHALANOBIS", "distance to the nearest class mean (Lee et al. 2018)"),
+        "rmd": (".detector:RMD", "that, relative to one mean of all (Ren et al. 2021)"),
+        "knn": (".detector:KNN", "distance to the 50th training neighbour (Sun et al. 2022)"),
+        "vim": (".detector:VIM", "residual against the principal space, and energy (Wang et al. 2022)"),
+        "react": (".detector:REACT", "energy of clipped features (Sun et al. 2021)"),
+        "dice": (".detector:DICE", "energy of sparse weights (Sun & Li 2022)"),
+        "ash": (".detector:ASH", "energy of pruned and scaled features (Djurisic et al. 2023)"),
+        "scale": (".detector:SCALE", "energy of scaled features (Xu et al. 2024)"),
+        "she": (".detector:SHE", "inner product with the class's stored pattern (Zhang et al. 2023)"),
+        "nnguide": (".detector:NNGUIDE", "energy guided by neighbours (Park et al. 2023)"),
+        "fdbd": (".detector:FDBD", "distance to the decision boundaries (Liu & Qin 2024)"),
+        "gradnorm": (".detector:GRADNORM", "gradient norm of the last layer (Huang et al. 2021)"),
+        "kl_matching": (".detector:KL_MATCHING", "divergence from class-typical posteriors (Hendrycks et al. 2022)"),
+        "gen": (".detector:GEN", "generalised entropy of the posteriors (Liu et al. 2023)"),
+        "odin": (".detector:ODIN", "perturbed and tempered confidence (Liang et al. 2018)"),
     },
+    __package__,
 )
 
 

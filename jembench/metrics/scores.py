@@ -200,30 +200,19 @@ BASELINE = MAX_PY
 SCORES: Family[Score] = Family(
     "score",
     {
-        "log_px": ("jembench.metrics.scores:LOG_PX", "log p(x): log density, logsumexp of the logits"),
-        "max_py": ("jembench.metrics.scores:MAX_PY", "max p(y|x): maximum softmax probability"),
-        "mass": ("jembench.metrics.scores:MASS", "mass: approximate mass, minus |d log p(x) / dx|, L2"),
-        "entropy": ("jembench.metrics.scores:ENTROPY", "-H(p(y|x)): minus the entropy of the predicted classes"),
-        "max_logit": ("jembench.metrics.scores:MAX_LOGIT", "max logit: largest logit, max log p(x, y)"),
+        "log_px": (".scores:LOG_PX", "log p(x): log density, logsumexp of the logits"),
+        "max_py": (".scores:MAX_PY", "max p(y|x): maximum softmax probability"),
+        "mass": (".scores:MASS", "mass: approximate mass, minus |d log p(x) / dx|, L2"),
+        "entropy": (".scores:ENTROPY", "-H(p(y|x)): minus the entropy of the predicted classes"),
+        "max_logit": (".scores:MAX_LOGIT", "max logit: largest logit, max log p(x, y)"),
         "typicality": (
-            "jembench.metrics.scores:TYPICALITY",
+            ".scores:TYPICALITY",
             "typicality: minus the distance of log p(x) from its mean over the training images",
         ),
-        "complexity": (
-            "jembench.metrics.scores:COMPLEXITY",
-            "complexity: log p(x) plus the code length of the image",
-        ),
-        "refine_log_px": (
-            "jembench.metrics.scores:REFINE_LOG_PX",
-            "SGLD log p: log p(x) before SGLD less after",
-        ),
-        "refine_gradient": (
-            "jembench.metrics.scores:REFINE_GRADIENT",
-            "SGLD grad: |d log p(x) / dx| after SGLD less before, L2",
-        ),
-        "refine_distance": (
-            "jembench.metrics.scores:REFINE_DISTANCE",
-            "SGLD L2: minus the L2 distance that SGLD moves the image",
-        ),
+        "complexity": (".scores:COMPLEXITY", "complexity: log p(x) plus the code length of the image"),
+        "refine_log_px": (".scores:REFINE_LOG_PX", "SGLD log p: log p(x) before SGLD less after"),
+        "refine_gradient": (".scores:REFINE_GRADIENT", "SGLD grad: |d log p(x) / dx| after SGLD less before, L2"),
+        "refine_distance": (".scores:REFINE_DISTANCE", "SGLD L2: minus the L2 distance that SGLD moves the image"),
     },
+    __package__,
 )

@@ -20,32 +20,34 @@ if TYPE_CHECKING:
 KINDS: Family[ModelKind] = Family(
     "kind",
     {
-        "softmax": ("jembench.models.kinds:SOFTMAX", "a classifier, whose logits are read as a density too"),
-        "jem": ("jembench.models.kinds:JEM", "a classifier that is a density by its logits, trained with SGLD chains"),
-        "igebm": ("jembench.models.kinds:IGEBM", "an energy for every class, trained with SGLD chains"),
-        "glow": ("jembench.models.kinds:GLOW", "a normalizing flow: exact log density and samples"),
-        "glow-cond": ("jembench.models.kinds:GLOW_COND", "a normalizing flow with a Gaussian for every class"),
-        "oracle": ("jembench.models.kinds:ORACLE", "the mixture itself: exact logits, log density and samples"),
-        "uniform": ("jembench.models.kinds:UNIFORM", "noise: the generator to beat by far"),
+        "softmax": (".kinds:SOFTMAX", "a classifier, whose logits are read as a density too"),
+        "jem": (".kinds:JEM", "a classifier that is a density by its logits, trained with SGLD chains"),
+        "igebm": (".kinds:IGEBM", "an energy for every class, trained with SGLD chains"),
+        "glow": (".kinds:GLOW", "a normalizing flow: exact log density and samples"),
+        "glow-cond": (".kinds:GLOW_COND", "a normalizing flow with a Gaussian for every class"),
+        "oracle": (".kinds:ORACLE", "the mixture itself: exact logits, log density and samples"),
+        "uniform": (".kinds:UNIFORM", "noise: the generator to beat by far"),
         "class-gaussians": (
-            "jembench.models.kinds:CLASS_GAUSSIANS",
+            ".kinds:CLASS_GAUSSIANS",
             "a Gaussian per class of the training images: the generator to beat",
         ),
-        "pixels": ("jembench.models.kinds:PIXELS", "an extractor: the pixels as features, the oracle's classes"),
-        "inception-v3": ("jembench.models.kinds:INCEPTION_V3", "an extractor: the Inception network of 2015"),
+        "pixels": (".kinds:PIXELS", "an extractor: the pixels as features, the oracle's classes"),
+        "inception-v3": (".kinds:INCEPTION_V3", "an extractor: the Inception network of 2015"),
     },
+    __package__,
 )
 
 NETWORKS: Family[Network] = Family(
     "network",
     {
-        "small": ("jembench.models.networks:SMALL", "3x3 convolutions without normalisation layers, for digits"),
-        "wrn": ("jembench.models.networks:WRN", "the wide residual network of the JEM papers"),
-        "timm": ("jembench.models.networks:TIMM", "a classifier of the timm library, with fresh weights"),
-        "torchvision": ("jembench.models.networks:TORCHVISION", "a classifier of torchvision, with fresh weights"),
-        "residual": ("jembench.models.networks:RESIDUAL", "the class-conditional residual energy network of IGEBM"),
-        "flow": ("jembench.models.networks:FLOW", "the invertible network of Glow"),
+        "small": (".networks:SMALL", "3x3 convolutions without normalisation layers, for digits"),
+        "wrn": (".networks:WRN", "the wide residual network of the JEM papers"),
+        "timm": (".networks:TIMM", "a classifier of the timm library, with fresh weights"),
+        "torchvision": (".networks:TORCHVISION", "a classifier of torchvision, with fresh weights"),
+        "residual": (".networks:RESIDUAL", "the class-conditional residual energy network of IGEBM"),
+        "flow": (".networks:FLOW", "the invertible network of Glow"),
     },
+    __package__,
 )
 
 

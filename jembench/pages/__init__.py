@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 EXPORTERS: Family[Callable[[Sequence[ResultDocument]], str]] = Family(
     "format",
     {
-        "table": ("jembench.pages.tables.report:as_table", "tables as wide as the terminal"),
-        "markdown": ("jembench.pages.tables.report:as_markdown", "tables of GitHub markdown"),
-        "json": ("jembench.pages.tables.report:as_json", "the result documents, with all of their metrics"),
+        "table": (".tables.report:as_table", "tables as wide as the terminal"),
+        "markdown": (".tables.report:as_markdown", "tables of GitHub markdown"),
+        "json": (".tables.report:as_json", "the result documents, with all of their metrics"),
     },
+    __package__,
 )

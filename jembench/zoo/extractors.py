@@ -40,20 +40,18 @@ INCEPTION_V3 = Extractor(general=True, distance="fid", kernel="kid")
 EXTRACTORS: Family[Extractor] = Family(
     "extractor",
     {
-        "digits-ref": (
-            "jembench.zoo.extractors:OWN",
-            "a small classifier of digits that is evaluated nowhere: 64 features",
-        ),
+        "digits-ref": (".extractors:OWN", "a small classifier of digits that is evaluated nowhere: 64 features"),
         "cifar10-ref": (
-            "jembench.zoo.extractors:OWN",
+            ".extractors:OWN",
             "a wide residual network of photographs that is evaluated nowhere: 128 features",
         ),
-        "pixels": ("jembench.zoo.extractors:OWN", "the pixels themselves, with the classes of the oracle"),
+        "pixels": (".extractors:OWN", "the pixels themselves, with the classes of the oracle"),
         "inception-v3": (
-            "jembench.zoo.extractors:INCEPTION_V3",
+            ".extractors:INCEPTION_V3",
             "the Inception network of 2015: 2,048 features; the only one of FID",
         ),
     },
+    __package__,
 )
 
 

@@ -23,6 +23,11 @@ def test_it_is_a_mapping_in_the_order_of_its_table() -> None:
     assert ANGLES.get("pi") == ANGLES["pi"]
 
 
+def test_a_module_with_a_dot_before_it_is_one_of_the_package() -> None:
+    family: Family[type] = Family("family", {"family": (".families:Family", "this one")}, "jembench.ground")
+    assert family["family"] is Family
+
+
 def test_only_what_is_looked_up_is_imported() -> None:
     assert "lost" in ANGLES
     assert ANGLES.about("lost") == TABLE["lost"][1]
