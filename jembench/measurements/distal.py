@@ -52,13 +52,9 @@ class Distal:
 
     name: ClassVar[str] = "distal"
     version: ClassVar[int] = 1
+    title: ClassVar[str] = "distal adversarials"
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset()
-
-    @property
-    def title(self) -> str:
-        """What people read while the chains run."""
-        return "distal adversarials"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Climb, then judge."""

@@ -35,13 +35,9 @@ class Embedded:
 
     name: ClassVar[str] = "embedded"
     version: ClassVar[int] = 1
+    title: ClassVar[str] = "features"
     requires: ClassVar[frozenset[Capability]] = frozenset()  # an extractor is one
     finite: ClassVar[frozenset[str]] = frozenset()
-
-    @property
-    def title(self) -> str:
-        """What people read while the features are computed."""
-        return "features"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """What ``model.embed`` gives; of a classifier that is an extractor, its penultimate features and its logits."""

@@ -32,13 +32,9 @@ class GradientCheck:
 
     name: ClassVar[str] = "gradient_check"
     version: ClassVar[int] = 1
+    title: ClassVar[str] = "gradient check"
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset()
-
-    @property
-    def title(self) -> str:
-        """What people read while the gradients are checked."""
-        return "gradient check"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """A gradient and a few steps at every image."""

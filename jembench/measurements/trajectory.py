@@ -46,13 +46,9 @@ class Trajectory:
 
     name: ClassVar[str] = "trajectory"
     version: ClassVar[int] = 1
+    title: ClassVar[str] = "long chains"
     requires: ClassVar[frozenset[Capability]] = frozenset({"density", "sampler", "chain"})
     finite: ClassVar[frozenset[str]] = frozenset()
-
-    @property
-    def title(self) -> str:
-        """What people read while the chains run."""
-        return "long chains"
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Run the chains from look to look."""
