@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench.data.sets import ASKED, CHAINS, Grid, ImageSet, Severities, Source, Track, chains
+from jembench.data.sets import ASKED, CHAINS, Grid, ImageSet, Severities, Source, Track, chains, pairs
 from jembench.ground import seeding
 from jembench.types import UserError
 
@@ -157,19 +157,6 @@ def textures() -> Images:
     return patches
 
 
-def pairs(labels: Labels) -> NDArray[np.int64]:
-    """Disjoint pairs ``(M, 2)`` of examples of different classes: each takes the next free one of another class."""
-    free = list(range(len(labels)))
-    result = []
-    while free:
-        first = free.pop(0)
-        partner = next((j for j in free if labels[j] != labels[first]), None)
-        if partner is not None:
-            free.remove(partner)
-            result.append((first, partner))
-    return np.array(result, dtype=np.int64)
-
-
 def _frozen(images: Images, labels: Labels) -> tuple[Images, Labels]:
     """What is cached must not be written to."""
     images.setflags(write=False)
@@ -179,7 +166,7 @@ def _frozen(images: Images, labels: Labels) -> tuple[Images, Labels]:
 
 def _outliers(name: str, images: Images, labels: Labels) -> Images:
     if name == "interp":
-        first, second = pairs(labels).T
+        first, second = pairs(labels)
         total = images[first].astype(np.uint16) + images[second]
         return np.array(total // 2, dtype=np.uint8)
     if name == "inverted":

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench.data import archives, cache, folders
-from jembench.data.sets import BATCH, CHAINS, ImageSet, Part, Source, Track, chains
+from jembench.data.sets import BATCH, CHAINS, ImageSet, Part, Source, Track, chains, pairs
 from jembench.ground import files
 from jembench.ground.identity import array_sha256, identity
 from jembench.types import UserError
@@ -166,11 +166,7 @@ def facts(place: Path) -> Facts | None:
 
 
 def _place(track: Track, source: Source, paths: list[Path]) -> Path:
-    """Where the prepared images of a source lie, if these files have not changed since.
-
-    Raises:
-        UserError: if a file is gone.
-    """
+    """Where the prepared images of a source lie, if these files have not changed since."""
     try:
         stamps = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     except OSError as error:
@@ -252,13 +248,7 @@ def _write(
 ) -> Facts:
     """The images of one source, then its facts.
 
-    Args:
-        track: track of the source.
-        source: source that the images are of.
-        place: folder of the source in the cache.
-        images: images ``(M, C, H, W)`` of the set that the source is cut from.
-        labels: labels ``(M,)`` of the set.
-        positions: positions of the source's images in the set, ``(1, N)``, or ``(2, N)`` for means of two.
+    They are those of a set, ``(M, C, H, W)``, at the positions ``(1, N)``, or ``(2, N)`` for means of two.
     """
     shape = (positions.shape[1], *images.shape[1:])
     with files.replacing(place / IMAGES) as file:
@@ -315,19 +305,6 @@ def fingerprints(images: Images, labels: Labels) -> list[bytes]:
 def canonical_order(names: list[bytes]) -> NDArray[np.int64]:
     """The order of images by their :func:`fingerprints`."""
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
-
-
-def pairs(labels: Labels) -> NDArray[np.int64]:
-    """Disjoint pairs ``(2, M)`` of examples of different classes: each takes the next free one of another class."""
-    free = list(range(len(labels)))
-    result = []
-    while free:
-        first = free.pop(0)
-        partner = next((j for j in free if labels[j] != labels[first]), None)
-        if partner is not None:
-            free.remove(partner)
-            result.append((first, partner))
-    return np.array(result, dtype=np.int64).reshape(-1, 2).T
 
 
 def batches(n: int) -> NDArray[np.int64]:

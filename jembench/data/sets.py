@@ -213,3 +213,16 @@ def chains(track: Track) -> ImageSet:
     n = track.source(CHAINS).n
     blank: NDArray[np.unsignedinteger] = np.broadcast_to(np.zeros(1, dtype=np.uint8), (n, *track.shape))
     return ImageSet(blank, np.arange(n, dtype=np.int64) % track.classes, track.levels)
+
+
+def pairs(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Disjoint pairs ``(2, M)`` of examples of different classes: each takes the next free one of another class."""
+    free = list(range(len(labels)))
+    result = []
+    while free:
+        first = free.pop(0)
+        partner = next((j for j in free if labels[j] != labels[first]), None)
+        if partner is not None:
+            free.remove(partner)
+            result.append((first, partner))
+    return np.array(result, dtype=np.int64).reshape(-1, 2).T

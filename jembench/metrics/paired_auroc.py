@@ -95,10 +95,7 @@ def _differences(x: Floats, y: Floats, a: Floats, b: Floats) -> Pair:
 def _variance(parts: list[Pair], floors: list[float], groups: list[str | None]) -> tuple[float, float]:
     """V of the mean difference, and q: the larger of the mean sizes of its two parts.
 
-    Args:
-        parts: placement differences (d10 `(m,)`, d01 `(n_s,)`) of each set.
-        floors: standard deviation of each set that shows none, else 0.
-        groups: group of each set; None for a set that is independent of all others.
+    Of sets that show a variance the floor of their standard deviation is 0.
     """
     mean_d10: Floats = np.mean([d10 for d10, _ in parts], axis=0)
     deviations: dict[str | int, float] = {}
@@ -122,11 +119,7 @@ def _part(d: Floats) -> float:
 
 
 def _same_length(first: ArrayLike, second: ArrayLike, name: str) -> Pair:
-    """Both as vectors.
-
-    Raises:
-        ValueError: if they are of two lengths, or no vectors.
-    """
+    """Both as vectors of one length."""
     x, y = vector(first, f"first {name}"), vector(second, f"second {name}")
     if x.size != y.size:
         raise ValueError(f"{name} scores must be of the same images, got {x.size} and {y.size}")

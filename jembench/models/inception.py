@@ -92,11 +92,7 @@ def load(file: Path) -> Any:
 
 
 def _fidelity() -> Any:
-    """torch-fidelity's module of the network.
-
-    Raises:
-        UserError: if it is not installed.
-    """
+    """torch-fidelity's module of the network."""
     if find_spec("torch_fidelity") is None:
         raise UserError("extractor 'inception-v3' needs torch-fidelity: pip install 'jembench[fid]'")
     return import_module("torch_fidelity.feature_extractor_inceptionv3")

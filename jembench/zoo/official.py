@@ -161,11 +161,7 @@ def _layout(state: Mapping[str, Tensor], path: Path, asked: str | None) -> str:
 
 
 def _described(state: Mapping[str, Tensor], path: Path, asked: str | None) -> tuple[int, int, str, int, int]:
-    """Depth, width, norm, channels and classes of a network, every shape of which is checked.
-
-    Raises:
-        UserError: if it is no whole wide residual network, or its norm cannot be told.
-    """
+    """Depth, width, norm, channels and classes of a network, every shape of which is checked."""
     import torch
 
     from jembench.models.wrn import WideResNet
@@ -388,10 +384,7 @@ def _classifier(checkpoint: Checkpoint, track: Track) -> str:
 def _sampled(checkpoint: Checkpoint, track: Track, fitted: Source | None) -> str:
     """The text of ``recipe.toml`` of a checkpoint with its chains: the paper's recipe, its words included.
 
-    Args:
-        checkpoint: with chains.
-        track: what it was trained on.
-        fitted: the images that the Gaussians where chains begin are fitted to, if they are.
+    ``fitted`` are the images that the Gaussians where chains begin are fitted to, if they are.
     """
     assert checkpoint.chains is not None
     source = _paper(checkpoint, track)

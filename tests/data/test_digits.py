@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from jembench import data
-from jembench.data import digits
+from jembench.data import digits, sets
 from jembench.ground import seeding
 from jembench.types import UserError
 
@@ -98,7 +98,7 @@ def test_an_unknown_track_is_named_with_its_neighbour():
 
 def test_interp_is_the_mean_of_disjoint_pairs_of_different_classes():
     base, mixed = data.load("digits", "ood-base"), data.load("digits", "interp").images
-    pairs = digits.pairs(base.labels)
+    pairs = sets.pairs(base.labels).T
     assert len(set(pairs.ravel().tolist())) == pairs.size == 180
     assert (base.labels[pairs[:, 0]] != base.labels[pairs[:, 1]]).all()
     mean = base.images[pairs].astype(np.float64).mean(axis=1)
@@ -107,7 +107,7 @@ def test_interp_is_the_mean_of_disjoint_pairs_of_different_classes():
 
 @pytest.mark.parametrize("labels", [[], [1], [1, 1, 1], [0, 0, 0, 1], [0, 1, 0, 1, 2]])
 def test_pairs_never_join_a_class_with_itself(labels):
-    pairs = digits.pairs(np.array(labels, dtype=np.int64))
+    pairs = sets.pairs(np.array(labels, dtype=np.int64)).T
     used = pairs.ravel().tolist()
     assert len(used) == len(set(used))
     assert all(labels[i] != labels[j] for i, j in pairs.tolist())

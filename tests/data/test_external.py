@@ -26,7 +26,7 @@ from jembench.choices.request import Request
 from jembench.choices.suites import SUITES
 from jembench.data import archives, cache, external, folders
 from jembench.data.photographs import SPANS as DIVISION
-from jembench.data.sets import CHAINS, Part
+from jembench.data.sets import CHAINS, Part, pairs
 from jembench.engine.bench import Bench
 from jembench.engine.plan import plan
 from jembench.evaluators.generation import Looker
@@ -100,7 +100,7 @@ def test_the_splits_are_disjoint_and_exhaust_every_class(labels):
 @given(st.lists(st.integers(0, 4), max_size=120))
 def test_pairs_are_of_different_classes_and_use_each_image_once(labels):
     y = np.array(labels, dtype=int)
-    one, two = external.pairs(y)
+    one, two = pairs(y)
     assert (y[one] != y[two]).all()
     used = [*one, *two]
     assert len(used) == len(set(used))
