@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
     from torch import Generator, Tensor
@@ -45,6 +45,18 @@ def unknown(what: str, name: str, names: Iterable[str]) -> UnknownNameError:
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return UnknownNameError(f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+
+
+def require(name: str, names: Collection[str], what: str) -> None:
+    """Refuse an unknown name; not by :func:`unknown`, whose line would list a thousand others.
+
+    Raises:
+        UserError: if ``name`` is not among the ``names``.
+    """
+    if name not in names:
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UserError(f"unknown {what} {name!r}{hint} ({len(names)} are known)")
 
 
 @runtime_checkable

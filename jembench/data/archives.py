@@ -8,13 +8,10 @@ are read from the ``.zip`` as it was published, since nobody could check 202,599
 from __future__ import annotations
 
 import hashlib
-import logging
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +20,7 @@ from jembench.data import cache
 from jembench.ground import guard
 from jembench.types import UserError, unknown
 
-CROP = 140  # side of the centre crop of an aligned CelebA photograph (178x218)
-SIZE = 32
-REPORT_EVERY = 5000  # photographs between two words of progress
-
-LOG = logging.getLogger("jembench")
-
-PHOTOGRAPHS, PARTITION = "img_align_celeba.zip", "list_eval_partition.txt"
-IN_CELEBA = {"test": "2", "all": "012"}  # what the parts of a split are called in its partition
+PHOTOGRAPHS, PARTITION = "img_align_celeba.zip", "list_eval_partition.txt"  # of CelebA
 
 
 @dataclass(frozen=True)
@@ -147,7 +137,10 @@ class Faces(Archive):
 
     def read(self, split: str, view: str) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
         """Images ``(N, H, W, 3)`` of a split whose files have been checked; -1 for labels."""
-        images = _photographs(split, _VIEWS[view])
+        from jembench.data import celeba
+
+        folder = cache.downloads() / "celeba"
+        images = celeba.photographs(folder / PHOTOGRAPHS, folder / PARTITION, split=split, view=view)
         return images, np.full(len(images), -1)
 
 
@@ -267,47 +260,6 @@ def read(name: str, split: str, *, view: str = "") -> tuple[NDArray[np.uint8], N
     with guard.guarded(source.unreadable.format(name=name, downloads=cache.downloads())):
         images, labels = source.read(split, view)
     return images, np.asarray(labels, dtype=np.int64)
-
-
-def _photographs(split: str, view: Callable[[Any], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The photographs of a split of CelebA, ``(N, H, W, 3)``, in the order of its partition; none is held twice."""
-    from PIL import Image
-
-    folder = cache.downloads() / "celeba"
-    rows = [line.split() for line in (folder / PARTITION).read_text(encoding="ascii").splitlines() if line.strip()]
-    names = [name for name, part in rows if part in IN_CELEBA[split]]
-    images = np.empty((0, SIZE, SIZE, 3), dtype=np.uint8)
-    with ZipFile(folder / PHOTOGRAPHS) as content:
-        for number, name in enumerate(names):
-            if number and number % REPORT_EVERY == 0:
-                LOG.info("%s of %s photographs read", number, len(names))
-            with content.open(f"{Path(PHOTOGRAPHS).stem}/{name}") as file, Image.open(file) as picture:
-                image = view(picture.convert("RGB"))
-            if not number:
-                images = np.empty((len(names), *image.shape), dtype=np.uint8)
-            if image.shape != images.shape[1:]:  # numpy would spread some of them over the row
-                raise ValueError(f"{name} has shape {image.shape}, the others have {images.shape[1:]}")
-            images[number] = image
-    return images
-
-
-def _crop(picture: Any) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    x, y = (picture.width - CROP) // 2, (picture.height - CROP) // 2
-    square = picture.crop((x, y, x + CROP, y + CROP))
-    return np.asarray(square.resize((SIZE, SIZE), Image.Resampling.BICUBIC), dtype=np.uint8)
-
-
-def _resize(picture: Any) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    short = min(picture.size)
-    size = tuple(SIZE * side // short for side in picture.size)
-    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
-
-
-_VIEWS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {"crop": _crop, "resize": _resize}
 
 
 def _md5(path: Path) -> str:

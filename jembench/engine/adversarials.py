@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from jembench import data
 from jembench.attacks.threat import Goal, Threat, check_eps
@@ -84,8 +86,6 @@ def write(path: Path, header: Header, tensors: Mapping[str, NDArray[Any]]) -> No
     Raises:
         UserError: if the place cannot be written.
     """
-    from safetensors.numpy import save
-
     whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     files.write(path, save(whole, metadata={KEY: header.model_dump_json()}))
 
@@ -96,8 +96,6 @@ def read(path: Path, track: Track) -> tuple[Header, dict[str, NDArray[Any]]]:
     Raises:
         UserError: if it is missing, damaged, of another track, or not what this module writes.
     """
-    from safetensors import SafetensorError, safe_open
-
     require_file(path)
     try:
         with safe_open(str(path), framework="numpy") as file:

@@ -7,15 +7,14 @@ of these networks are made for one image size or return more than logits.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
-from difflib import get_close_matches
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jembench.types import UserError
+from jembench.types import UserError, require
 
 
 def from_timm(name: str, *, shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -79,18 +78,6 @@ class Repeated(nn.Module):
         """What ``network`` makes of ``x (B, 1, H, W)``."""
         output: Tensor = self.network(x.expand(-1, 3, -1, -1))
         return output
-
-
-def require(name: str, names: Collection[str], what: str) -> None:
-    """Refuse an unknown name; not by :func:`jembench.types.unknown`, whose line would list a thousand others.
-
-    Raises:
-        UserError: if ``name`` is not among the ``names``.
-    """
-    if name not in names:
-        near = get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UserError(f"unknown {what} {name!r}{hint} ({len(names)} are known)")
 
 
 def _trial(build: Callable[[], Any], what: str, shape: tuple[int, int, int], classes: int) -> nn.Module:

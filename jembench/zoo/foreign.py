@@ -10,6 +10,10 @@ import numpy as np
 from jembench.ground import generators, guard, usercode
 from jembench.ground.identity import array_sha256, identity
 from jembench.ground.numerics import reproducible
+from jembench.measurements.features import Features
+from jembench.measurements.input_gradient import InputGradient
+from jembench.measurements.logits import Logits
+from jembench.measurements.samples import Samples
 from jembench.types import Batch, Capability, UserError, capabilities
 from jembench.zoo.weights import load_weights
 
@@ -23,16 +27,20 @@ def build(reference: str, weights: Path | None) -> Any:
     Raises:
         UserError: if it cannot be imported or built, or is no model.
     """
-    from torch import nn
-
     what = f"model {reference!r} cannot be built"
     with guard.guarded(what), usercode.importable(reference), reproducible(), generators.forked("build"):
         model = usercode.load(reference)()
     if weights is not None:
-        if not isinstance(model, nn.Module):
+        if not _is_module(model):
             raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
         load_weights(model, weights)
     return behind_contract(model, reference)
+
+
+def _is_module(thing: Any) -> bool:
+    from torch import nn
+
+    return isinstance(thing, nn.Module)
 
 
 def behind_contract(model: Any, name: str) -> Any:
@@ -41,12 +49,10 @@ def behind_contract(model: Any, name: str) -> Any:
     Raises:
         UserError: for anything else.
     """
-    from torch import nn
-
     from jembench.models.softmax import Softmax
 
     methods = capabilities(model)
-    if isinstance(model, nn.Module) and not methods & {"classifier", "density"}:
+    if _is_module(model) and not methods & {"classifier", "density"}:
         return Softmax(model, tapped=True)
     if methods:
         return model
@@ -59,9 +65,6 @@ def abilities(model: Any, track: Track) -> frozenset[Capability]:
     Not a density that has no gradient there (under ``no_grad``, say), nor features whose readout is not the logits,
     nor a sampler that cannot be called as the contract says.
     """
-    from jembench.measurements.input_gradient import InputGradient
-    from jembench.measurements.samples import Samples
-
     capable = capabilities(model)
     if "density" in capable:
         try:
@@ -84,9 +87,6 @@ def _read_out(model: Any, batch: Batch) -> bool:
     """Whether the logits of a deterministic classifier are its readout of its features."""
     import torch
 
-    from jembench.measurements.features import Features
-    from jembench.measurements.logits import Logits
-
     if "classifier" not in capabilities(model) or getattr(model, "stochastic", False):
         return False
     with reproducible(), generators.forked("abilities"), torch.no_grad():
@@ -105,11 +105,6 @@ def fingerprint(model: Any, track: Track, parts: list[Any]) -> str:
     The outputs are in it because the code of a foreign model is not ours to hash: what it imports may change.
     """
     import torch
-
-    from jembench.measurements.features import Features
-    from jembench.measurements.input_gradient import InputGradient
-    from jembench.measurements.logits import Logits
-    from jembench.measurements.samples import Samples
 
     arrays = []
     if isinstance(model, torch.nn.Module):

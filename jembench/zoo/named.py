@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from jembench.data import cache
 from jembench.ground import compat, guard
 from jembench.ground.files import require_file
-from jembench.types import UserError, unknown
+from jembench.types import UserError, require, unknown
 from jembench.zoo import foreign
 from jembench.zoo.references import ModelRef
 from jembench.zoo.weights import fill, is_pickle, load_safetensors, load_tensors, renamed, state_dict
@@ -78,13 +78,16 @@ def build(ref: ModelRef, weights: Path, track: Track) -> Any:
     Raises:
         UserError: if it cannot be built, or the weights are not its own.
     """
-    from jembench.models.softmax import Softmax
+    from jembench.models import library, softmax
 
     if ref.place == "robustbench":
         return foreign.behind_contract(_robustbench_network(ref.attribute, track, weights), str(ref))
-    network, mean, std = (_timm if ref.place == "timm" else _torchvision)(ref.attribute, track)
+    name, timm = ref.attribute, ref.place == "timm"
+    make = library.from_timm if timm else library.from_torchvision
+    network = make(name.partition(".")[0] if timm else name, shape=track.shape, classes=track.classes)
+    mean, std = _scales(_of_timm(name) if timm else _of_torchvision(name), track)
     fill(network, _state(weights), weights)
-    return Softmax(network, mean=mean, std=std, tapped=True)
+    return softmax.Softmax(network, mean=mean, std=std, tapped=True)
 
 
 def _state(path: Path) -> dict[str, Tensor]:
@@ -107,10 +110,8 @@ def _entry(words: str, track: Track) -> tuple[str, str, Mapping[str, Any]]:
     places = [threat] if threat else list(threats)
     matches = [each for each in places if name in threats[each]]
     if not matches:
-        from jembench.models import library
-
         what = f"robustbench model of {track.name}{f' ({threat})' if threat else ''}"
-        library.require(name, sorted({model for each in places for model in threats[each]}), what)
+        require(name, sorted({model for each in places for model in threats[each]}), what)
     if len(matches) > 1:
         forms = " or ".join(f"robustbench:{each}/{name}" for each in matches)
         raise UserError(f"robustbench model {name!r} is there for {len(matches)} threat models: say {forms}")
@@ -171,26 +172,20 @@ def _robustbench_network(words: str, track: Track, path: Path) -> nn.Module:
 Scale = tuple[float, ...] | float
 
 
-def _timm(name: str, track: Track) -> tuple[nn.Module, Scale, Scale]:
-    """An untrained timm network; mean and deviation of the weights that its name and tag mean."""
-    from jembench.models import library
-
-    network = library.from_timm(name.partition(".")[0], shape=track.shape, classes=track.classes)
+def _of_timm(name: str) -> Any:
+    """Mean and deviation of the weights that the name and tag of a timm network mean."""
     with guard.guarded(f"unknown timm model {name!r}"):
-        means: Any = import_module("timm").get_pretrained_cfg(name)
-    return network, *_scales(getattr(means, "mean", None), getattr(means, "std", None), track)
+        return import_module("timm").get_pretrained_cfg(name)
 
 
-def _torchvision(name: str, track: Track) -> tuple[nn.Module, Scale, Scale]:
-    """An untrained torchvision network; mean and deviation of its default weights."""
-    from jembench.models import library
-
-    network = library.from_torchvision(name, shape=track.shape, classes=track.classes)
-    means: Any = import_module("torchvision.models").get_model_weights(name).DEFAULT.transforms()
-    return network, *_scales(getattr(means, "mean", None), getattr(means, "std", None), track)
+def _of_torchvision(name: str) -> Any:
+    """Mean and deviation of the default weights of a torchvision network."""
+    return import_module("torchvision.models").get_model_weights(name).DEFAULT.transforms()
 
 
-def _scales(mean: Any, std: Any, track: Track) -> tuple[Scale, Scale]:
+def _scales(weights: Any, track: Track) -> tuple[Scale, Scale]:
+    """Mean and deviation of published weights, where they are of the track's channels; else none."""
+    mean, std = getattr(weights, "mean", None), getattr(weights, "std", None)
     if mean is None or std is None or not len(mean) == len(std) == track.shape[0]:
         return 0.0, 1.0
     return tuple(map(float, mean)), tuple(map(float, std))

@@ -214,9 +214,7 @@ def _dense(tensor: Tensor, name: str, path: Path) -> Tensor:
 
 def _finite(tensor: Tensor, name: str, path: Path) -> Tensor:
     """A tensor of weights that are numbers, also in fp32."""
-    import torch
-
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
+    if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
         raise UserError(f"{path}: {name} holds NaN or infinite numbers: the training diverged, or the file is damaged")
     return tensor
 
@@ -248,7 +246,7 @@ def _unit(chains: Any, channels: int, path: Path) -> Tensor | None:
     if chains.shape[1] != channels or len(chains) < 2:
         raise UserError(f"{path}: its replay_buffer has shape {tuple(chains.shape)}, its network {channels} channels")
     x = _dense(chains.detach(), "replay_buffer", path).float()
-    if not bool(torch.isfinite(x).all()):
+    if not bool(x.isfinite().all()):
         raise UserError(f"{path}: its replay_buffer holds NaN or infinite pixels")
     return x.mul_(0.5).add_(0.5)
 
@@ -346,9 +344,7 @@ def _check(checkpoint: Checkpoint, track: Track) -> None:
 
 def _chains(chains: Tensor) -> dict[str, Tensor]:
     """The persistent chains of a sampler; of no class, since a chain that starts again changes it unrecorded."""
-    import torch
-
-    return {"sampler.chains": chains, "sampler.labels": torch.full((len(chains),), -1, dtype=torch.int64)}
+    return {"sampler.chains": chains, "sampler.labels": chains.new_full((len(chains),), -1).long()}
 
 
 def _gaussians(track: Track) -> dict[str, Tensor]:

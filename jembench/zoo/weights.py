@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from jembench.ground.files import require_file
 from jembench.types import UserError
 
@@ -59,7 +61,6 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: if the file is missing, damaged or a pickle.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
     if is_pickle(path):
@@ -169,7 +170,6 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         OSError: if it cannot be written, such as on a full disk, which safetensors has an error of its own for.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:

@@ -19,7 +19,7 @@ from scipy import io as matlab
 from torchvision import datasets
 from torchvision.datasets import utils
 
-from jembench.data import archives, cache
+from jembench.data import archives, cache, celeba
 from jembench.ground import guard
 from jembench.types import UserError
 
@@ -216,7 +216,7 @@ def test_a_photograph_of_another_size_is_refused(monkeypatch, heights):
     """Also one that numpy would stretch over the row it goes to."""
     faces(monkeypatch)
     left = iter(heights)
-    monkeypatch.setitem(archives._VIEWS, "resize", lambda _: np.zeros((next(left), 32, 3), np.uint8))
+    monkeypatch.setitem(celeba.VIEWS, "resize", lambda _: np.zeros((next(left), 32, 3), np.uint8))
     with pytest.raises(UserError, match=r"the photographs cannot be read: ValueError: 00000\d.jpg has shape"):
         archives.read("celeba", "test", view="resize")
 

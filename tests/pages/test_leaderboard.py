@@ -292,7 +292,7 @@ def test_checking_needs_no_torch_and_no_images(tmp_path: Path) -> None:
     """The leaderboards and cards of the repository, as the environment of tables sees them."""
     code = (
         "import sys; from jembench import cli\n"
-        "for words in (['leaderboard', '--all', '--check'], ['card', '--all', '--check']):\n"
+        "for words in (['leaderboard', '--all', '--check'], ['maintain', 'cards', '--check']):\n"
         "    sys.argv = ['jembench', *words]\n"
         "    try: cli.main()\n"
         "    except SystemExit as end: assert not end.code, words\n"

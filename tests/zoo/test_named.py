@@ -239,7 +239,7 @@ def test_a_download_is_done_once_by_many(tmp_path, monkeypatch):
         torch.save(state(theirs), path)
 
     monkeypatch.setattr(utils, "download_gdrive_new", fetch)
-    threads = [threading.Thread(target=named.located, args=("robustbench:Tiny2020One", TRACK, None)) for _ in range(4)]
+    threads = [threading.Thread(target=named.located, args=(parse("robustbench:Tiny2020One"), TRACK)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
