@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from jembench.ground import families
 from jembench.ground.families import Family
-from jembench.ground.identity import array_sha256
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
         if source_name in [source.name for source in description.sources]:
             return external.load(description, source_name, origin, sha256=sha256)
         own = user.load(source_name, origin, description)
-        if sha256 and array_sha256(own.images, own.labels) != sha256:
+        if sha256 and own.sha256 != sha256:
             raise UserError(
                 f"{origin}: the images of {source_name!r} have changed since they were planned for: run the command "
                 "again"
@@ -116,7 +115,7 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
         image_set: ImageSet = external.built(description, source_name)
     else:
         image_set = families.load(description.builder)(source_name)
-    digest = array_sha256(image_set.images, image_set.labels)
+    digest = image_set.sha256
     if digest != source.sha256 or len(image_set) != source.n:
         raise UserError(
             f"{track_name}/{source_name}: the images are not those of the track (sha256 {digest[:12]}, "

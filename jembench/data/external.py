@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from jembench.data import archives, cache, folders
 from jembench.data.sets import BATCH, CHAINS, ImageSet, Part, Source, Track, chains, pairs
 from jembench.ground import files
-from jembench.ground.identity import array_sha256, identity
+from jembench.ground.identity import identity
 from jembench.types import UserError
 
 VERSION = 1  # of the preparation
@@ -120,7 +120,7 @@ def load(track: Track, name: str, origin: str, *, sha256: str = "") -> ImageSet:
         raise _damaged(track, name, place, str(error)) from error
     preparation = facts(place)
     pin = sha256 or (preparation.sha256 if preparation else "")
-    if (digest := array_sha256(image_set.images, image_set.labels)) != pin:
+    if (digest := image_set.sha256) != pin:
         raise _damaged(track, name, place, f"sha256 {digest[:12]}, expected {pin[:12] or 'another'}")
     return image_set
 
@@ -265,7 +265,7 @@ def _write(
         np.save(file, classes, allow_pickle=False)
     image_set = _mapped(place, track.levels)
     complete = archives.archive(_part(source).set).images[_part(source).split]
-    preparation = Facts(shape[0], array_sha256(image_set.images, image_set.labels), len(images) == complete)
+    preparation = Facts(shape[0], image_set.sha256, len(images) == complete)
     sizes = {name: (place / name).stat().st_size for name in (IMAGES, LABELS)}
     files.write(place / FACTS, json.dumps({**asdict(preparation), "bytes": sizes}).encode())
     return preparation

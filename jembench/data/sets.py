@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench.ground.identity import let_go
+from jembench.ground.identity import array_sha256, let_go
 from jembench.types import Norm
 
 Role = Literal["train", "validation", "ood-base", "test", "ood", "chains"]
@@ -188,6 +188,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of images and labels."""
+        return array_sha256(self.images, self.labels)
 
     def pixels(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Images ``start:stop`` as float32 in [0, 1]: k / (levels - 1)."""

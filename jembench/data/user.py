@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from jembench.data import arrays
 from jembench.data.sets import ImageSet, Source, Track
 from jembench.ground import guard, seeding
-from jembench.ground.identity import array_sha256
 from jembench.types import UserError, unknown
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -56,7 +55,7 @@ def source(name: str, origin: str, track: Track) -> Source:
     if name in {other.name for other in track.sources} | {"mean", "near", "far"}:
         raise UserError(f"OOD set {name!r}: track {track.name} has that name already: choose another")
     images = load(name, origin, track)
-    digest = array_sha256(images.images, images.labels)
+    digest = images.sha256
     return Source(name, "ood", len(images), digest, about=f"of the user: {origin}", origin=origin)
 
 
