@@ -53,10 +53,6 @@ def shift(kind: str, x: Tensor, amount: float, *, generator: Generator) -> Tenso
     return SHIFTS[kind](x, amount, generator).clamp(0, 1)
 
 
-def _noise(x: Tensor, a: float, generator: Generator) -> Tensor:
-    return x + a * torch.randn(x.shape, generator=generator).to(x)
-
-
 def _blur(x: Tensor, a: float, _: Generator) -> Tensor:
     if a == 0:
         return x
@@ -73,10 +69,6 @@ def _blur(x: Tensor, a: float, _: Generator) -> Tensor:
 def _contrast(x: Tensor, a: float, _: Generator) -> Tensor:
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
     return mean + (1 - a) * (x - mean)
-
-
-def _brightness(x: Tensor, a: float, _: Generator) -> Tensor:
-    return x + a
 
 
 def _rotation(x: Tensor, a: float, _: Generator) -> Tensor:
@@ -122,25 +114,21 @@ def _impulse(x: Tensor, a: float, generator: Generator) -> Tensor:
     return torch.where(mask, extreme, x)
 
 
-def _gamma(x: Tensor, a: float, _: Generator) -> Tensor:
-    return x ** (1 + a)
-
-
 def _pixelate(x: Tensor, a: float, _: Generator) -> Tensor:
     height, width = (max(1, round((1 - a) * side)) for side in x.shape[2:])
     return functional.interpolate(functional.adaptive_avg_pool2d(x, (height, width)), size=x.shape[2:], mode="nearest")
 
 
 SHIFTS: dict[str, Callable[[Tensor, float, Generator], Tensor]] = {
-    "noise": _noise,
+    "noise": lambda x, a, generator: x + a * torch.randn(x.shape, generator=generator).to(x),
     "blur": _blur,
     "contrast": _contrast,
-    "brightness": _brightness,
+    "brightness": lambda x, a, _: x + a,
     "rotation": _rotation,
     "occlusion": _occlusion,
     "translation": _translation,
     "impulse": _impulse,
     "shear": _shear,
-    "gamma": _gamma,
+    "gamma": lambda x, a, _: x ** (1 + a),
     "pixelate": _pixelate,
 }

@@ -32,10 +32,7 @@ def robustbench() -> ModuleType:
     Raises:
         UserError: if the stale copy from the torchattacks wheel is installed in its place.
     """
-    _register_autoattack()
-    with _pkg_resources(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        package = import_module("robustbench")
+    package = _imported("robustbench")
     if not hasattr(package, "benchmark"):
         raise UserError(
             "the installed robustbench is the stale copy of the torchattacks wheel: "
@@ -46,10 +43,14 @@ def robustbench() -> ModuleType:
 
 def torchattacks() -> ModuleType:
     """The imported ``torchattacks`` package."""
+    return _imported("torchattacks")
+
+
+def _imported(name: str) -> ModuleType:
     _register_autoattack()
     with _pkg_resources(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return import_module("torchattacks")
+        return import_module(name)
 
 
 def _register_autoattack() -> None:

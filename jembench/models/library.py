@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jembench.ground import guard
 from jembench.types import UserError, require
 
 
@@ -82,14 +83,10 @@ class Repeated(nn.Module):
 
 def _trial(build: Callable[[], Any], what: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The network, if it maps two images to logits ``(2, classes)`` in both modes; its buffers are as they were."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            network: nn.Module = build()
-            outputs = _outputs(network, torch.zeros((2, *shape)))
-    except Exception as error:  # the library's code may raise anything
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{what} fails on images of shape {shape}: {type(error).__name__}: {reason}") from error
+    with guard.guarded(f"{what} fails on images of shape {shape}"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network: nn.Module = build()
+        outputs = _outputs(network, torch.zeros((2, *shape)))
     for output in outputs:
         if not isinstance(output, Tensor) or output.shape != (2, classes):
             result = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
