@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jembench import data
 from jembench.cli.options import member
 from jembench.ground.families import Family
 from jembench.types import UserError
@@ -71,8 +72,6 @@ def attacks(track: str | None) -> dict[str, str]:
 
 
 def _tracks(track: str | None) -> list[str]:
-    from jembench import data
-
     return list(data.TRACKS) if track is None else [data.track(track).name]
 
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from jembench import data
 from jembench.choices.flags import whole, words
 from jembench.choices.request import STORE, Request
 from jembench.cli.options import AnyTrackOption, QuietOption, requesting
-from jembench.cli.view import TrainingView
 from jembench.data import DEFAULT
+from jembench.ground import files
 from jembench.ground.progress import progress
 from jembench.types import UserError
 
@@ -29,7 +30,8 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train, measure and describe every baseline of a track."""
-    from jembench import data, rebuild
+    from jembench import rebuild
+    from jembench.cli.view import TrainingView
 
     track = data.track(request.track, folder=request.data_dir)
     place = output or STORE / "training" / track.name
@@ -71,8 +73,6 @@ def cards(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
 ) -> None:
     """Write the README.md of baselines from recipe, training record, golden result and NOTES.md."""
-    from jembench import data
-    from jembench.ground import files
     from jembench.pages import card
     from jembench.zoo import baselines
 

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from jembench import data
 from jembench.choices.request import STORE, Request
 from jembench.cli.options import QuietOption, requesting
-from jembench.cli.view import TrainingView
 from jembench.data import PAPERS
+from jembench.zoo.references import RECIPE, parse
 
 
 @requesting("track", "data_dir", "device")
@@ -32,10 +33,10 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
-    from jembench import data, rebuild
+    from jembench import rebuild
+    from jembench.cli.view import TrainingView
     from jembench.pages.journal import draw_curve
     from jembench.zoo import baselines
-    from jembench.zoo.references import RECIPE, parse
 
     track = data.track(request.track, folder=request.data_dir)
     source = baselines.recipe_of(parse(recipe), track=track.name)
@@ -66,7 +67,6 @@ def convert(
     ] = None,
 ) -> None:
     """Make an official checkpoint a model of jembench; it is read without running code in it."""
-    from jembench import data
     from jembench.zoo import official
 
     track = data.track(request.track, folder=request.data_dir)

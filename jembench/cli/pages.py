@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from jembench import data
 from jembench.cli.options import AnyTrackOption
+from jembench.ground import files
 from jembench.types import UserError
 
 
@@ -20,8 +22,6 @@ def leaderboard(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
 ) -> None:
     """Write leaderboards/TRACK.md from the golden results of the track's baselines and the published rows."""
-    from jembench import data
-    from jembench.ground import files
     from jembench.pages import leaderboard
     from jembench.pages.tables import publications
     from jembench.zoo import baselines

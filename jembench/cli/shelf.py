@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jembench import data
 from jembench.cli.options import DataOption, QuietOption
 from jembench.types import UserError
 
@@ -74,8 +75,6 @@ def verify(
 
 def _described(track: str, data_dir: Path | None) -> Track:
     """A track whose images are the user's."""
-    from jembench import data
-
     description = data.track(track, folder=data_dir)
     if not description.external:
         raise UserError(f"track {track} carries its images: there is nothing to look for")

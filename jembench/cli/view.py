@@ -11,11 +11,15 @@ from datetime import timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING, Self
 
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
 from jembench.ground.progress import LOG_EVERY
+from jembench.metrics.scores import PAPER
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.live import Live
     from torch import Tensor
 
     from jembench.store.history import Epoch, Rollback
@@ -53,9 +57,6 @@ class TrainingView:
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
             self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
             self._live.start()
         return self
@@ -130,8 +131,6 @@ class _Rate:
 
 def _rows(recent: Sequence[Progress], epoch: Epoch | None) -> list[tuple[str, str]]:
     """What there is to know, as (of what, numbers): training signals are means over the recent iterations."""
-    from jembench.metrics.scores import PAPER
-
     last = recent[-1]
     signals = [progress.signals for progress in recent]
     train = _numbers(
@@ -168,10 +167,6 @@ def _numbers(*named: tuple[str, str, Sequence[float]]) -> str:
 
 def _picture(name: str, last: Progress, speed: str, rows: list[tuple[str, str]]) -> Group:
     """A bar and a line for each row."""
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-
     top = Table.grid(padding=(0, 1))
     top.add_row(name, ProgressBar(last.total, last.iteration, width=30), f"{last.iteration}/{last.total}  {speed}")
     table = Table.grid(padding=(0, 2))
