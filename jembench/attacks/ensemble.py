@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jembench.attacks.contract import Attack, Crafted, Task
 from jembench.attacks.losses import margin
-from jembench.attacks.thirdparty import Shielded, borrowed, check, seed
+from jembench.attacks.thirdparty import Shielded, borrowed, seed
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ def autoattack(attack: Attack, victim: Victim, task: Task, *, version: str) -> C
     Raises:
         UserError: if the task, or a victim of this kind, is not for the attack.
     """
-    check(attack, task)
-    if victim.stochastic != (version == "rand"):
-        kind, right = ("stochastic", "autoattack-rand") if victim.stochastic else ("deterministic", "autoattack")
-        raise UserError(f"attack {attack.name!r} is not for a {kind} model: use {right!r}")
     with borrowed(attack, task):
+        if victim.stochastic != (version == "rand"):
+            kind, right = ("stochastic", "autoattack-rand") if victim.stochastic else ("deterministic", "autoattack")
+            raise UserError(f"attack {attack.name!r} is not for a {kind} model: use {right!r}")
         parts = _parts(victim, task, version)
         images, predictions = parts.run_standard_evaluation(task.x.clone(), task.y.clone(), batch_size=len(task.x))
         return Crafted(images.detach(), predictions != task.y)
@@ -54,7 +53,6 @@ def square(attack: Attack, victim: Victim, task: Task, *, queries: int) -> Craft
     Raises:
         UserError: if the task is not for the attack.
     """
-    check(attack, task)
     classes = task.y if task.target is None else task.target
     with borrowed(attack, task):
         squares = _square()(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.pgd import project
-from jembench.attacks.thirdparty import borrowed, check, inside
+from jembench.attacks.thirdparty import borrowed, inside
 from jembench.attacks.threat import distance
 from jembench.types import Norm, UserError
 
@@ -29,7 +29,6 @@ DRAWS = 20  # noise images that are tried as a starting point
 def nearest(attack: Attack, victim: Victim, task: Task, *, queries: int) -> Crafted:
     """The nearest adversarials that were seen in so many queries, where they are within eps; else the clean images."""
     foolbox = _foolbox(attack.name)
-    check(attack, task)
     with borrowed(attack, task):
         judge = _Judge(victim, task, queries)
         starts, has_start, broken = _starts(judge, task)

@@ -50,11 +50,12 @@ def seed(task: Task) -> int:
 
 @contextmanager
 def borrowed(attack: Attack, task: Task) -> Iterator[None]:
-    """Run somebody else's code: seeded, silent, and leaving everything as it was.
+    """Run somebody else's code on a task that it can serve: seeded, silent, and leaving everything as it was.
 
     Raises:
-        UserError: naming the attack, for any failure inside.
+        UserError: as :func:`check`, or naming the attack, for any failure inside.
     """
+    check(attack, task)
     trace, root = sys.gettrace(), logging.getLogger()
     handlers, level = root.handlers[:], logging.root.manager.disable
     logging.disable()

@@ -32,7 +32,7 @@ def leaderboard(
     for name in data.TRACKS if everything else [track or data.DEFAULT]:
         description = data.track(name)
         golden = baselines.all_golden(name)
-        robustness = leaderboard.robustness(description, baselines.all_attacked(name))
+        robustness = leaderboard.robustness(description, baselines.all_golden(name, baselines.attacked("*")))
         literature = publications.tables(name)
         if everything and not (golden or robustness or literature):
             continue

@@ -53,7 +53,6 @@ class PostHoc(NamedTuple):
     """A detector of pytorch-ood.
 
     Attributes:
-        about: one line about the detector, for people.
         make: function that builds the detector from pytorch-ood's module ``detector``, the model, and its readout.
         reads: what the detector is a function of; ``maps`` are features as ``(B, F, 1, 1)``.
         fitted: whether the detector learns from the training split.

@@ -168,6 +168,10 @@ def refine_distance(distance: Floats) -> Floats:
     return np.where(np.isfinite(distance), -distance.astype(np.float64), np.nan)
 
 
+def _ends(column: str) -> tuple[Column, ...]:
+    return tuple(Column("refinement", f"{column}_{end}") for end in ("before", "after"))
+
+
 _F, _LOG_P = Column("logits", "logits"), Column("input_gradient", "log_density")
 
 LOG_PX = Score("log_px", "log p(x)", (_LOG_P,), log_px)
@@ -177,18 +181,8 @@ ENTROPY = Score("entropy", "-H(p(y|x))", (_F,), entropy)
 MAX_LOGIT = Score("max_logit", "max logit", (_F,), max_logit)
 TYPICALITY = Score("typicality", "typicality", (_LOG_P,), typicality, training_mean)
 COMPLEXITY = Score("complexity", "complexity", (_LOG_P, Column("code_length", "code_length")), complexity)
-REFINE_LOG_PX = Score(
-    "refine_log_px",
-    "SGLD log p",
-    (Column("refinement", "log_density_before"), Column("refinement", "log_density_after")),
-    refine_log_px,
-)
-REFINE_GRADIENT = Score(
-    "refine_gradient",
-    "SGLD grad",
-    (Column("refinement", "gradient_norm_before"), Column("refinement", "gradient_norm_after")),
-    refine_gradient,
-)
+REFINE_LOG_PX = Score("refine_log_px", "SGLD log p", _ends("log_density"), refine_log_px)
+REFINE_GRADIENT = Score("refine_gradient", "SGLD grad", _ends("gradient_norm"), refine_gradient)
 REFINE_DISTANCE = Score("refine_distance", "SGLD L2", (Column("refinement", "distance"),), refine_distance)
 
 #: The three of Grathwohl et al. (ICLR 2020, section 5.3 and table 3). Validation chooses checkpoints by these alone.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -28,18 +28,6 @@ class Energy(Protocol):
 
     def log_conditional(self, x: Tensor, labels: Tensor) -> Tensor:
         """log p(x|y) up to a constant per class, ``(B,)``."""
-        ...
-
-
-class Split(Energy, Protocol):
-    """One that shows its first layer: log p(x) = head(stem(x)), log p(x|y) = head(stem(x), y)."""
-
-    def stem(self, x: Tensor) -> Tensor:
-        """The output of the first layer."""
-        ...
-
-    def head(self, hidden: Tensor, labels: Tensor | None = None) -> Tensor:
-        """log p(x), or log p(x|y), from it, ``(B,)``."""
         ...
 
 
@@ -156,16 +144,11 @@ def climb(
     noise: sgld.Noise = sgld.noise_like,
 ) -> Tensor:
     """The ends of chains on log p(x) of ``model``, or on log p(x|y) if there are ``labels (B,)``, from ``x``."""
-    stem, target = None, lambda images: density(model, images, labels)
+    stem, target = None, model.log_density if labels is None else lambda images: model.log_conditional(images, labels)
     if settings.inner > 1:
-        split: Split = model  # type: ignore[assignment]  # a recipe of another network is refused
+        split: Any = model  # log p(x) = head(stem(x)), log p(x|y) = head(stem(x), y); a recipe of others is refused
         stem, target = split.stem, lambda hidden: split.head(hidden, labels)
     return sgld.chain(target, x, settings=settings, generator=generator, noise=noise, stem=stem)
-
-
-def density(model: Energy, x: Tensor, labels: Tensor | None) -> Tensor:
-    """What chains climb at ``x (B, C, H, W)``: log p(x), or log p(x|y) of ``labels (B,)``; ``(B,)``."""
-    return model.log_density(x) if labels is None else model.log_conditional(x, labels)
 
 
 def random_slots(chain_labels: Tensor, n: int, *, labels: Tensor | None, generator: Generator) -> Tensor:

@@ -341,18 +341,14 @@ def read_recipe(path: Path, *, track: str | None = None) -> Recipe:
     Raises:
         UserError: if the file cannot be read, is not TOML, is not a recipe, or is of another track.
     """
-    recipe = _parsed(path)
-    if track is not None and recipe.track != track:
-        raise UserError(f"{path}: is a recipe of track {recipe.track!r}, not {track!r}: use --track {recipe.track}")
-    return recipe
-
-
-def _parsed(path: Path) -> Recipe:
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        recipe = Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: not a readable recipe ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "recipe"
         raise UserError(f"{path}: {key}: {first['msg']}") from error
+    if track is not None and recipe.track != track:
+        raise UserError(f"{path}: is a recipe of track {recipe.track!r}, not {track!r}: use --track {recipe.track}")
+    return recipe

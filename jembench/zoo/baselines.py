@@ -90,14 +90,9 @@ def twin(name: str, *, track: str) -> Path | None:
     return path if name in recipes(track) and path.is_file() else None
 
 
-def all_golden(track: str) -> list[Path]:
-    """The golden results of a track's baselines, by name."""
-    return sorted(path for path in folder(track).glob(f"*/{GOLDEN}") if path.is_dir())
-
-
-def all_attacked(track: str) -> list[Path]:
-    """The golden results of suite ``robustness``: of the baselines, bare and behind defences."""
-    return sorted(path for path in folder(track).glob(f"*/{attacked('*')}") if path.is_dir())
+def all_golden(track: str, place: str = GOLDEN) -> list[Path]:
+    """The golden results of a track's baselines, by name; those at a place such as :func:`attacked` of ``*``."""
+    return sorted(path for path in folder(track).glob(f"*/{place}") if path.is_dir())
 
 
 def golden(ref: ModelRef, *, track: str, place: str = GOLDEN) -> Path:
