@@ -6,8 +6,7 @@ With positives x_1..x_m and negatives y_1..y_n, and the counts at the threshold 
 
 (the step-wise area sum (R_t - R_{t-1}) P_t; equal scores enter together; no interpolation, which is
 optimistic: Davis & Goadrich 2006). The population value depends on the class ratio: it is that of m : n.
-`aupr` has the in-distribution scores as positives (AUPR-in); AUPR-out is `aupr(-negative, -positive)`, here
-`aupr_out`.
+`aupr_estimate` has the in-distribution scores as positives (AUPR-in); AUPR-out is that of (-negative, -positive).
 
 **Interval.** AP is a smooth functional of the two samples. With p_i = A_i / (A_i + B_i), a_i = B_i / (A_i +
 B_i)^2 and b_i = A_i / (A_i + B_i)^2 (the derivatives of p_i in A_i and -B_i), moving one unit of weight to
@@ -53,27 +52,19 @@ ROUNDING = 1e-20  # a smaller variance is none: every positive and every negativ
 REACH = 0.95  # the prior's costly negative lies above this share of the positives
 
 
-def aupr(positive: ArrayLike, negative: ArrayLike) -> float:
+def aupr_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
     """Average precision, 0..1, of detecting `positive` by a large score (AUPR-in).
 
     Args:
         positive: in-distribution scores `(m,)`.
         negative: OOD scores `(n,)`.
 
+    Returns:
+        method `influence-wilson`, `one-sided` or `none`: see the theory of this module.
+
     Raises:
         ValueError: empty, NaN, or not a vector.
     """
-    a, b = _counts(np.sort(vector(positive, "positive")), np.sort(vector(negative, "negative")))
-    return float(np.mean(a / (a + b)))
-
-
-def aupr_out(positive: ArrayLike, negative: ArrayLike) -> float:
-    """Average precision of detecting `negative` by a small score (AUPR-out); otherwise as `aupr`."""
-    return aupr(-vector(negative, "negative"), -vector(positive, "positive"))
-
-
-def aupr_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
-    """`aupr` with the interval of this module's theory, `influence-wilson`, `one-sided` or `none`; errors as there."""
     x, y = np.sort(vector(positive, "positive")), np.sort(vector(negative, "negative"))
     a, b = _counts(x, y)
     value = float(np.mean(a / (a + b)))
@@ -89,7 +80,7 @@ def aupr_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
 
 
 def aupr_out_estimate(positive: ArrayLike, negative: ArrayLike) -> Estimate:
-    """`aupr_out` with its interval; arguments and errors as `aupr_estimate`."""
+    """Average precision of detecting `negative` by a small score (AUPR-out); otherwise as `aupr_estimate`."""
     return aupr_estimate(-vector(negative, "negative"), -vector(positive, "positive"))
 
 

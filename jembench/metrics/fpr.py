@@ -30,7 +30,7 @@ from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import Z, wilson
 
 
-def fpr_at_tpr(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -> float:
+def fpr_estimate(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -> Estimate:
     """Share of the OOD scores at or above the largest threshold that keeps a share `tpr` of the positives.
 
     Args:
@@ -41,14 +41,6 @@ def fpr_at_tpr(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -
     Raises:
         ValueError: empty, NaN, not a vector, or tpr out of (0, 1].
     """
-    x, y = vector(positive, "positive"), vector(negative, "negative")
-    below = x.size - true_positives(x.size, tpr)
-    threshold = np.partition(x, below)[below]
-    return float(np.mean(y >= threshold))
-
-
-def fpr_estimate(positive: ArrayLike, negative: ArrayLike, *, tpr: float = 0.95) -> Estimate:
-    """`fpr_at_tpr` with the interval of this module's theory; arguments and errors as there."""
     x, y = np.sort(vector(positive, "positive")), np.sort(vector(negative, "negative"))
     below = x.size - true_positives(x.size, tpr)
     false_positives = y.size - int(np.searchsorted(y, x[below]))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from jembench.metrics import arrays
-from jembench.metrics.aupr import aupr
+from jembench.metrics.aupr import aupr_estimate
 from jembench.metrics.auroc import auroc, mean_auroc_estimate
 from jembench.metrics.calibration import classwise_ece, ece
 from jembench.metrics.classification import nll
-from jembench.metrics.fpr import fpr_at_tpr
+from jembench.metrics.fpr import fpr_estimate
 from jembench.metrics.intervals import mean, wilson
 from jembench.metrics.temperature import fit_temperature
 
@@ -19,10 +19,10 @@ NAN = float("nan")
 RNG = np.random.default_rng(0)
 BAD: list[tuple[str, Callable[[], Any]]] = [
     ("empty", lambda: auroc([], [1.0])),
-    ("empty negative", lambda: aupr([1.0], [])),
-    ("nan", lambda: fpr_at_tpr([NAN], [1.0])),
+    ("empty negative", lambda: aupr_estimate([1.0], []).value),
+    ("nan", lambda: fpr_estimate([NAN], [1.0]).value),
     ("matrix for vector", lambda: auroc([[1.0]], [1.0])),
-    ("tpr 0", lambda: fpr_at_tpr([1.0], [1.0], tpr=0.0)),
+    ("tpr 0", lambda: fpr_estimate([1.0], [1.0], tpr=0.0).value),
     ("no sets", lambda: mean_auroc_estimate([], [1.0])),
     ("confidence > 1", lambda: ece([1.1], [1])),
     ("correct 2", lambda: ece([0.5], [2])),

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pytorch_ood.metrics import functional as pytorch_ood
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
-from jembench.metrics.aupr import aupr, aupr_out
+from jembench.metrics.aupr import aupr_estimate, aupr_out_estimate
 from jembench.metrics.auroc import auroc
 from jembench.metrics.detection import detection_estimates
-from jembench.metrics.fpr import fpr_at_tpr
+from jembench.metrics.fpr import fpr_estimate
 
 SCORES = st.lists(st.integers(-3, 3).map(float) | st.floats(-100, 100), min_size=1, max_size=15)
 
@@ -25,9 +25,9 @@ def test_estimates_are_the_metrics() -> None:
     values = {name: estimate.value for name, estimate in detection_estimates(x, y).items()}
     expected = {
         "auroc": auroc(x, y),
-        "fpr95": fpr_at_tpr(x, y),
-        "aupr_in": aupr(x, y),
-        "aupr_out": aupr_out(x, y),
+        "fpr95": fpr_estimate(x, y).value,
+        "aupr_in": aupr_estimate(x, y).value,
+        "aupr_out": aupr_out_estimate(x, y).value,
     }
     assert values == pytest.approx(expected)
 

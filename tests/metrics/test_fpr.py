@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pytorch_ood.metrics.functional import fpr_at_tpr as pytorch_ood_fpr
 from sklearn.metrics import roc_curve
 
-from jembench.metrics.fpr import fpr_at_tpr, fpr_estimate, true_positives
+from jembench.metrics.fpr import fpr_estimate, true_positives
 
 SCORES = st.lists(st.integers(-3, 3).map(float) | st.floats(-100, 100), min_size=1, max_size=50)
 TPR = st.sampled_from([0.05, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
@@ -19,7 +19,7 @@ def test_fpr_is_its_definition(positive: list[float], negative: list[float], tpr
     """The smallest FPR of the thresholds that keep the share: by scan, and on scikit-learn's full curve."""
     x, y = np.array(positive), np.array(negative)
     largest = max(t for t in x if np.mean(x >= t) >= tpr)
-    value = fpr_at_tpr(x, y, tpr=tpr)
+    value = fpr_estimate(x, y, tpr=tpr).value
     assert value == np.mean(y >= largest)
     fpr, rate, _ = roc_curve([1] * x.size + [0] * y.size, np.concatenate([x, y]), drop_intermediate=False)
     assert value == pytest.approx(fpr[rate >= tpr].min())
@@ -30,15 +30,15 @@ def test_fpr_is_pytorch_oods(positive: list[float], negative: list[float], tpr: 
     """Same definition; there OOD is the class to detect, so our positives take its label -1 (large = detected)."""
     scores = torch.tensor(positive + negative, dtype=torch.float64)
     labels = torch.tensor([-1] * len(positive) + [0] * len(negative))
-    assert fpr_at_tpr(positive, negative, tpr=tpr) == pytest.approx(float(pytorch_ood_fpr(scores, labels, tpr)))
+    assert fpr_estimate(positive, negative, tpr=tpr).value == pytest.approx(float(pytorch_ood_fpr(scores, labels, tpr)))
 
 
 @given(SCORES, SCORES)
 def test_keeping_more_accepts_more(positive: list[float], negative: list[float]) -> None:
     """FPR does not fall as the TPR rises, nor as OOD scores rise; the interval holds the value."""
-    rates = [fpr_at_tpr(positive, negative, tpr=t) for t in (0.1, 0.5, 0.9, 0.95, 1.0)]
+    rates = [fpr_estimate(positive, negative, tpr=t).value for t in (0.1, 0.5, 0.9, 0.95, 1.0)]
     assert rates == sorted(rates)
-    assert fpr_at_tpr(positive, [s + 1 for s in negative]) >= rates[3]
+    assert fpr_estimate(positive, [s + 1 for s in negative]).value >= rates[3]
     estimate = fpr_estimate(positive, negative)
     assert estimate.low is not None
     assert estimate.high is not None
