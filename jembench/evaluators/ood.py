@@ -157,9 +157,9 @@ def means(scores: Scores, name: str, sources: Sequence[Source], variant: str, pr
     n, positive = _sizes(scores, sources, variant), scores["test"][variant]
     pairs = [(scores[source.name][variant], source.base) for source in sources]
     estimates = {"auroc": auroc.mean_auroc_estimate(pairs, positive)}
-    single = {"fpr95": fpr.fpr_at_tpr, "aupr_in": aupr.aupr, "aupr_out": aupr.aupr_out}
+    single = {"fpr95": fpr.fpr_estimate, "aupr_in": aupr.aupr_estimate, "aupr_out": aupr.aupr_out_estimate}
     for kind, function in single.items():
-        estimates[kind] = Estimate(float(np.mean([function(positive, negative) for negative, _ in pairs])))
+        estimates[kind] = Estimate(float(np.mean([function(positive, negative).value for negative, _ in pairs])))
     return [kind.of(estimates[kind.name], source=name, variant=variant, n=n) for kind in KINDS]
 
 
