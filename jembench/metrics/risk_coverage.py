@@ -54,30 +54,20 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Fl
     return ranks / error.size, np.cumsum(error) / ranks
 
 
-def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Area under the risk-coverage curve, 0..1; arguments and errors as `risk_coverage`."""
-    return float(risk_coverage(confidence, correct)[1].mean())
-
-
-def excess_aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """`aurc` above that of the best order of the same errors, 0..1; arguments and errors as `risk_coverage`."""
-    _, y = _checked(confidence, correct)
-    return max(0.0, aurc(confidence, correct) - _best(int((~y).sum()), y.size))
-
-
 def aurc_estimate(confidence: ArrayLike, correct: ArrayLike) -> Estimate:
-    """`aurc` with the interval of this module's theory, `influence-wilson`, `one-sided` or `none`; errors as there."""
+    """Area under `risk_coverage`, 0..1, by `influence-wilson`, `one-sided` or `none`; arguments and errors as there."""
     c, y = _checked(confidence, correct)
-    return _estimate(aurc(c, y), _influence(c, y), y, excess=False)
+    return _estimate(float(risk_coverage(c, y)[1].mean()), _influence(c, y), y, excess=False)
 
 
 def excess_aurc_estimate(confidence: ArrayLike, correct: ArrayLike) -> Estimate:
-    """`excess_aurc` with its interval; arguments and errors as `aurc_estimate`."""
+    """AURC above that of the best order of the same errors, 0..1; otherwise as `aurc_estimate`."""
     c, y = _checked(confidence, correct)
     influence = _influence(c, y)
     if y.any():
         influence = influence + ~y * math.log(y.mean())
-    return _estimate(excess_aurc(c, y), influence, y, excess=True)
+    value = float(risk_coverage(c, y)[1].mean()) - _best(int((~y).sum()), y.size)
+    return _estimate(max(0.0, value), influence, y, excess=True)
 
 
 def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Booleans]:

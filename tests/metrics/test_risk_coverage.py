@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jembench.metrics.risk_coverage import (
-    aurc,
     aurc_estimate,
-    excess_aurc,
     excess_aurc_estimate,
     risk_coverage,
 )
@@ -29,7 +27,7 @@ def by_hand(correct: np.ndarray) -> float:
 def test_ties_are_the_mean_over_all_their_orders(pairs: list[tuple[float, bool]]) -> None:
     c, y = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs], dtype=float)
     orders = [p for p in itertools.permutations(range(c.size)) if (np.diff(c[list(p)]) <= 0).all()]
-    assert aurc(c, y) == pytest.approx(np.mean([by_hand(y[list(p)]) for p in orders]))
+    assert aurc_estimate(c, y).value == pytest.approx(np.mean([by_hand(y[list(p)]) for p in orders]))
 
 
 def test_ties_in_the_order_of_the_examples_would_be_caught() -> None:
@@ -37,7 +35,7 @@ def test_ties_in_the_order_of_the_examples_would_be_caught() -> None:
     c = np.full(4, 0.5)
     naive = [by_hand(np.array(y)[np.argsort(-c, kind="stable")]) for y in ([1, 1, 0, 0], [0, 0, 1, 1])]
     assert naive[0] < 0.25 < 0.75 < naive[1]
-    assert aurc(c, [1, 1, 0, 0]) == aurc(c, [0, 0, 1, 1]) == 0.5
+    assert aurc_estimate(c, [1, 1, 0, 0]).value == aurc_estimate(c, [0, 0, 1, 1]).value == 0.5
 
 
 @given(PAIRS)
@@ -45,11 +43,11 @@ def test_order_bounds_and_excess(pairs: list[tuple[float, bool]]) -> None:
     """Order does not matter; the best order is below, the worst above; E-AURC is the distance to the former."""
     c, y = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
     other = np.random.default_rng(c.size).permutation(c.size)
-    value = aurc(c, y)
-    assert value == pytest.approx(aurc(c[other], y[other]), abs=1e-12)
+    value = aurc_estimate(c, y).value
+    assert value == pytest.approx(aurc_estimate(c[other], y[other]).value, abs=1e-12)
     best, worst = by_hand(np.sort(y)[::-1]), by_hand(np.sort(y))
     assert best - 1e-12 <= value <= worst + 1e-12
-    assert excess_aurc(c, y) == pytest.approx(value - best, abs=1e-12)
+    assert excess_aurc_estimate(c, y).value == pytest.approx(value - best, abs=1e-12)
     for estimate in (aurc_estimate(c, y), excess_aurc_estimate(c, y)):
         if estimate.low is not None and estimate.high is not None:
             assert 0 <= estimate.low <= estimate.value + 1e-12
@@ -68,16 +66,16 @@ def test_limits_for_many_examples() -> None:
     """Errors in random order: r. Sorted last: r + (1 - r) log(1 - r). Risk v / 2 at coverage v: 1/4."""
     rng, n = np.random.default_rng(0), 400_000
     y, c = rng.random(n) > 0.3, rng.random(n)
-    assert aurc(c, y) == pytest.approx(0.3, abs=0.005)
-    assert excess_aurc(y, y) == 0
-    assert aurc(y, y) == pytest.approx(0.3 + 0.7 * np.log(0.7), abs=0.003)
-    assert aurc(c, rng.random(n) < c) == pytest.approx(0.25, abs=0.005)
+    assert aurc_estimate(c, y).value == pytest.approx(0.3, abs=0.005)
+    assert excess_aurc_estimate(y, y).value == 0
+    assert aurc_estimate(y, y).value == pytest.approx(0.3 + 0.7 * np.log(0.7), abs=0.003)
+    assert aurc_estimate(c, rng.random(n) < c).value == pytest.approx(0.25, abs=0.005)
 
 
 def test_what_the_data_cannot_tell() -> None:
     """One example: no interval. No error: from 0 up to about 5 / n. Nothing else: down from 1. One class of outcome."""
     assert aurc_estimate([0.7], [0]).method == excess_aurc_estimate([0.7], [1]).method == "none"
-    assert aurc([0.7], [0]) == 1
+    assert aurc_estimate([0.7], [0]).value == 1
     for function in (aurc_estimate, excess_aurc_estimate):
         sure = function(np.linspace(0, 1, 360), np.ones(360))
         assert (sure.value, sure.low, sure.method) == (0.0, 0.0, "one-sided")
@@ -103,4 +101,4 @@ def test_all_confidences_equal() -> None:
 def test_bad_input() -> None:
     for bad in (([], []), ([0.5, np.nan], [1, 0]), ([0.5], [1, 0]), ([0.5, 0.6], [1, 2])):
         with pytest.raises(ValueError, match=r"must|contains"):
-            aurc(*bad)
+            aurc_estimate(*bad)
