@@ -122,7 +122,6 @@ def test_shifts_begin_at_the_clean_accuracy(made: Any, monkeypatch: pytest.Monke
     assert list(accuracy) == ["jem", "softmax"]
     for name, line in accuracy.items():
         metric = of(made, str(name), "accuracy").document.metric("test/accuracy")
-        assert metric is not None
         assert line.get_ydata()[0] == pytest.approx(metric.value)
 
 

@@ -137,7 +137,6 @@ def test_training_seeds_lie_aside_and_only_their_numbers_get_in(shelf: Path, tmp
     assert {path.name for path in (tmp_path / "out" / "b").iterdir()} == FILES | {"seeds.json"}
     assert sorted(path.name for path in (tmp_path / "out.seeds" / "b").iterdir()) == ["1", "2"]
     seeds = read_seeds(tmp_path / "out" / "b")
-    assert seeds is not None
     assert [run.seed for run in seeds.runs] == [0, 1, 2]
     assert [read_history(tmp_path / "out.seeds" / "b" / str(seed)).seed for seed in (1, 2)] == [1, 2]
     assert "mean of 3 training seeds" in (tmp_path / "out" / "b" / "README.md").read_text()

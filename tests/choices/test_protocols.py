@@ -289,7 +289,6 @@ def test_facts_of_a_source_tell_its_noise_only_if_there_is_some() -> None:
 def test_interp_mixes_test_images_with_the_batch_before(shelf: Callable[..., Path]) -> None:
     shown = JEM.on(data.track("cifar10", folder=shelf("cifar10_test", 250)), OOD)
     part = shown.source("interp").part
-    assert part is not None
     assert (part.set, part.split, part.span) == ("cifar10", "test", (0, 1000))
     images = data.images(shown, "test").images
     images = images[external.canonical_order(external.fingerprints(images, np.full(250, -1)))]
@@ -321,7 +320,6 @@ def test_celeba_is_the_whole_photograph_of_the_published_splits(tmp_path: Path) 
     """All splits in JEM, the test split in SADA-JEM; a folder of crops cannot give either."""
     for name, split, n in (("jem2020", "all", 202_599), ("jempp", "all", 202_599), ("sadajem", "test", 19_962)):
         source = PROTOCOLS[name].on(CIFAR, OOD).source("celeba")
-        assert source.part is not None
         assert (source.part.view, source.part.split, source.n, source.absent) == ("resize", split, n, "")
         folder = PROTOCOLS[name].on(data.track("cifar10", folder=tmp_path), OOD)
         assert "shows uncropped photographs" in folder.source("celeba").absent

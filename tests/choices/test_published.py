@@ -26,7 +26,6 @@ PERCENTS = st.decimals(0, 100, places=2)
 @given(PERCENTS)
 def test_a_percentage_goes_there_and_back_with_all_its_digits(value: Decimal) -> None:
     found = fraction(value, "percent")
-    assert found is not None
     assert str(found.scaleb(2)) == str(value)
     assert 0 <= found <= 1
     assert fraction(found, "fraction") == found

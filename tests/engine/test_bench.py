@@ -406,7 +406,6 @@ class Reads(Logits):
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, Any]:
         (given,) = batch.given
-        assert given is not None
         return {"logits": super().columns(model, batch, generator)["logits"] - given["logits"]}
 
 

@@ -123,8 +123,6 @@ def test_their_log_density_is_the_negative_entropy(equilibrium: dict[str, Metric
     noise = 32 * math.log(2 * math.pi * math.e * SIGMA**2)
     entropy = noise + math.log(10) - gauss.TRUTH["test/raw/nll"]
     start, end = (equilibrium[f"{mark}K/pixels/log_density"] for mark in (0, 20))
-    assert start.low is not None
-    assert start.high is not None
     assert start.low <= -entropy <= start.high
     lost = 64 / 2 * (1 / (1 - 0.05) - 1)  # of the mean of -|x - m|^2 / 2 sigma^2 at the chain's own variance
     assert value(end) == pytest.approx(value(start) - lost, abs=4 * math.sqrt(2 * 32 / N))

@@ -78,8 +78,6 @@ def test_confidence_of_the_oracle_is_unbiased_where_p_of_y_is_left_alone(metrics
     """Clean, and under brightness, which moves along a direction that no class uses: within chance of the truth."""
     for condition in ("clean", *(f"brightness-{amount:g}" for amount in (0.02, 0.04, 0.06, 0.08, 0.1))):
         truth = metrics[f"{condition}/true/accuracy"]
-        assert truth.low is not None
-        assert truth.high is not None
         assert truth.low <= value(metrics, f"{condition}/confidence/estimated_accuracy") <= truth.high
 
 
@@ -92,8 +90,6 @@ def test_every_cell_is_there_and_errors_are_distances(metrics: dict[str, Metric]
             error = abs(value(metrics, guess.id) - value(metrics, f"{condition}/true/accuracy"))
             assert value(metrics, f"{condition}/{name}/estimation_error") == pytest.approx(error)
             if name != "gde":
-                assert guess.low is not None
-                assert guess.high is not None
                 assert 0 <= guess.low <= value(metrics, guess.id) <= guess.high <= 1
     for group, chosen in (("shifts", conditions[:16]), ("mixed", conditions[16:])):
         for name in METHODS:
@@ -109,8 +105,6 @@ def test_the_gain_is_over_the_best_baseline(metrics: dict[str, Metric]) -> None:
             difference = value(metrics, f"{group}/{name}/mean_error") - value(metrics, f"{group}/{best}/mean_error")
             assert gain.value == pytest.approx(difference)
             assert gain.reason == f"against {best}"
-            assert gain.low is not None
-            assert gain.high is not None
             assert gain.low <= difference <= gain.high
 
 

@@ -42,8 +42,6 @@ def relu(d: int) -> Draw:
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
-    assert estimate.low is not None
-    assert estimate.high is not None
     return estimate.low - 1e-12 <= truth <= estimate.high + 1e-12
 
 

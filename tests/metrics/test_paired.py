@@ -57,8 +57,6 @@ def test_the_interval_is_the_papers(table: tuple[int, int, int, int], low: float
 def test_the_interval_holds_the_value_and_turns_round(table: tuple[int, int, int, int]) -> None:
     a, b, c, d = table
     one, other = of(a, b, c, d), of(a, c, b, d)
-    assert one.low is not None
-    assert one.high is not None
     assert -1 <= one.low <= one.value <= one.high <= 1
     assert one.value == pytest.approx((b - c) / (a + b + c + d))
     assert one.low < one.high  # also without a discordant pair

@@ -159,7 +159,6 @@ def test_a_recipe_is_its_json(read, text):
 
 def test_defaults_are_the_papers_sampler_in_our_units(read):
     sampling = read(JEM).sampling
-    assert sampling is not None
     assert (sampling.size, sampling.noise, sampling.restart, sampling.clamp) == (0.25, 0.005, 0.05, False)
     assert (sampling.inner, sampling.precision, sampling.start, sampling.clip) == (1, "fp32", "uniform", None)
     assert read(JEM).data.noise == 0.015

@@ -73,7 +73,6 @@ def test_a_run_is_written_down(tmp_path: Path) -> None:
     assert [epoch.iteration for epoch, _ in seen] == [4, 8, 12]
     assert kept(tmp_path) == ["000008.png"]
     for name, (_, images) in (("samples.png", seen[2]), ("samples/000008.png", seen[1])):
-        assert images is not None
         assert images.shape == (32, 1, 8, 8)
         with Image.open(tmp_path / name) as picture:
             drawn = np.asarray(picture)

@@ -526,8 +526,6 @@ def test_the_signals_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.log_px_samples == pytest.approx(other.mean().item(), rel=1e-5)
     assert found.loss == pytest.approx(progress.nll - found.gap, rel=1e-4)
     assert found.spread == pytest.approx(max(f.std(0).max(), density.std(), other.std()).item(), rel=1e-4)
-    assert draws.negative is not None
-    assert draws.positive is not None
     assert found.variance == pytest.approx((draws.negative.var(0).mean() / draws.positive.var(0).mean()).item())
     assert found.saturation == pytest.approx(((draws.negative == 0) | (draws.negative == 1)).float().mean().item())
     assert found.saturation > 0
@@ -536,7 +534,6 @@ def test_the_signals_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sampling_stores_its_chains_and_leaves_the_parameters_alone() -> None:
     run = alone(recipe())
-    assert run.buffer is not None
     before = run.buffer.images.clone()
     x, y = draws.continued(run.model, run.buffer, run.settings, generators.generator("samples"))
     assert not x.requires_grad
@@ -562,7 +559,6 @@ def test_no_step_is_taken_on_what_is_not_finite() -> None:
     gradient = run._descend(run.settings, run.parallel(draws)[0], draws)
     assert math.isnan(gradient)
     assert all(torch.equal(before[name], value) for name, value in run.model.named_parameters())
-    assert run.average is not None
     assert run.average.steps == 0
 
 
@@ -605,7 +601,6 @@ def test_the_chains_travel_with_the_weights(uninterrupted: Callable[[str], bytes
     weights = load(uninterrupted("jem"))
     chains, labels = weights["sampler.chains"], weights["sampler.labels"]
     fresh = alone(recipe()).buffer
-    assert fresh is not None
     moved = (chains != fresh.images.flatten(0, 1)).flatten(1).any(1)
     assert len(chains) == 64
     assert 8 <= moved.sum() <= 12 * 8
@@ -624,7 +619,6 @@ def test_observers_see_every_iteration_and_validation(tmp_path: Path) -> None:
     assert all(0 < progress.sampling < 1 for progress in watch.progress)
     assert [epoch.iteration for epoch, _ in watch.epochs] == [4, 8, 12]
     for epoch, samples in watch.epochs:
-        assert samples is not None
         assert samples.shape == (8, 1, 8, 8)
         assert 0 <= samples.min() < samples.max() <= 1
         assert {"nll", "accuracy", "auroc_log_px", "train_loss", "train_gap", "train_gradient"} <= set(epoch.values)
@@ -789,7 +783,6 @@ def an_exploding_energy(run: runs.Run) -> None:
 
 
 def a_dead_buffer(run: runs.Run) -> None:
-    assert run.buffer is not None
     run.buffer.images.copy_(run.buffer.images[0, 0].clone())
 
 
@@ -800,7 +793,6 @@ def a_dead_network(run: runs.Run) -> None:
 
 
 def saturated_chains(run: runs.Run) -> None:
-    assert run.buffer is not None
     run.buffer.images.uniform_(5, 9, generator=generators.generator("far"))
 
 
@@ -865,7 +857,6 @@ def test_a_rollback_changes_the_recipe_the_chains_and_the_streams(
         run.iterate()
         if run.iteration % 5 == 0:
             run.keep()
-    assert run.buffer is not None
     weights = snapshots.decode(run.ring.content(5))["model"]
     run.roll_back("a test", Signals(loss=math.nan, gradient=1.0))
     assert run.iteration == 5
@@ -1026,7 +1017,6 @@ class Best(Watch):
 
     def validated(self, epoch: Epoch, samples: Tensor | None) -> None:
         super().validated(epoch, samples)
-        assert self.run is not None
         self.weights.append(self.run._weights())
 
 

@@ -85,7 +85,6 @@ def test_chains_say_whether_they_stay(tmp_path: Path) -> None:
     assert [row[1] for row in table.rows] == ["0K", "1K", "5K", "20K"]
     assert table.rows[1][2] == result.metrics["1K/digits-ref/fd"]
     runaway = result.metrics["chain/runaway"].value
-    assert runaway is not None
     word = "stays on the data" if runaway <= 1.5 else "RUNS AWAY"
     assert f"distance at 20K is {runaway:.2f} of that at 1K: {word}" in table.notes[1]
     flow = jembench.evaluate("glow", "generation", limit=40, output=tmp_path)
