@@ -37,15 +37,8 @@ def test_extremes() -> None:
     assert one.high < 0.3
 
 
-BAD: list[tuple[str, Callable[[], object], str]] = [
-    ("empty", lambda: class_imbalance([], 3, rng=RNG), "non-empty"),
-    ("range", lambda: class_imbalance([3], 3, rng=RNG), "0..2"),
-    ("floats", lambda: class_imbalance([0.5], 3, rng=RNG), "integers"),
-    ("classes", lambda: class_imbalance([0], 0, rng=RNG), "at least 1"),
-]
-
-
-@pytest.mark.parametrize(("what", "call", "words"), BAD, ids=[name for name, _, _ in BAD])
-def test_malformed_inputs_are_refused(what: str, call: Callable[[], object], words: str) -> None:
-    with pytest.raises(ValueError, match=rf"^[^\n]*{words}[^\n]*$"):
-        call()
+def test_malformed_inputs_are_refused(refused: Callable[..., None]) -> None:
+    refused("non-empty", class_imbalance, [], 3, rng=RNG)
+    refused("0..2", class_imbalance, [3], 3, rng=RNG)
+    refused("integers", class_imbalance, [0.5], 3, rng=RNG)
+    refused("at least 1", class_imbalance, [0], 0, rng=RNG)

@@ -181,21 +181,16 @@ def test_order_does_not_matter() -> None:
 X = sample(0, 20, 4)
 NAN = np.where(np.arange(80).reshape(20, 4) == 7, np.nan, X)
 RNG = np.random.default_rng(0)
-BAD: list[tuple[str, Callable[[], object], str]] = [
-    ("one example", lambda: moments(X[:1]), "at least 2 examples"),
-    ("nan", lambda: frechet_estimate(NAN, X), "features contains NaN"),
-    ("nan reference", lambda: frechet_infinity(X, NAN, rng=RNG), "reference contains NaN"),
-    ("dimensions", lambda: frechet_estimate(X, X[:, :3]), "4 dimensions, the reference has 3"),
-    ("dimensions of moments", lambda: frechet(moments(X), moments(X[:, :3])), "4 and 3 dimensions"),
-    ("nan moments", lambda: frechet(moments(X), Moments(np.full(4, np.nan), np.eye(4), 9)), "NaN"),
-    ("few for infinity", lambda: frechet_infinity(X[:11], X, rng=RNG), "features need at least 12 examples"),
-    ("few references", lambda: frechet_infinity(X, X[:5], rng=RNG), "reference need at least 12 examples"),
-    ("splits", lambda: frechet_infinity(X, X, rng=RNG, splits=0), "splits"),
-    ("sizes", lambda: frechet_curve(X, X, [21], rng=RNG), "2..20"),
-]
 
 
-@pytest.mark.parametrize(("what", "call", "words"), BAD, ids=[name for name, _, _ in BAD])
-def test_malformed_inputs_are_refused(what: str, call: Callable[[], object], words: str) -> None:
-    with pytest.raises(ValueError, match=rf"^[^\n]*{words}[^\n]*$"):
-        call()
+def test_malformed_inputs_are_refused(refused: Callable[..., None]) -> None:
+    refused("at least 2 examples", moments, X[:1])
+    refused("features contains NaN", frechet_estimate, NAN, X)
+    refused("reference contains NaN", frechet_infinity, X, NAN, rng=RNG)
+    refused("4 dimensions, the reference has 3", frechet_estimate, X, X[:, :3])
+    refused("4 and 3 dimensions", frechet, moments(X), moments(X[:, :3]))
+    refused("NaN", frechet, moments(X), Moments(np.full(4, np.nan), np.eye(4), 9))
+    refused("features need at least 12 examples", frechet_infinity, X[:11], X, rng=RNG)
+    refused("reference need at least 12 examples", frechet_infinity, X, X[:5], rng=RNG)
+    refused("splits", frechet_infinity, X, X, rng=RNG, splits=0)
+    refused("2..20", frechet_curve, X, X, [21], rng=RNG)

@@ -93,14 +93,9 @@ def _zipf(k: int) -> np.ndarray:
 
 
 P = np.full((4, 2), 0.5)
-BAD: list[tuple[str, Callable[[], object], str]] = [
-    ("rows", lambda: inception_score_estimate(P * 0.9), "sum to 1"),
-    ("nan", lambda: inception_score_estimate(P * np.nan), "NaN"),
-    ("one", lambda: inception_score_estimate(P[:1]), "at least 2 samples"),
-]
 
 
-@pytest.mark.parametrize(("what", "call", "words"), BAD, ids=[name for name, _, _ in BAD])
-def test_malformed_inputs_are_refused(what: str, call: Callable[[], object], words: str) -> None:
-    with pytest.raises(ValueError, match=rf"^[^\n]*{words}[^\n]*$"):
-        call()
+def test_malformed_inputs_are_refused(refused: Callable[..., None]) -> None:
+    refused("sum to 1", inception_score_estimate, P * 0.9)
+    refused("NaN", inception_score_estimate, P * np.nan)
+    refused("at least 2 samples", inception_score_estimate, P[:1])

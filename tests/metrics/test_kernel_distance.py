@@ -103,14 +103,9 @@ def test_sets_without_spread() -> None:
 
 
 X = np.random.default_rng(0).normal(size=(6, 3))
-BAD: list[tuple[str, Callable[[], object], str]] = [
-    ("few", lambda: kernel_distance_estimate(X[:3], X), "at least 4 examples, got 3 and 6"),
-    ("dimensions", lambda: kernel_distance_estimate(X, X[:, :2]), "3 dimensions, the reference has 2"),
-    ("nan", lambda: kernel_distance_estimate(X * np.nan, X), "NaN"),
-]
 
 
-@pytest.mark.parametrize(("what", "call", "words"), BAD, ids=[name for name, _, _ in BAD])
-def test_malformed_inputs_are_refused(what: str, call: Callable[[], object], words: str) -> None:
-    with pytest.raises(ValueError, match=rf"^[^\n]*{words}[^\n]*$"):
-        call()
+def test_malformed_inputs_are_refused(refused: Callable[..., None]) -> None:
+    refused("at least 4 examples, got 3 and 6", kernel_distance_estimate, X[:3], X)
+    refused("3 dimensions, the reference has 2", kernel_distance_estimate, X, X[:, :2])
+    refused("NaN", kernel_distance_estimate, X * np.nan, X)

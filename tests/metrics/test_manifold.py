@@ -113,16 +113,11 @@ def test_the_intervals_cover_at_length(scale: float) -> None:
 
 X = np.random.default_rng(0).normal(size=(8, 3))
 RNG = np.random.default_rng(0)
-BAD: list[tuple[str, Callable[[], object], str]] = [
-    ("few samples", lambda: precision_recall(X[:3], X), "features need at least 4 examples for neighbour 3, got 3"),
-    ("few reals", lambda: density_coverage(X, X[:5], rng=RNG), "reference need at least 6 examples"),
-    ("k", lambda: precision_recall(X, X, k=0), "k must be at least 1"),
-    ("nan", lambda: precision_recall(X * np.nan, X), "NaN"),
-    ("dimensions", lambda: density_coverage(X, X[:, :2], rng=RNG), "3 dimensions, reference 2"),
-]
 
 
-@pytest.mark.parametrize(("what", "call", "words"), BAD, ids=[name for name, _, _ in BAD])
-def test_malformed_inputs_are_refused(what: str, call: Callable[[], object], words: str) -> None:
-    with pytest.raises(ValueError, match=rf"^[^\n]*{words}[^\n]*$"):
-        call()
+def test_malformed_inputs_are_refused(refused: Callable[..., None]) -> None:
+    refused("features need at least 4 examples for neighbour 3, got 3", precision_recall, X[:3], X)
+    refused("reference need at least 6 examples", density_coverage, X, X[:5], rng=RNG)
+    refused("k must be at least 1", precision_recall, X, X, k=0)
+    refused("NaN", precision_recall, X * np.nan, X)
+    refused("3 dimensions, reference 2", density_coverage, X, X[:, :2], rng=RNG)

@@ -1,5 +1,6 @@
 """Copies are counted exactly, seldom by chance, and planted ones are found."""
 
+from collections.abc import Callable
 from math import comb
 
 import numpy as np
@@ -43,11 +44,7 @@ def test_planted_copies_are_found() -> None:
     assert few.copies_p_value < 0.02
 
 
-def test_malformed_inputs_are_refused() -> None:
-    for call in (
-        lambda: memorisation([], [1.0]),
-        lambda: memorisation([1.0], [float("nan")]),
-        lambda: memorisation([-1.0], [1.0]),
-    ):
-        with pytest.raises(ValueError, match=r"^[^\n]+$"):
-            call()
+def test_malformed_inputs_are_refused(refused: Callable[..., None]) -> None:
+    refused("non-empty", memorisation, [], [1.0])
+    refused("NaN", memorisation, [1.0], [float("nan")])
+    refused("negative", memorisation, [-1.0], [1.0])

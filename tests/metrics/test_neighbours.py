@@ -1,5 +1,7 @@
 """Neighbours are the brute force's, copies at distance 0 exactly, whatever the block."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,11 +43,7 @@ def test_copies_far_from_the_origin() -> None:
     assert (radii(p, 1) > 0).all()
 
 
-def test_malformed_inputs_are_refused() -> None:
-    for call in (
-        lambda: nearest(np.ones((2, 2)), np.ones((3, 2)), 4),
-        lambda: nearest(np.ones((2, 2)), np.ones((3, 3)), 1),
-        lambda: nearest(np.ones((2, 2)) * np.nan, np.ones((3, 2)), 1),
-    ):
-        with pytest.raises(ValueError, match=r"^[^\n]+$"):
-            call()
+def test_malformed_inputs_are_refused(refused: Callable[..., None]) -> None:
+    refused("1..3", nearest, np.ones((2, 2)), np.ones((3, 2)), 4)
+    refused("dimensions", nearest, np.ones((2, 2)), np.ones((3, 3)), 1)
+    refused("NaN", nearest, np.ones((2, 2)) * np.nan, np.ones((3, 2)), 1)
