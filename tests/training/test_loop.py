@@ -226,11 +226,7 @@ def test_what_is_frozen_stays_frozen() -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("iteration", [0, 5, 10])
 def test_a_kill_around_the_writing_of_a_snapshot(
-    tmp_path: Path,
-    uninterrupted: Callable[[str], bytes],
-    monkeypatch: pytest.MonkeyPatch,
-    when: str,
-    iteration: int,
+    tmp_path: Path, uninterrupted: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch, when: str, iteration: int
 ) -> None:
     keep = runs.Run.keep
 
@@ -821,11 +817,7 @@ def long(name: str = "jem", **changes: dict[str, Any]) -> Recipe:
 
 @pytest.mark.parametrize(("reason", "fault", "only_once"), FAULTS)
 def test_a_planted_fault_is_caught_undone_and_recorded(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    reason: str,
-    fault: Callable[[runs.Run], None],
-    only_once: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, fault: Callable[[runs.Run], None], only_once: bool
 ) -> None:
     planted(monkeypatch, once(fault) if only_once else fault, 30, 1)
     watch = Watch()
