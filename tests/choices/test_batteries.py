@@ -168,18 +168,7 @@ def test_detectors_go_with_detection() -> None:
             evaluators(suite, spec(), TRACK, Request(detectors=("knn",)))
     with pytest.raises(UserError, match=r"did you mean 'knn'"):
         evaluators("ood", spec(), TRACK, Request(detectors=("kn",)))
-    made = evaluators(
-        "ood",
-        spec(),
-        TRACK,
-        Request(
-            detectors=(
-                "knn",
-                "vim",
-                "knn",
-            )
-        ),
-    )
+    made = evaluators("ood", spec(), TRACK, Request(detectors=("knn", "vim", "knn")))
     assert [item.name for item in made] == ["ood", "stress", "detectors"]
     assert made == evaluators("ood", spec(), TRACK, Request(detectors=("knn", "vim")))  # each once
     assert [item.name for item in evaluators("ood", spec(), TRACK)] == ["ood", "stress"]

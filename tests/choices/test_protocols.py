@@ -148,10 +148,7 @@ def test_the_calibration_error_beside_the_scores_is_that_of_the_protocol(tmp_pat
     assert (
         headers[0]
         == headers[2]
-        == [
-            ["NLL", "Brier", "squared ECE", "AURC"],
-            ["ECE-15", "ECE-20", "adaptive", "classwise"],
-        ]
+        == [["NLL", "Brier", "squared ECE", "AURC"], ["ECE-15", "ECE-20", "adaptive", "classwise"]]
     )
     assert headers[1] == [["NLL", "Brier", "ECE-20", "AURC"], ["ECE-15", "adaptive", "classwise"]]
     assert report.tables([theirs])[0].rows[0][4] == theirs.metric("test/raw/ece20")

@@ -52,12 +52,7 @@ def values(family: str, row: dict[str, Any]) -> list[float | None]:
 
 def test_every_number_of_the_file_is_there_in_our_units() -> None:
     """By a reading of its own, in floating point."""
-    scales = {
-        "hybrid": [100, 1, 1],
-        "ood_auroc": [1] * 4,
-        "robust_accuracy": [100, 100],
-        "calibration_ece": [100],
-    }
+    scales = {"hybrid": [100, 1, 1], "ood_auroc": [1] * 4, "robust_accuracy": [100, 100], "calibration_ece": [100]}
     seen = 0
     for family in read(published.place()):
         name = FAMILIES.get(family.title, "calibration_ece")

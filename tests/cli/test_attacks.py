@@ -121,19 +121,7 @@ def test_golden_results_are_made_gated_and_shown(
 ) -> None:
     """From the command that measures them to the gate and the leaderboard; a second time there is nothing to do."""
     output, records = tmp_path / "golden", tmp_path / "records"
-    words = (
-        "maintain",
-        "golden",
-        output,
-        "--output",
-        records,
-        "--refine",
-        "1",
-        "--model",
-        "softmax",
-        "--model",
-        "jem",
-    )
+    words = ("maintain", "golden", output, "--output", records, "--refine", "1", "--model", "softmax", "--model", "jem")
     answer = call(*words)
     assert answer.code == 0, answer.err
     places = [Path(line).relative_to(output) for line in answer.out.splitlines()]

@@ -136,11 +136,7 @@ def test_inverted_is_sixteen_minus_x():
 def test_no_ood_image_is_made_from_a_test_image():
     """DeLong's interval takes the two samples as independent."""
     test = data.load("digits", "test").images
-    made = {
-        "rotated": np.rot90(test, axes=(2, 3)),
-        "flipped": test[..., ::-1],
-        "inverted": 16 - test,
-    }
+    made = {"rotated": np.rot90(test, axes=(2, 3)), "flipped": test[..., ::-1], "inverted": 16 - test}
     for name in OOD:
         images = rows(data.load("digits", name).images)
         assert not set(images) & set(rows(test))

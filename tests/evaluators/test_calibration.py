@@ -64,10 +64,7 @@ def test_a_vector_mends_what_a_temperature_cannot() -> None:
     for seed, source in enumerate(("validation", "test")):
         logits, labels = simulated(2000, 1.0, seed)
         batches.append(RecordBatch(Logits(), source, {"logits": logits + 2 * (np.arange(10) == 3), "label": labels}))
-    found, true = (
-        by_id(Calibration().metrics(batches, TRACK)),
-        by_id(Calibration().metrics(records(1.0), TRACK)),
-    )
+    found, true = (by_id(Calibration().metrics(batches, TRACK)), by_id(Calibration().metrics(records(1.0), TRACK)))
     assert value(found, "test/temperature/nll") > value(true, "test/raw/nll") + 0.05
     assert value(found, "test/vector/nll") == pytest.approx(value(true, "test/raw/nll"), abs=0.02)
     right = np.mean(simulated(2000, 1.0, 1)[0].argmax(axis=1) == simulated(2000, 1.0, 1)[1])

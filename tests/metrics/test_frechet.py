@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from jembench.metrics.estimate import Estimate
-from jembench.metrics.frechet import (
-    Moments,
-    frechet,
-    frechet_curve,
-    frechet_estimate,
-    frechet_infinity,
-    moments,
-)
+from jembench.metrics.frechet import Moments, frechet, frechet_curve, frechet_estimate, frechet_infinity, moments
 
 Draw = Callable[[int, float], np.ndarray]
 

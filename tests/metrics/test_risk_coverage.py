@@ -7,11 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jembench.metrics.risk_coverage import (
-    aurc_estimate,
-    excess_aurc_estimate,
-    risk_coverage,
-)
+from jembench.metrics.risk_coverage import aurc_estimate, excess_aurc_estimate, risk_coverage
 
 TIED = st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.9, 1.0]), st.booleans()), min_size=1, max_size=6)
 PAIRS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40)

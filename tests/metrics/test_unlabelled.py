@@ -9,14 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jembench.metrics.classification import softmax
-from jembench.metrics.unlabelled import (
-    METHODS,
-    Labelled,
-    Target,
-    mean_confidence,
-    meta_energy,
-    temperature_at,
-)
+from jembench.metrics.unlabelled import METHODS, Labelled, Target, mean_confidence, meta_energy, temperature_at
 
 N, K = 240, 5
 Change = Callable[[Target], Target]

@@ -9,16 +9,7 @@ from pydantic import ValidationError
 
 from jembench.ground import files
 from jembench.store import provenance
-from jembench.store.history import (
-    HISTORY,
-    Chosen,
-    Epoch,
-    History,
-    Rollback,
-    TrainingCost,
-    read_history,
-    write_history,
-)
+from jembench.store.history import HISTORY, Chosen, Epoch, History, Rollback, TrainingCost, read_history, write_history
 from jembench.types import UserError
 
 EVENT = Rollback(

@@ -148,10 +148,7 @@ def test_weights_come_back_also_from_an_error_and_from_what_is_not_finite():
     module = network()
     before = weights(module)
     slopes = [torch.full_like(p, float("inf")) for p in before]
-    with (
-        pytest.raises(ZeroDivisionError),
-        sharpened(list(module.parameters()), slopes, rho=0.1, adaptive=False),
-    ):
+    with pytest.raises(ZeroDivisionError), sharpened(list(module.parameters()), slopes, rho=0.1, adaptive=False):
         raise ZeroDivisionError
     assert same(weights(module), before)
 

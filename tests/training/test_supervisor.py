@@ -21,15 +21,7 @@ from jembench.training.supervisor import (
 )
 
 LIMITS = SupervisorPart()
-HEALTHY = Signals(
-    loss=0.7,
-    gradient=2.0,
-    log_px_data=3.0,
-    log_px_samples=2.5,
-    spread=0.5,
-    variance=0.6,
-    saturation=0.3,
-)
+HEALTHY = Signals(loss=0.7, gradient=2.0, log_px_data=3.0, log_px_samples=2.5, spread=0.5, variance=0.6, saturation=0.3)
 PLAIN = Signals(loss=2.3, gradient=1.0, spread=0.5)  # of a classifier: no density, no chains
 INF, NAN = math.inf, math.nan
 

@@ -20,18 +20,7 @@ from jembench.types import UserError
 from jembench.zoo import baselines, catalogue
 from jembench.zoo.references import parse
 
-DIGITS = (
-    "glow",
-    "glow-cond",
-    "igebm",
-    "jem",
-    "jem-ssl",
-    "jempp",
-    "sadajem",
-    "softmax",
-    "softmax-10",
-    "softmax-adv",
-)
+DIGITS = ("glow", "glow-cond", "igebm", "jem", "jem-ssl", "jempp", "sadajem", "softmax", "softmax-10", "softmax-adv")
 
 
 def test_the_cast_is_complete() -> None:

@@ -418,10 +418,7 @@ BAD = {
         {**JEM, "module.f.conv1.bias": torch.zeros(16)},
         "holds both 'f.conv1.bias' and 'module.f.conv1.bias'",
     ),
-    "twice, vera": (
-        {**published("vera"), "f.conv1.bias": torch.zeros(16)},
-        "two of its names mean the same tensor",
-    ),
+    "twice, vera": ({**published("vera"), "f.conv1.bias": torch.zeros(16)}, "two of its names mean the same tensor"),
     "endless": (endless(), "holds no state dict"),
 }
 

@@ -37,9 +37,7 @@ def document(*metrics: Metric) -> Any:
 @given(VALUES, VALUES, VALUES)
 def test_every_example_is_in_a_bin_or_said_to_be_outside(test: Any, first: Any, second: Any) -> None:
     for values, shown in zip(
-        (test, first, second),
-        ood.histograms({"test": test, "first": first, "second": second}).values(),
-        strict=True,
+        (test, first, second), ood.histograms({"test": test, "first": first, "second": second}).values(), strict=True
     ):
         inside = (shown.density * np.diff(shown.edges)).sum()
         assert inside + shown.below + shown.above == pytest.approx(1)
