@@ -143,13 +143,7 @@ def _folders(recipe: Recipe, name: str, output: Path) -> dict[int, Path]:
     return {first: output / name, **{seed: _aside(output) / name / str(seed) for seed in seeds}}
 
 
-def golden(
-    request: Request,
-    output: Path,
-    *,
-    refinements: Sequence[int] = (),
-    progress: Show = silent,
-) -> list[Path]:
+def golden(request: Request, output: Path, *, refinements: Sequence[int] = (), progress: Show = silent) -> list[Path]:
     """Measure golden results of the baselines of a track: of suite ``all``, or of suite ``robustness``.
 
     Args:

@@ -30,11 +30,7 @@ if TYPE_CHECKING:
     from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
 
-NORMS: dict[str, tuple[Norm, ...]] = {
-    "boundary": ("l2",),
-    "hopskipjump": ("linf", "l2"),
-    "pointwise": ("linf", "l2"),
-}
+NORMS: dict[str, tuple[Norm, ...]] = {"boundary": ("l2",), "hopskipjump": ("linf", "l2"), "pointwise": ("linf", "l2")}
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,7 @@ class Protocol:
         metadata=_says("noisy copies whose logits are averaged behind a gradient", "4 if noisy (photographs: 2)"),
     )
     attack_steps: int | None = field(
-        default=None,
-        metadata=_says("gradient steps of an attack", "40 (20 if noisy; photographs: 20, 10 if noisy)"),
+        default=None, metadata=_says("gradient steps of an attack", "40 (20 if noisy; photographs: 20, 10 if noisy)")
     )
     attack_restarts: int | None = field(
         default=None, metadata=_says("random starts of an attack", "5 (2 if noisy; photographs: 2)")

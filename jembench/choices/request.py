@@ -181,9 +181,7 @@ class Request:
         (None,),
         _defences,
         refine=Flag(
-            str | None,
-            ("--refine",),
-            "SGLD steps of a refinement before the model; comma-separated for several rows.",
+            str | None, ("--refine",), "SGLD steps of a refinement before the model; comma-separated for several rows."
         ),
         smooth=Flag(float | None, ("--smooth",), "Standard deviation of Gaussian noise before the model: the control."),
         votes=Flag(int | None, ("--votes",), "Noisy copies whose logits a defence averages."),

@@ -75,9 +75,7 @@ def _tracks(track: str | None) -> list[str]:
     return list(data.TRACKS) if track is None else [data.track(track).name]
 
 
-def explain(
-    protocol: Annotated[str, typer.Argument(help="See `jembench list protocols`.")] = "v1",
-) -> None:
+def explain(protocol: Annotated[str, typer.Argument(help="See `jembench list protocols`.")] = "v1") -> None:
     """Print the choices of a protocol, and where and why they depart from our own."""
     from jembench.choices import protocols
 

@@ -66,10 +66,7 @@ TRACK = Track(
         Source("noise", "ood", 360, PINS["noise"], about="uniform integers 0..16"),
         Source(CHAINS, "chains", 1000, PINS[CHAINS], about=ASKED),
     ),
-    threats=(
-        Grid("linf", (0.05, 0.1, 0.2, 0.3, 0.4), 0.1),
-        Grid("l2", (0.25, 0.5, 1.0, 1.5, 2.0), 0.5),
-    ),
+    threats=(Grid("linf", (0.05, 0.1, 0.2, 0.3, 0.4), 0.1), Grid("l2", (0.25, 0.5, 1.0, 1.5, 2.0), 0.5)),
     extractor="digits-ref",
     # amounts at which the accuracy of jem on the validation split goes from about .98 to about .45
     shifts=(

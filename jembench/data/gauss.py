@@ -69,10 +69,7 @@ TRACK = Track(
         Source("scaled", "ood", 360, SCALED, about="standard deviation times 1.15", near=True),
         Source(CHAINS, "chains", 1000, "8f10f558bfb2dee1dd13844df646511034fd40ec47e8c02af21b9d83e16395a0", about=ASKED),
     ),
-    threats=(
-        Grid("linf", (0.005, 0.01, 0.02), 0.01),
-        Grid("l2", (0.03, 0.06, 0.1), 0.06),
-    ),
+    threats=(Grid("linf", (0.005, 0.01, 0.02), 0.01), Grid("l2", (0.03, 0.06, 0.1), 0.06)),
     extractor="pixels",
     exact=True,
     # noise lessens the separation of the classes; brightness moves along w_0, which no class uses

@@ -69,13 +69,7 @@ class Outcome:
     computed: frozenset[str]
 
 
-def run(
-    plans: Sequence[Plan],
-    store: Store,
-    *,
-    workers: int = 1,
-    progress: Show = silent,
-) -> list[Outcome]:
+def run(plans: Sequence[Plan], store: Store, *, workers: int = 1, progress: Show = silent) -> list[Outcome]:
     """Compute what is missing, once for all plans, and return their results in order.
 
     Args:

@@ -67,10 +67,7 @@ class Evaluation:
 
 
 def measure(
-    request: Request,
-    *,
-    progress: Show = silent,
-    inspect: Callable[[Plan], None] = lambda plan: None,
+    request: Request, *, progress: Show = silent, inspect: Callable[[Plan], None] = lambda plan: None
 ) -> list[Evaluation]:
     """Measure what is requested; what was measured before is not measured again.
 

@@ -93,10 +93,7 @@ class Robustness:
         threat: Any = measurement.threat  # type: ignore[attr-defined]
         ball = f"{threat.norm}-{threat.eps:g}"
         if measurement.name == "worst":
-            return {
-                f"{ball}/{WORST}": columns["one_shot"],
-                f"{ball}/distance": columns["distance"],
-            }
+            return {f"{ball}/{WORST}": columns["one_shot"], f"{ball}/distance": columns["distance"]}
         if measurement.name == "rejected":
             return {f"{ball}/reject": columns["vote"].astype(np.float32)}
         attack: Any = measurement.attack  # type: ignore[attr-defined]

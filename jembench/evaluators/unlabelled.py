@@ -291,10 +291,7 @@ def _reach(name: str, source: Labelled, held_out: Sequence[tuple[str, Labelled]]
 
 
 def _judged(
-    condition: Condition,
-    fits: Mapping[str, Estimator],
-    reach: Mapping[str, float],
-    reasons: Mapping[str, str],
+    condition: Condition, fits: Mapping[str, Estimator], reach: Mapping[str, float], reasons: Mapping[str, str]
 ) -> list[Metric]:
     """The truth of one condition, and what every method says."""
     truth = classification.accuracy(condition.correct)

@@ -77,12 +77,7 @@ def noise_like(x: Tensor, generator: Generator) -> Tensor:
 
 
 def step(
-    log_density: LogDensity,
-    x: Tensor,
-    *,
-    settings: SGLD,
-    generator: Generator,
-    noise: Noise = noise_like,
+    log_density: LogDensity, x: Tensor, *, settings: SGLD, generator: Generator, noise: Noise = noise_like
 ) -> Tensor:
     """One step x + a g + s xi from images ``x (B, C, H, W)``, detached.
 

@@ -69,10 +69,7 @@ class Unnormalised(_Dequantisation):
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """``draws`` forward passes without gradients, or none if the density is normalised."""
         draws = 0 if model.normalized else self.draws
-        return {
-            "log_unnormalised": _mean(model, batch, generator, draws=draws),
-            **costs(len(batch.images), draws),
-        }
+        return {"log_unnormalised": _mean(model, batch, generator, draws=draws), **costs(len(batch.images), draws)}
 
 
 def _mean(model: Any, batch: Batch, generator: Generator, *, draws: int) -> NDArray[np.float32]:

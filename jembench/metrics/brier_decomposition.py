@@ -105,12 +105,7 @@ def brier_decomposition(
 
 
 def decomposition_estimates(
-    probabilities: ArrayLike,
-    labels: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    bins: int = 15,
-    replicates: int = 1000,
+    probabilities: ArrayLike, labels: ArrayLike, *, rng: np.random.Generator, bins: int = 15, replicates: int = 1000
 ) -> dict[str, Estimate]:
     """Corrected terms by their names in `Decomposition`; the reliability with its band under perfect calibration.
 

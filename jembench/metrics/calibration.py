@@ -31,15 +31,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jembench.metrics.arrays import (
-    Floats,
-    Integers,
-    check_bins,
-    class_labels,
-    flags,
-    fractions,
-    probability_matrix,
-)
+from jembench.metrics.arrays import Floats, Integers, check_bins, class_labels, flags, fractions, probability_matrix
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.intervals import central
 
@@ -121,12 +113,7 @@ def mass_bins(p: Floats, bins: int) -> Integers:
 
 
 def consistency_band(
-    statistic: Statistic,
-    probabilities: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    bins: int = 15,
-    replicates: int = 1000,
+    statistic: Statistic, probabilities: ArrayLike, *, rng: np.random.Generator, bins: int = 15, replicates: int = 1000
 ) -> tuple[float, float]:
     """Central 95 % of a statistic **under perfect calibration**; a band, not a confidence interval.
 

@@ -135,11 +135,7 @@ def frechet_estimate(features: ArrayLike, reference: Moments | ArrayLike) -> Est
 
 
 def frechet_infinity(
-    features: ArrayLike,
-    reference: Moments | ArrayLike,
-    *,
-    rng: np.random.Generator,
-    splits: int = 2,
+    features: ArrayLike, reference: Moments | ArrayLike, *, rng: np.random.Generator, splits: int = 2
 ) -> Estimate:
     """F at infinitely many samples, possibly below 0 since unbiased, with an interval within [0, inf): `extrapolation`.
 

@@ -74,12 +74,7 @@ def recall(features: ArrayLike, reference: ArrayLike, *, k: int = 3) -> Estimate
 
 
 def density_coverage(
-    features: ArrayLike,
-    reference: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    k: int = 5,
-    reach: Floats | None = None,
+    features: ArrayLike, reference: ArrayLike, *, rng: np.random.Generator, k: int = 5, reach: Floats | None = None
 ) -> DensityCoverage:
     """Density >= 0 and coverage 0..1 of features `(M, D)` of the samples against those `(N, D)` of the reals.
 

@@ -51,11 +51,7 @@ def card(folder: Path) -> str:
     """
     recipe = read_recipe(folder / RECIPE)
     about = recipe.about[:1].upper() + recipe.about[1:]
-    blocks = [
-        f"# {folder.resolve().name} on {recipe.track}",
-        f"{about}. {AUTHOR}; edit {NOTES}.",
-        _choices(recipe),
-    ]
+    blocks = [f"# {folder.resolve().name} on {recipe.track}", f"{about}. {AUTHOR}; edit {NOTES}.", _choices(recipe)]
     if (folder / HISTORY).exists():
         blocks.append(_training(read_history(folder)))
     if (folder / baselines.GOLDEN).exists():

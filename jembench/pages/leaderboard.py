@@ -46,10 +46,7 @@ PUBLISHED = (
 
 
 def leaderboard(
-    track: Track,
-    golden: Sequence[Path],
-    attacks: Sequence[ResultDocument] = (),
-    publications: Sequence[Table] = (),
+    track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument] = (), publications: Sequence[Table] = ()
 ) -> str:
     """The markdown of a track's leaderboard.
 

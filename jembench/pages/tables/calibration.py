@@ -13,12 +13,7 @@ PLATT = "Platt targets"
 BANDS = "‹low–high›: where 95 % of perfectly calibrated models fall, not an interval of the truth"
 DEBIASED = "squared ECE: debiased, so it may fall below 0 where the truth is near it"
 ECE = {"squared_ece15": ("squared ECE", DEBIASED), "ece20": ("ECE-20", BANDS)}  # the protocol chooses
-PLAIN = {
-    "ece15": "ECE-15",
-    "ece20": "ECE-20",
-    "adaptive_ece15": "adaptive",
-    "classwise_ece15": "classwise",
-}
+PLAIN = {"ece15": "ECE-15", "ece20": "ECE-20", "adaptive_ece15": "adaptive", "classwise_ece15": "classwise"}
 FURTHER = {"kde_ece": "by kernel", "mce15": "largest bin", "eaurc": "excess AURC"}
 PARTS = {
     "brier_reliability15": "reliability",
