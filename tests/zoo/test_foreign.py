@@ -260,8 +260,8 @@ def test_a_neighbour_may_be_imported_inside_build(write):
     assert sys.path == before
 
 
-class Sampling(nn.Module):
-    """A network that can also draw images, and says nothing about logits."""
+class Around(nn.Module):
+    """A network around another."""
 
     def __init__(self):
         super().__init__()
@@ -269,6 +269,10 @@ class Sampling(nn.Module):
 
     def forward(self, x):
         return self.network(x)
+
+
+class Sampling(Around):
+    """A network that can also draw images, and says nothing about logits."""
 
     def sample(self, n):
         return torch.zeros(n)
@@ -306,15 +310,11 @@ def test_a_module_without_logits_of_its_own_is_wrapped(kind):
     }
 
 
-class Doubled(nn.Module):
+class Doubled(Around):
     """Its last linear layer does not give the logits."""
 
-    def __init__(self):
-        super().__init__()
-        self.network = module()
-
     def forward(self, x):
-        return 2 * self.network(x)
+        return 2 * super().forward(x)
 
 
 class Tokens(nn.Module):
@@ -328,15 +328,12 @@ class Tokens(nn.Module):
         return self.last(x[:, 0]).mean(1)
 
 
-class Unused(nn.Module):
+class Unused(Around):
     """Its last linear layer is for training only."""
 
     def __init__(self):
         super().__init__()
-        self.network, self.other = module(), nn.Linear(3, 10)
-
-    def forward(self, x):
-        return self.network(x)
+        self.other = nn.Linear(3, 10)
 
 
 class Convolution(nn.Module):

@@ -361,6 +361,12 @@ def endless():
 
 
 JEM = published("jem")
+
+
+def chains(x):
+    return {"model_state_dict": JEM, "replay_buffer": x}
+
+
 BAD = {
     "nothing": ({}, "holds no state dict"),
     "numbers": ({"model_state_dict": {"f.conv1.weight": 3.0}}, "holds no state dict"),
@@ -368,54 +374,42 @@ BAD = {
     "another network": ({"network.head.weight": torch.zeros(3)}, "no checkpoint of JEM.*'network.head.weight'"),
     "no block": ({n: t for n, t in JEM.items() if "layer1" not in n}, "is no wide residual network"),
     "a tensor less": (without(JEM, "f.layer2.0.conv2.bias"), "not a whole WRN-10-1 .*'f.layer2.0.conv2.bias'"),
-    "a tensor more": ({**JEM, "f.layer4.0.conv1.weight": torch.zeros(1)}, "not a whole WRN-10-1 .* unknown"),
-    "a shape": ({**JEM, "f.layer2.0.conv2.bias": torch.zeros(3)}, r"conv2.bias has shape \(3,\)"),
-    "a type": ({**JEM, "f.layer2.0.conv2.bias": torch.zeros(32).int()}, "has type torch.int32"),
-    "a huge claim": (
-        {"model_state_dict": JEM, "replay_buffer": torch.zeros(1).expand(10**9, 1, 8, 8)},
-        "replay_buffer is not a plain tensor",
-    ),
-    "chains of integers": (
-        {"model_state_dict": JEM, "replay_buffer": torch.zeros(4, 1, 8, 8).int()},
-        "no tensor of im",
-    ),
-    "flat chains": ({"model_state_dict": JEM, "replay_buffer": torch.zeros(4, 64)}, "no tensor of images"),
-    "colour chains": ({"model_state_dict": JEM, "replay_buffer": torch.zeros(4, 3, 8, 8)}, r"\(4, 3, 8, 8\)"),
-    "one chain": ({"model_state_dict": JEM, "replay_buffer": torch.zeros(1, 1, 8, 8)}, r"\(1, 1, 8, 8\)"),
-    "dead chains": ({"model_state_dict": JEM, "replay_buffer": torch.full((4, 1, 8, 8), torch.nan)}, "NaN"),
+    "a tensor more": (JEM | {"f.layer4.0.conv1.weight": torch.zeros(1)}, "not a whole WRN-10-1 .* unknown"),
+    "a shape": (JEM | {"f.layer2.0.conv2.bias": torch.zeros(3)}, r"conv2.bias has shape \(3,\)"),
+    "a type": (JEM | {"f.layer2.0.conv2.bias": torch.zeros(32).int()}, "has type torch.int32"),
+    "a huge claim": (chains(torch.zeros(1).expand(10**9, 1, 8, 8)), "replay_buffer is not a plain tensor"),
+    "chains of integers": (chains(torch.zeros(4, 1, 8, 8).int()), "no tensor of im"),
+    "flat chains": (chains(torch.zeros(4, 64)), "no tensor of images"),
+    "colour chains": (chains(torch.zeros(4, 3, 8, 8)), r"\(4, 3, 8, 8\)"),
+    "one chain": (chains(torch.zeros(1, 1, 8, 8)), r"\(1, 1, 8, 8\)"),
+    "dead chains": (chains(torch.full((4, 1, 8, 8), torch.nan)), "NaN"),
     "vera with norms": (published("vera", norm="batch"), "a VERA network with norm layers"),
-    "a number for chains": ({"model_state_dict": JEM, "replay_buffer": torch.tensor(3.0)}, "no tensor of images"),
-    "a count of chains": ({"model_state_dict": JEM, "replay_buffer": 7}, "no tensor of images"),
-    "chains of nothing": (
-        {"model_state_dict": JEM, "replay_buffer": torch.empty(4, 1, 8, 8, device="meta")},
-        "replay_buffer is not a plain tensor",
-    ),
-    "sparse chains": (
-        {"model_state_dict": JEM, "replay_buffer": torch.zeros(4, 1, 8, 8).to_sparse()},
-        "replay_buffer is not a plain tensor",
-    ),
-    "a number for a head": ({**JEM, "class_output.weight": torch.tensor(3.0)}, r"'class_output.weight' has shape \(\)"),
+    "a number for chains": (chains(torch.tensor(3.0)), "no tensor of images"),
+    "a count of chains": (chains(7), "no tensor of images"),
+    "chains of nothing": (chains(torch.empty(4, 1, 8, 8, device="meta")), "replay_buffer is not a plain tensor"),
+    "sparse chains": (chains(torch.zeros(4, 1, 8, 8).to_sparse()), "replay_buffer is not a plain tensor"),
+    "a number for a head": (JEM | {"class_output.weight": torch.tensor(3.0)}, r"'class_output.weight' has shape \(\)"),
     "a head of nothing": (
-        {**JEM, "class_output.weight": torch.zeros(0, 64)},
+        JEM | {"class_output.weight": torch.zeros(0, 64)},
         r"'class_output.weight' has shape \(0, 64",
     ),
-    "a flat stem": ({**JEM, "f.conv1.weight": torch.zeros(16)}, r"'f.conv1.weight' has shape \(16,\)"),
-    "a narrow stage": ({**JEM, "f.layer1.0.conv1.weight": torch.zeros(8, 16, 3, 3)}, "not a whole WRN-10-1"),
+    "a flat stem": (JEM | {"f.conv1.weight": torch.zeros(16)}, r"'f.conv1.weight' has shape \(16,\)"),
+    "a narrow stage": (JEM | {"f.layer1.0.conv1.weight": torch.zeros(8, 16, 3, 3)}, "not a whole WRN-10-1"),
     "a huge stage": (
-        {**JEM, "f.layer1.0.conv1.weight": torch.zeros(1).expand(2**40, 2**20, 1, 1)},
+        JEM | {"f.layer1.0.conv1.weight": torch.zeros(1).expand(2**40, 2**20, 1, 1)},
         "is (no|not a whole) ",
     ),
     "weights of nothing": (
-        {**JEM, "class_output.weight": torch.empty(10, 64, device="meta")},
+        JEM | {"class_output.weight": torch.empty(10, 64, device="meta")},
         "class_output.weight is not a plain tensor",
     ),
-    "dead weights": ({**JEM, "f.conv1.bias": torch.full((16,), torch.nan)}, "f.conv1.bias holds NaN or infinite"),
+    "dead weights": (JEM | {"f.conv1.bias": torch.full((16,), torch.nan)}, "f.conv1.bias holds NaN or infinite"),
     "endless weights": (
-        {**JEM, "f.conv1.bias": torch.full((16,), 1e39, dtype=torch.float64)},
+        JEM | {"f.conv1.bias": torch.full((16,), 1e39, dtype=torch.float64)},
         "f.conv1.bias holds NaN or inf",
     ),
     "twice, parallel": (
-        {**JEM, "module.f.conv1.bias": torch.zeros(16)},
+        JEM | {"module.f.conv1.bias": torch.zeros(16)},
         "holds both 'f.conv1.bias' and 'module.f.conv1.bias'",
     ),
     "twice, vera": ({**published("vera"), "f.conv1.bias": torch.zeros(16)}, "two of its names mean the same tensor"),
