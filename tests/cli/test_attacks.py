@@ -140,7 +140,7 @@ def test_golden_results_are_made_gated_and_shown(
     documents = leaderboard.robustness(data.track("digits"), [output / place for place in places])
     assert [document.model.name for document in documents] == ["jem", "softmax", "jem-refine-1", "softmax-refine-1"]
     assert [leaderboard.bare(document) for document in documents] == [True, True, False, False]
-    blocks = "\n".join(leaderboard._attacked(data.track("digits"), documents))
+    blocks = "\n".join(leaderboard._robustness(data.track("digits"), documents))
     assert blocks.count("## Robustness") == 2
     assert "refined by 1 SGLD step:" in blocks
     assert "digits-robustness.png" in blocks
