@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jembench import data
-from jembench.choices import batteries
+from jembench.choices import evaluators
 from jembench.data.sets import Grid
 from jembench.engine import adversarials
 from jembench.store.records import Store
@@ -35,9 +35,9 @@ SMALL: dict[str, Any] = {
 @pytest.fixture
 def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]) -> tuple[Path, Any]:
     """The file of a small run on softmax, with the answer of the command."""
-    made = batteries.battery
+    made = evaluators.battery
     monkeypatch.setattr(
-        batteries, "battery", lambda *arguments, **options: replace(made(*arguments, **options), **SMALL)
+        evaluators, "battery", lambda *arguments, **options: replace(made(*arguments, **options), **SMALL)
     )
     answer = call(
         *("run", "--model", "softmax", "--suite", "robustness", "--limit", "16", "--output", tmp_path / "runs"),

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from jembench import data
+from jembench.choices.request import Request
 from jembench.engine import bench
 from jembench.engine import plan as plan_module
 from jembench.evaluators.detectors import Detectors
@@ -28,8 +29,8 @@ NAMES = ("knn", "odin", "gen")
 def plan(monkeypatch):
     """A plan of these detectors: no suite has them yet."""
     monkeypatch.setattr(plan_module, "evaluators", lambda *arguments, **options: (Detectors(NAMES),))
-    return lambda model, **more: plan_module.plan(
-        catalogue.resolve(parse(model), track="digits"), "ood", track=TRACK, **more
+    return lambda model, **options: plan_module.plan(
+        catalogue.resolve(parse(model), track="digits"), "ood", track=TRACK, request=Request(**options)
     )
 
 

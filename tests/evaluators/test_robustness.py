@@ -13,7 +13,7 @@ from scipy import integrate, stats
 import jembench
 from jembench import data
 from jembench.attacks.defences import Defence
-from jembench.choices import batteries
+from jembench.choices import evaluators
 from jembench.data import gauss
 from jembench.data.sets import Grid
 
@@ -21,11 +21,11 @@ from jembench.data.sets import Grid
 @pytest.fixture
 def shorten(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that overrides the settings of every battery."""
-    made = batteries.battery
+    made = evaluators.battery
 
     def shorten(**changes: Any) -> None:
         monkeypatch.setattr(
-            batteries, "battery", lambda *arguments, **options: replace(made(*arguments, **options), **changes)
+            evaluators, "battery", lambda *arguments, **options: replace(made(*arguments, **options), **changes)
         )
 
     return shorten

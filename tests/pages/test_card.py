@@ -159,19 +159,19 @@ def shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_command_writes_cards_and_checks_them(call: Call, shelf: Path) -> None:
-    assert call("card", "mine").out == f"{shelf / 'mine' / 'README.md'}\n"
+    assert call("maintain", "cards", "mine").out == f"{shelf / 'mine' / 'README.md'}\n"
     assert (shelf / "mine" / "README.md").read_text() == card(shelf / "mine")
     assert not (shelf / "other" / "README.md").exists()
-    stale = call("card", "--all", "--check")
+    stale = call("maintain", "cards", "--check")
     assert (stale.code, stale.out) == (1, f"{shelf / 'mine' / 'README.md'} is current\n")
     assert (
         stale.err
         == f"{shelf / 'other' / 'README.md'} is not current: run `jembench maintain cards other --track digits`\n"
     )
-    assert call("card", "--all").code == 0
-    assert call("card", "--all", "--check").code == 0
+    assert call("maintain", "cards").code == 0
+    assert call("maintain", "cards", "--check").code == 0
     (shelf / "mine" / "NOTES.md").write_text("new")
-    assert call("card", "mine", "--check").code == 1
+    assert call("maintain", "cards", "mine", "--check").code == 1
 
 
 def test_the_command_covers_every_track(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,25 +181,23 @@ def test_the_command_covers_every_track(call: Call, folder: Path, monkeypatch: p
         shutil.copytree(folder, place / track / "mine")
     monkeypatch.setattr(baselines, "folder", lambda track: place / track)
     both = [f"{place / track / 'mine' / 'README.md'}\n" for track in ("digits", "cifar10")]
-    assert call("card", "--all", "--track", "cifar10").out == both[1]
-    stale = call("card", "--all", "--check")
+    assert call("maintain", "cards", "--track", "cifar10").out == both[1]
+    stale = call("maintain", "cards", "--check")
     assert (stale.code, stale.out) == (1, f"{both[1].strip()} is current\n")
     assert "run `jembench maintain cards mine --track digits`" in stale.err
-    assert call("card", "--all").out == "".join(both)
-    assert call("card", "--all", "--check").code == 0
+    assert call("maintain", "cards").out == "".join(both)
+    assert call("maintain", "cards", "--check").code == 0
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "name one baseline, or all of a track by --all"),
-        (["mine", "--all"], "name one baseline, or all of a track by --all"),
         (["mien"], "did you mean 'mine'?"),
         (["mine", "--track", "digit"], "unknown track 'digit'"),
     ],
 )
 def test_bad_input_of_the_command(call: Call, shelf: Path, options: list[str], words: str) -> None:
-    answer = call("card", *options)
+    answer = call("maintain", "cards", *options)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("jembench: ")
     assert answer.err.count("\n") == 1
