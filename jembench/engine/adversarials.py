@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from jembench import data
 from jembench.attacks.threat import Goal, Threat, check_eps
 from jembench.ground import files, generators, guard
-from jembench.ground.entry import Entry
+from jembench.ground.entry import Entry, reason
 from jembench.ground.files import require_file
 from jembench.ground.numerics import reproducible
 from jembench.metrics import classification
@@ -105,9 +105,7 @@ def read(path: Path, track: Track) -> tuple[Header, dict[str, NDArray[Any]]]:
             header = Header.model_validate_json(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(map(str, first["loc"]))
-        raise UserError(f"{path}: not a valid file of adversarials ({where}: {first['msg']})") from error
+        raise UserError(f"{path}: not a valid file of adversarials ({reason(error)})") from error
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from error
     _check(path, header, tensors, track)
