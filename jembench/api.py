@@ -16,7 +16,7 @@ from jembench.ground.progress import Show, silent
 from jembench.metrics.metric import Metric
 from jembench.pages import gate as gates
 from jembench.pages.tables import report
-from jembench.store.results import EXAMPLES, ProtocolEntry, copy_result, read_result
+from jembench.store.results import EXAMPLES, RESULT, ProtocolEntry, copy_result, read_result
 from jembench.types import UserError, unknown
 from jembench.zoo import baselines, catalogue
 from jembench.zoo.references import ModelRef, parse
@@ -190,6 +190,8 @@ def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result
         UserError: for bad input of any kind.
     """
     _single(request)
+    if (folder / RESULT).exists():
+        raise UserError(f"{folder} holds a result: choose another folder, or remove it to measure anew")
     (result,) = measure(request, progress=progress)
     copy_result(result.folder, folder)
     return result

@@ -195,3 +195,26 @@ def test_evaluate_refuses_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'digits'"):
         jembench.evaluate("jem", track="digit", output=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_golden_result_of_ones_own_is_what_the_gate_compares_with(tmp_path: Path) -> None:
+    """The same model passes; a result that is there is not replaced."""
+    from jembench import api
+    from jembench.zoo.references import parse
+
+    request = jembench.Request(models=(parse("softmax"),), suites=("accuracy",), limit=20, output=tmp_path / "store")
+    result = api.golden(request, tmp_path / "golden")
+    assert (tmp_path / "golden" / "result.json").read_bytes() == (result.folder / "result.json").read_bytes()
+    assert api.gate(request, tmp_path / "golden").worse == []
+    with pytest.raises(UserError, match="holds a result: choose another folder"):
+        api.golden(request, tmp_path / "golden")
+    with pytest.raises(UserError, match="is of one model and one suite"):
+        api.gate(jembench.Request(models=request.models, suites=("accuracy", "ood")), tmp_path / "golden")
+
+
+def test_settings_are_those_of_a_request(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown setting of an evaluation 'limt'; did you mean 'limit'"):
+        jembench.evaluate("softmax", "accuracy", limt=20, output=tmp_path)
+    for wrong in ({"limit": 0}, {"seed": 1.5}, {"workers": 0}):
+        with pytest.raises(UserError, match="must be a whole number"):
+            jembench.evaluate("softmax", "accuracy", output=tmp_path, **wrong)
