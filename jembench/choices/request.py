@@ -148,8 +148,8 @@ class Request:
         model=Flag(
             list[str],
             ("--model", "-m"),
-            "A baseline, path/to/recipe.toml or its folder, robustbench:NAME, timm:NAME, torchvision:NAME, file.py:build "
-            "or package.module:build; repeat for several.",
+            "A baseline, path/to/recipe.toml or its folder, robustbench:NAME, timm:NAME, torchvision:NAME, "
+            "file.py:build or package.module:build; repeat for several.",
             ...,
         ),
         weights=Flag(
