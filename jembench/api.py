@@ -200,7 +200,7 @@ def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result
 def _single(request: Request) -> tuple[ModelRef, str, Defence | None]:
     """The model, the suite and the defence of a request for one result."""
     if any(len(part) != 1 for part in (request.models, request.suites, request.defences)):
-        raise UserError("a golden result is of one model and one suite, behind one defence at most")
+        raise UserError("a gate and a golden result are of one model and one suite, behind one defence at most")
     return request.models[0], request.suites[0], request.defences[0]
 
 
@@ -221,7 +221,7 @@ def verify_adversarials(file: Path, request: Request, *, draws: int = 20) -> tup
     track = data.track(request.track, folder=request.data_dir)
     rows = specs(request, track)
     if len(rows) > 1:
-        raise UserError("adversarials are judged by one model: choose --refine or --smooth")
+        raise UserError("adversarials are judged by one model behind one defence: choose --refine or --smooth")
     (spec,) = rows
     verdicts = adversarials.verify(file, spec, track=track, draws=draws, seed=request.seed, device=request.device)
     return spec.name, verdicts

@@ -208,7 +208,7 @@ def test_a_golden_result_of_ones_own_is_what_the_gate_compares_with(tmp_path: Pa
     assert api.gate(request, tmp_path / "golden").worse == []
     with pytest.raises(UserError, match="holds a result: choose another folder"):
         api.golden(request, tmp_path / "golden")
-    with pytest.raises(UserError, match="is of one model and one suite"):
+    with pytest.raises(UserError, match="are of one model and one suite"):
         api.gate(jembench.Request(models=request.models, suites=("accuracy", "ood")), tmp_path / "golden")
 
 

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jembench.ground import files
@@ -103,6 +101,9 @@ class Store:
 
 def encode(columns: Mapping[str, NDArray[Any]], *, compression: str = "none") -> bytes:
     """Columns ``(N,)`` or ``(N, K)`` as the bytes of a Parquet file with their digest: same columns, same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     arrays = {}
     for name, column in columns.items():
         flat = pa.array(np.ascontiguousarray(column).reshape(-1))
@@ -115,6 +116,9 @@ def encode(columns: Mapping[str, NDArray[Any]], *, compression: str = "none") ->
 
 def decode(data: bytes) -> dict[str, NDArray[Any]]:
     """The columns of :func:`encode`; ``ValueError`` if the bytes are not such a file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table is six times as slow on small files
         columns = _arrays(table)
@@ -128,10 +132,12 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
 
 def _arrays(table: Any) -> dict[str, NDArray[Any]]:
     """The columns of an Arrow table; ``(N, K)`` where it holds lists of K."""
+    from pyarrow import types
+
     columns = {}
     for name in table.column_names:
         column = table[name].combine_chunks()
-        if pa.types.is_fixed_size_list(column.type):
+        if types.is_fixed_size_list(column.type):
             width = column.type.list_size
             columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
         else:

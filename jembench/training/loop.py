@@ -6,7 +6,7 @@ at its signals and may send the run back to a snapshot (:mod:`jembench.training.
 epoch and may choose the checkpoint (:mod:`jembench.training.validation`), and the state is kept every so often
 (:mod:`jembench.training.snapshots`).
 
-Every random draw of iteration i comes from ``seeding.generator(seed, "train", rollbacks, i)``, and a snapshot holds
+Every random draw of iteration i comes from ``generators.generator(seed, "train", rollbacks, i)``, and a snapshot holds
 everything else: on a CPU, a run that was killed and resumed ends in the same weights, to the last bit. Under
 ``torchrun`` the processes share each batch (:mod:`jembench.training.team`); what is drawn does not depend on their
 number.

@@ -42,7 +42,8 @@ class ModelRef:
     module: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        tail = f":{self.attribute}" if self.attribute else f"@{TWIN}" if self.twin else ""
+        named = self.form in ("library", "code")
+        tail = f":{self.attribute}" if named else f"@{TWIN}" if self.twin else ""
         return f"{self.place}{tail}"
 
     def with_weights(self, weights: Path | None) -> ModelRef:

@@ -6,18 +6,14 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from jembench.store.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from jembench.metrics.metric import Metric
     from jembench.store.results import ResultDocument
@@ -61,6 +57,8 @@ def grid(images: NDArray[np.floating[Any]], *, side: int = SIDE, rows: Sequence[
         side: number of images in a row.
         rows: words to the left of each row; no margin if empty.
     """
+    from PIL import Image
+
     canvas = _tiled(images, side)
     if rows:
         canvas = np.concatenate([_margin(rows, *canvas.shape[::2]), canvas], axis=1)
@@ -86,6 +84,8 @@ def _tiled(images: NDArray[np.floating[Any]], side: int) -> NDArray[np.uint8]:
 
 def _margin(rows: Sequence[str], height: int, channels: int) -> NDArray[np.uint8]:
     """The words of every row, right-aligned at its middle, ``(height, width, C)``."""
+    from PIL import Image, ImageDraw, ImageFont
+
     font = ImageFont.load_default(TEXT)
     width = 2 * MARGIN + max(int(np.ceil(font.getlength(words))) for words in rows)
     margin = Image.new("L", (width, height), 255)
@@ -97,6 +97,9 @@ def _margin(rows: Sequence[str], height: int, channels: int) -> NDArray[np.uint8
 
 def blank(width: float, height: float, shape: tuple[int, int] = (1, 1), **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of that many inches, and its panels row by row; options are those of ``Figure.subplots``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(*shape, squeeze=False, **options).ravel())
@@ -130,6 +133,8 @@ def spread(axis: Axes, which: Literal["x", "y"], values: Iterable[float]) -> Non
         return
     axis.set(**{f"{which}scale": "log"})
     scale = axis.xaxis if which == "x" else axis.yaxis
+    from matplotlib.ticker import LogLocator, NullLocator
+
     scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
     scale.set_minor_locator(NullLocator())
     scale.set_major_formatter("{x:g}")
@@ -189,6 +194,8 @@ def robustness(documents: Sequence[ResultDocument]) -> dict[str, bytes]:
         axis.set_ylim(-0.02, 1.02)
         axis.set_xlim(left=0)
     legend(figure)
+    import matplotlib
+
     vector = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "jembench"}):  # the same figure, the same bytes
         figure.savefig(vector, format="svg", metadata={"Date": None})
@@ -222,6 +229,8 @@ def png(figure: Figure, *, colours: int = 64) -> bytes:
 
     Many lines need 256, lest the colour of a thin one is replaced.
     """
+    from PIL import Image
+
     file = io.BytesIO()
     figure.savefig(file, format="png")
     small = io.BytesIO()
