@@ -1,7 +1,8 @@
 """A training run: its state, its iteration, and how it is kept, taken up, sent back and validated.
 
 :mod:`jembench.training.loop` drives it. Every random draw of iteration i comes from
-``generators.generator(seed, "train", rollbacks, i)``; :meth:`Run.state` holds everything else that the rest of the run depends on.
+``generators.generator(seed, "train", rollbacks, i)``; :meth:`Run.state` holds everything else that the rest of the run
+depends on.
 """
 
 from __future__ import annotations
