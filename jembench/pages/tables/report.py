@@ -12,7 +12,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
-from tabulate import tabulate
 
 from jembench.choices.protocols import V1
 from jembench.evaluators import EVALUATORS
@@ -92,6 +91,8 @@ def markdown_of(tables: Sequence[Table], *, best: Callable[[Cell, list[Cell]], b
 
 def github(rows: list[list[str]], header: list[str]) -> str:
     """A table of words in GitHub's markdown."""
+    from tabulate import tabulate
+
     cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True)
 
