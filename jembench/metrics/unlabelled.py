@@ -241,11 +241,21 @@ def energy(source: Labelled, shifts: Sequence[Labelled]) -> Estimator:
     return _regressed(source, shifts, lambda images: np.column_stack([balanced_odds(images, shares), density(images)]))
 
 
-CONFIDENCES = (constant, confidence, temperature, doc, doc_regression, atc, atc_entropy, gde, mde)
-REGRESSIONS = (log_px, balanced, energy)
-
-#: name -> method, in the order of the tables.
-METHODS: dict[str, Method] = {method.__name__: method for method in (*CONFIDENCES, *REGRESSIONS)}
+#: name, part of the ids of metrics -> method, in the order of the tables.
+METHODS: dict[str, Method] = {
+    "constant": constant,
+    "confidence": confidence,
+    "temperature": temperature,
+    "doc": doc,
+    "doc_regression": doc_regression,
+    "atc": atc,
+    "atc_entropy": atc_entropy,
+    "gde": gde,
+    "mde": mde,
+    "log_px": log_px,
+    "balanced": balanced,
+    "energy": energy,
+}
 
 
 def balanced_odds(images: Target, shares: ArrayLike) -> Floats:
