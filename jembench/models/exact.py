@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from torch import Generator, Tensor, nn
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from jembench.types import Start
 
 
-class ExactSampler(nn.Module):
+class ExactSampler(nn.Module, ABC):
     """A :class:`~jembench.types.Sampler` without chains."""
 
     def sample(
@@ -29,6 +30,6 @@ class ExactSampler(nn.Module):
         """
         return self._draw(n, labels, generator)
 
+    @abstractmethod
     def _draw(self, n: int, labels: Tensor | None, generator: Generator) -> Tensor:
         """``n`` draws, of the classes ``labels (n,)`` or of random ones."""
-        raise NotImplementedError
