@@ -17,6 +17,10 @@ def silent(done: int, total: int, words: str = "") -> None:
     """Show nothing."""
 
 
+def silence(words: str) -> None:
+    """Say nothing."""
+
+
 @contextmanager
 def progress(quiet: bool) -> Iterator[Show]:
     """Progress on stderr, ``show(count, total, words)``: a bar on a terminal, a line every 10 s in a log."""

@@ -10,7 +10,9 @@ files. A model travels to worker processes as its :class:`ModelSpec`, never as a
 from __future__ import annotations
 
 import copy
+import logging
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,16 +23,21 @@ from jembench.ground import families, generators, guard
 from jembench.ground.files import require_file
 from jembench.ground.identity import file_sha256, identity
 from jembench.ground.numerics import check_device
+from jembench.ground.progress import silence
 from jembench.models import KINDS, NETWORKS, able
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import Capability, UserError, capabilities
 from jembench.zoo import baselines, extractors, foreign, named, official
+from jembench.zoo.checkpoints import digest
+from jembench.zoo.fitting import load_checkpoint
 from jembench.zoo.references import ModelRef
-from jembench.zoo.weights import is_pickle, load_weights
+from jembench.zoo.weights import load_weights
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
 
+
+LOG = logging.getLogger("jembench")
 
 INCEPTION = "inception-v3"
 GAUSSIANS = "class-gaussians"  # the one model that is made of images
@@ -87,13 +94,16 @@ def resolve(ref: ModelRef, *, track: str, folder: str = "") -> ModelSpec:
         return _resolve_named(ref, description)
     if ref.form == "code":
         return _resolve_code(ref, description)
-    if ref.weights is not None and is_pickle(ref.weights):
+    if ref.weights is not None and official.recognised(ref.weights):
         return _resolve_official(ref, description)
     if ref.twin and ref.weights is None and (twin := baselines.twin(ref.place, track=track)) is not None:
         return _resolve_recipe(ModelRef("baseline", ref.place, weights=twin), description)
     if str(ref) in baselines.exact(track) and ref.weights is None:
         return _resolve_exact(ref, description)
-    return _resolve_recipe(ref, description)
+    spec = _resolve_recipe(ref, description)
+    if ref.weights is not None:
+        load(spec, said=LOG.info)  # a file that does not fit is refused before anything is planned
+    return spec
 
 
 def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpec:
@@ -114,9 +124,9 @@ def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpe
         from jembench.models import inception
 
         path = inception.weights(weights)
-        digest = file_sha256(path)
-        fingerprint = identity({"kind": INCEPTION, "version": KINDS[INCEPTION].version, "weights": digest})
-        return ModelSpec(INCEPTION, track, own, str(path.resolve()), fingerprint, frozenset(), digest)
+        sha256 = file_sha256(path)
+        fingerprint = identity({"kind": INCEPTION, "version": KINDS[INCEPTION].version, "weights": sha256})
+        return ModelSpec(INCEPTION, track, own, str(path.resolve()), fingerprint, frozenset(), sha256)
     if weights is not None:
         raise UserError(f"weights go with extractor {INCEPTION!r}, not with {name!r}")
     if name in KINDS:
@@ -146,8 +156,13 @@ def defended(spec: ModelSpec, defence: Defence) -> ModelSpec:
     )
 
 
-def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
+def load(spec: ModelSpec, *, device: str = "cpu", said: Callable[[str], None] = silence) -> Any:
     """The model of a spec, in evaluation mode on ``device``, checked against its track by a probe.
+
+    Args:
+        spec: spec of the model.
+        device: a torch device.
+        said: gets one line about how a user's file of weights was read.
 
     Raises:
         UserError: if it cannot be built, its weights do not fit, or its outputs have the wrong shape.
@@ -159,7 +174,7 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
     if spec.images:
         track = track.placed("train", spec.images)
     check_device(device)
-    model = _built(spec, track)
+    model = _built(spec, track, said)
     with guard.guarded(f"model {spec.name!r} cannot be used"), generators.forked("load"):
         for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
             if hasattr(model, method):
@@ -171,23 +186,26 @@ def load(spec: ModelSpec, *, device: str = "cpu") -> Any:
         return model.to(device) if hasattr(model, "to") else model
 
 
-def _built(spec: ModelSpec, track: Track) -> Any:
+def _built(spec: ModelSpec, track: Track, said: Callable[[str], None]) -> Any:
     """The model of a spec with its weights, as it comes from its maker."""
     if spec.ref.form == "object":
         return spec.ref.module
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.ref.form == "code":
-        return foreign.build(str(spec.ref), weights)
+        return foreign.build(str(spec.ref), weights, key=spec.ref.key, said=said)
     if weights is None:
         return _call(KINDS[spec.ref.place].builder, track)
     if spec.ref.form == "library":
-        return named.build(spec.ref, weights, track)
+        return named.build(spec.ref, weights, track, said=said)
     if spec.ref.place == INCEPTION:
         return _call(KINDS[INCEPTION].builder, weights)
     recipe = read_recipe(baselines.recipe_of(spec.ref, track=spec.track))
     with generators.forked("load"):  # the weights that are drawn here are replaced by those of the file
         model = build(recipe, track)
-    load_weights(model, weights)
+    if spec.ref.weights is None:
+        load_weights(model, weights)
+    else:
+        load_checkpoint(model, weights, key=spec.ref.key, said=said)
     if NETWORKS[recipe.model.network].channels_last:
         import torch
 
@@ -266,20 +284,24 @@ def _resolve_recipe(ref: ModelRef, track: Track) -> ModelSpec:
     source = baselines.recipe_of(ref, track=track.name).resolve()
     recipe = read_recipe(source, track=track.name)
     path = ref.weights if ref.weights is not None else source.parent / baselines.WEIGHTS
-    require_file(path)
-    digest = file_sha256(path)
+    weights = digest(path)
     kind = KINDS[recipe.model.kind]
     configuration = recipe.model_dump(mode="json", include={"model", "sampling"}, exclude_defaults=True)
     version = NETWORKS[recipe.model.network].version
     newer = {} if version == 1 else {"network": version}
-    fingerprint = identity({**configuration, **newer, "version": kind.version, "weights": digest})
+    fingerprint = identity({**configuration, **newer, "version": kind.version, "weights": weights, **_place(ref)})
     name = _slug(source.parent.name)
     if ref.weights is not None:
         name = f"{name}@{_slug(path.stem)}"
     if ref.form == "recipe":
         ref = replace(ref, place=str(source))
     capable = able(recipe.model.kind, recipe.model.network)
-    return ModelSpec(name, track.name, ref, str(path.resolve()), fingerprint, capable, digest)
+    return ModelSpec(name, track.name, ref, str(path.resolve()), fingerprint, capable, weights)
+
+
+def _place(ref: ModelRef) -> dict[str, str]:
+    """The place in the file of weights, where one is named."""
+    return {"key": ref.key} if ref.key else {}
 
 
 def _resolve_official(ref: ModelRef, track: Track) -> ModelSpec:
@@ -332,7 +354,7 @@ def _resolve_object(ref: ModelRef, track: Track) -> ModelSpec:
 def _resolve_named(ref: ModelRef, track: Track) -> ModelSpec:
     """A model of a library, whose weights are a file."""
     ref, path = named.located(ref, track)
-    spec = ModelSpec(_slug(str(ref)), track.name, ref, str(path.resolve()), "", frozenset(), file_sha256(path))
+    spec = ModelSpec(_slug(str(ref)), track.name, ref, str(path.resolve()), "", frozenset(), digest(path))
     return _identified(spec)
 
 
@@ -342,16 +364,15 @@ def _resolve_code(ref: ModelRef, track: Track) -> ModelSpec:
     if name.endswith(".py"):
         require_file(Path(name))
         ref, name = replace(ref, place=str(Path(name).resolve())), Path(name).stem
-    path, digest = None, None
+    path, weights = None, None
     if ref.weights is not None:
-        require_file(ref.weights)
-        path, digest = str(ref.weights.resolve()), file_sha256(ref.weights)
-    return _identified(ModelSpec(_slug(f"{name}.{ref.attribute}"), track.name, ref, path, "", frozenset(), digest))
+        path, weights = str(ref.weights.resolve()), digest(ref.weights)
+    return _identified(ModelSpec(_slug(f"{name}.{ref.attribute}"), track.name, ref, path, "", frozenset(), weights))
 
 
 def _identified(spec: ModelSpec) -> ModelSpec:
     """The spec with what only the model itself can tell: its fingerprint and its capabilities."""
-    model = load(spec)
+    model = load(spec, said=LOG.info)
     with guard.guarded(f"model {spec.name!r} cannot be used"):
         capable = foreign.abilities(model, data.track(spec.track))
         noisy = bool(getattr(model, "stochastic", False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +11,26 @@ import numpy as np
 from jembench.ground import generators, guard, usercode
 from jembench.ground.identity import array_sha256, identity
 from jembench.ground.numerics import reproducible
+from jembench.ground.progress import silence
 from jembench.measurements.features import Features
 from jembench.measurements.input_gradient import InputGradient
 from jembench.measurements.logits import Logits
 from jembench.measurements.samples import Samples
 from jembench.types import Batch, Capability, UserError, capabilities
-from jembench.zoo.weights import load_weights
+from jembench.zoo.fitting import load_checkpoint
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 
-def build(reference: str, weights: Path | None) -> Any:
+def build(reference: str, weights: Path | None, *, key: str = "", said: Callable[[str], None] = silence) -> Any:
     """A user's model from ``file.py:build`` or ``package.module:build``; a bare module is wrapped.
+
+    Args:
+        reference: reference to the function that builds it.
+        weights: file of weights to load into it, if any.
+        key: place in the file, where it holds several networks.
+        said: gets one line about how the file was read.
 
     Raises:
         UserError: if it cannot be imported or built, or is no model.
@@ -33,7 +41,7 @@ def build(reference: str, weights: Path | None) -> Any:
     if weights is not None:
         if not _is_module(model):
             raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
-        load_weights(model, weights)
+        load_checkpoint(model, weights, key=key, said=said)
     return behind_contract(model, reference)
 
 

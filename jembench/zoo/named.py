@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -28,11 +28,13 @@ from typing import TYPE_CHECKING, Any
 
 from jembench.data import cache
 from jembench.ground import compat, guard
-from jembench.ground.files import require_file
+from jembench.ground.progress import silence
 from jembench.types import UserError, require, unknown
 from jembench.zoo import foreign
+from jembench.zoo.checkpoints import is_pickle, load_safetensors, load_tensors, pieces
+from jembench.zoo.fitting import load_checkpoint
 from jembench.zoo.references import ModelRef
-from jembench.zoo.weights import fill, is_pickle, load_safetensors, load_tensors, renamed, state_dict
+from jembench.zoo.weights import fill, renamed, state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,12 +70,18 @@ def located(ref: ModelRef, track: Track) -> tuple[ModelRef, Path]:
         raise UserError(
             f"model {str(ref)!r} needs its weights: --weights FILE, safetensors or a state dict of torch.save"
         )
-    require_file(ref.weights)
+    pieces(ref.weights)
     return ref, ref.weights
 
 
-def build(ref: ModelRef, weights: Path, track: Track) -> Any:
+def build(ref: ModelRef, weights: Path, track: Track, *, said: Callable[[str], None] = silence) -> Any:
     """The model of a reference, as :func:`located` gives it, behind the contract.
+
+    Args:
+        ref: reference of form ``library``.
+        weights: file of its weights.
+        track: the track that it is evaluated on.
+        said: gets one line about how the file was read.
 
     Raises:
         UserError: if it cannot be built, or the weights are not its own.
@@ -86,7 +94,7 @@ def build(ref: ModelRef, weights: Path, track: Track) -> Any:
     make = library.from_timm if timm else library.from_torchvision
     network = make(name.partition(".")[0] if timm else name, shape=track.shape, classes=track.classes)
     mean, std = _scales(_of_timm(name) if timm else _of_torchvision(name), track)
-    fill(network, _state(weights), weights)
+    load_checkpoint(network, weights, key=ref.key, said=said)
     return softmax.Softmax(network, mean=mean, std=std, tapped=True)
 
 
@@ -125,7 +133,7 @@ def _robustbench_weights(threat: str, name: str, entry: Mapping[str, Any], track
         what = "of several networks with a file each" if isinstance(place, list) else "loaded by timm, not from a file"
         raise UserError(f"robustbench model {name!r} is {what}: build it in a file of your own, file.py:build")
     if weights is not None:
-        require_file(weights)
+        pieces(weights)
         return weights
     tail = Path(track.name) / threat / f"{name}.pt"
     ours = cache.zoo() / "robustbench" / tail

@@ -40,8 +40,9 @@ from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import UserError, unknown
 from jembench.zoo import baselines
 from jembench.zoo.baselines import WEIGHTS
+from jembench.zoo.checkpoints import is_pickle, is_plain, load_tensors
 from jembench.zoo.references import RECIPE
-from jembench.zoo.weights import difference, is_plain, load_tensors, save_tensors, state_dict
+from jembench.zoo.weights import difference, save_tensors, state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,17 +142,39 @@ def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> C
     return Checkpoint(path, form, state, _unit(chains, channels, path), depth, width, kind, channels, classes)
 
 
+def recognised(path: Path) -> bool:
+    """Whether a file is a pickle with the names of an official checkpoint, be it whole or not.
+
+    Raises:
+        UserError: if it cannot be read, or holds code.
+    """
+    if path.is_dir() or not is_pickle(path):
+        return False
+    try:
+        return bool(_matches(state_dict(load_tensors(path), path)))
+    except UserError:
+        load_tensors(path)  # a file with code, or a damaged one
+        return False
+
+
+def _matches(state: Mapping[str, Tensor]) -> list[str]:
+    """The layouts that the names of a state dict may be of, the likeliest first."""
+    marked = [name for name, each in LAYOUTS.items() if each.mark and any(key.startswith(each.mark) for key in state)]
+    if marked or not {"f.conv1.weight", "class_output.weight"} <= state.keys():
+        return marked
+    return ["sadajem", "jempp"]  # a JEM++ without its split network has the names of a SADA-JEM
+
+
 def _layout(state: Mapping[str, Tensor], path: Path, asked: str | None) -> str:
     """The layout of a state dict by its names."""
     if asked is not None and asked not in LAYOUTS:
         raise unknown("layout", asked, LAYOUTS)
-    matches = [name for name, each in LAYOUTS.items() if each.mark and any(key.startswith(each.mark) for key in state)]
-    if not matches and not {"f.conv1.weight", "class_output.weight"} <= state.keys():
+    possible = _matches(state)
+    if not possible:
         raise UserError(
             f"{path}: is a pickle (torch.save), but no checkpoint of JEM, JEM++, SADA-JEM or VERA: it begins with "
-            f"{next(iter(state))!r}; save other networks with safetensors.torch.save_file"
+            f"{next(iter(state))!r}; name the code of its network: --model file.py:build --weights {path.name}"
         )
-    possible = matches or ["sadajem", "jempp"]  # a JEM++ without its split network has the names of a SADA-JEM
     if asked is None:
         return possible[0]
     if asked not in possible:

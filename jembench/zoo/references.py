@@ -30,6 +30,7 @@ class ModelRef:
         place: name of a baseline, path of a recipe or of a Python file, name of a module or of a library.
         attribute: name of the function in the code, or of the model in the library; empty elsewhere.
         weights: file of weights to load in place of the model's own; None for its own.
+        key: place in the file of weights, where it holds several networks (:mod:`jembench.zoo.fitting`).
         twin: whether a baseline is meant with the weights of its other training seed.
         module: the object itself, for a model that exists in this process only.
     """
@@ -38,6 +39,7 @@ class ModelRef:
     place: str
     attribute: str = ""
     weights: Path | None = None
+    key: str = ""
     twin: bool = False
     module: Any = field(default=None, compare=False, repr=False)
 

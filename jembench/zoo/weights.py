@@ -1,8 +1,6 @@
-"""Weights files: safetensors, loaded strictly; and what ``torch.save`` wrote, read without running any code in it.
+"""Weights of jembench's own, safetensors, loaded strictly; and the state dicts in published checkpoints.
 
-A file of ``torch.save`` is a pickle, and a pickle is a program. :func:`load_tensors` reads it by ``weights_only=True``,
-which knows tensors, numbers, strings and plain containers and refuses all else; only published checkpoints are read so
-(:mod:`jembench.zoo.official`, :mod:`jembench.zoo.named`). Everything of jembench's own is safetensors.
+Weights that users bring are read by :mod:`jembench.zoo.fitting`, whatever their names.
 """
 
 from __future__ import annotations
@@ -10,15 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from jembench.ground.files import require_file
 from jembench.types import UserError
+from jembench.zoo.checkpoints import is_plain, load_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,65 +52,6 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     model.load_state_dict(state)
 
 
-def load_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        UserError: if the file is missing, damaged or a pickle.
-    """
-    from safetensors.torch import load
-
-    if is_pickle(path):
-        raise UserError(
-            f"{path}: is a pickle (torch.save), which can run code; this model takes safetensors only: save the state "
-            "dict with safetensors.torch.save_file (`jembench convert` reads checkpoints of JEM, JEM++, SADA-JEM, VERA)"
-        )
-    try:
-        return load(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}): it is damaged or incomplete") from error
-
-
-def is_pickle(path: Path) -> bool:
-    """Whether a file begins as those of ``torch.save`` do, today's (a zip archive) or those before 2020.
-
-    Raises:
-        UserError: if there is no such file, or it cannot be read.
-    """
-    start = _start(path)
-    header = start[8:] == b"{"  # of a safetensors file, after its length, which may begin like a pickle
-    return not header and (start[:2] == b"PK" or start[:1] == b"\x80")
-
-
-def load_tensors(path: Path) -> Any:
-    """The content of a file of ``torch.save`` on the CPU, mapped from disk where its format allows; no code is run.
-
-    Raises:
-        UserError: if the file is missing or damaged, or names anything but tensors and plain containers.
-    """
-    import torch
-
-    archive = _start(path)[:2] == b"PK"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own use of what it deprecates
-            if archive and path.suffix != ".safetensors":  # by that name torch would read another format
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            with path.open("rb") as file:
-                return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file may raise anything
-        name = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if name is not None:
-            raise UserError(
-                f"{path}: is a pickle that names {name[1]}, which can run code, so it was not loaded: jembench reads "
-                "tensors and plain containers only"
-            ) from error
-        kind = type(error).__name__
-        raise UserError(f"{path}: not a readable file of torch.save ({kind}): it is damaged or incomplete") from error
-
-
 def state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint, whatever it is wrapped in, without the ``module.`` of a DataParallel.
 
@@ -139,14 +77,6 @@ def state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     return renamed(
         {name: tensor.detach() for name, tensor in content.items()}, lambda name: name.removeprefix("module."), path
     )
-
-
-def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor has numbers that lie in memory one by one: not sparse, nested, quantised, or of no storage."""
-    import torch
-
-    dense = not tensor.is_nested and tensor.layout == torch.strided
-    return dense and tensor.device.type == "cpu" and not tensor.is_quantized
 
 
 def renamed(state: Mapping[str, Tensor], rename: Callable[[str], str], path: Path) -> dict[str, Tensor]:
@@ -178,15 +108,6 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         code = re.search(r"\b(?:os error|code:) (\d+)", str(error))  # it has no other form
         number = errno.EIO if code is None else int(code[1])
         raise OSError(number, os.strerror(number), str(path)) from error
-
-
-def _start(path: Path) -> bytes:
-    require_file(path)
-    try:
-        with path.open("rb") as file:
-            return file.read(9)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def difference(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
