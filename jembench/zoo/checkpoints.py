@@ -1,250 +1,170 @@
-"""Checkpoints: the tensors in a file of anyone's, whatever saved it, and what the file is if it holds none.
+"""Checkpoints: from a file or a folder to what is in it, tensors and plain containers; no code in it is ever run.
 
-====================  =================================================================================================
-safetensors           read by safetensors itself
-``torch.save``        a pickle, and a pickle is a program: ``weights_only=True`` knows tensors, numbers, strings and
-                      plain containers, and refuses all else
-Hugging Face folder   ``model.safetensors`` or ``pytorch_model.bin``, in pieces too, as its index says
-====================  =================================================================================================
-
-What a file is, its first bytes tell, not its name. A ``torch.save`` may nest what it keeps: every place in it that
-holds tensors by name is a :class:`Place`; :mod:`jembench.zoo.weights` takes the one that fits the network.
+A file of ``torch.save`` is a pickle, and a pickle is a program. :func:`load_tensors` reads it by ``weights_only=True``,
+which knows tensors, numbers, strings and plain containers; beside them only what training loops keep and what does
+nothing when it is made: settings (``argparse.Namespace``), paths, numbers and arrays of NumPy. All else is refused.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import pathlib
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError
 
 from jembench.ground.files import require_file
 from jembench.ground.identity import file_sha256, identity
 from jembench.types import UserError
+from jembench.zoo.formats import SAVE, fault, head, is_pickle, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DEEPEST = 8  # of containers around one another: a dict may hold itself
-START = 512  # bytes that tell what a file is
-PIECES = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")  # of a folder, best first
-
-#: Names under which authors keep the weights, the best first; any other comes after them.
-USUAL = ("", "model_state_dict", "state_dict", "last", "model", "logp_net", "net", "network", "weights", "params")
-#: What averages of the weights are called, and what holds tensors by name but no weights.
-AVERAGES = re.compile(r"(^|[_.])(ema|swa|averaged?|shadow)([_.]|$)")
-OTHERS = re.compile(r"optim|scheduler|scaler|callback|loops|hyper_?param|rng|metric|replay", re.IGNORECASE)
-
-#: First bytes of what people take for weights.
-STRANGERS = {
-    b"version https://git-lfs": "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it comes from",
-    b"<": "is a web page, not weights: what was to be downloaded was not there, or needs a login; get the file anew",
-    b"{": "is a text in JSON, not weights: an answer of a server, or the index of files that lie elsewhere",
-    b"\x89HDF": "is an HDF5 file (Keras), not weights of torch: load them in the framework that they are of",
-    b"GGUF": "is a GGUF file, which is quantised: save the state dict by safetensors.torch.save_file",
-    b"\x93NUMPY": "is an array of numpy, not weights: save the state dict by safetensors.torch.save_file",
-    b"\x1f\x8b": "is packed by gzip: unpack it first",
-    b"7z\xbc\xaf": "is packed by 7-Zip: unpack it first",
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Tensors by name, as they lie in a file.
-
-    Attributes:
-        key: names of the containers around them, joined by dots; empty at the top.
-        state: name -> tensor.
-    """
-
-    key: str
-    state: dict[str, Tensor]
-
-    @property
-    def average(self) -> bool:
-        """Whether they are called an average over the training."""
-        return bool(AVERAGES.search(self.key))
+CONFIG = "config.json"
+STEMS = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors", "open_clip_model.safetensors")
+LIGHTNING = "Lightning checkpoint"
+INDEX = ".index.json"
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that was read.
+    """What a file or a folder of weights holds.
 
     Attributes:
-        path: of the file or folder.
-        kind: what it is, in words.
-        places: where tensors lie in it, the most usual place first.
+        path: of the file or the folder.
+        title: what it is, in words.
+        content: containers around tensors; of safetensors, a dict of tensors.
     """
 
     path: Path
-    kind: str
-    places: tuple[Place, ...]
-
-
-def read(path: Path) -> Checkpoint:
-    """The tensors of a file or of a Hugging Face folder; no code in it is run.
-
-    Raises:
-        UserError: if there is none, or it is damaged, holds code, or is something else, which is named.
-    """
-    if path.is_dir():
-        state: dict[str, Tensor] = {}
-        for piece in pieces(path):
-            for place in read(piece).places[:1]:
-                state |= place.state
-        return Checkpoint(path, "Hugging Face folder", (Place("", state),))
-    if not is_pickle(path):
-        return Checkpoint(path, "safetensors file", (Place("", load_safetensors(path)),))
-    content = load_tensors(path)
-    lightning = isinstance(content, Mapping) and "pytorch-lightning_version" in content
-    found = sorted(_places(content), key=lambda place: (place.average, _rank(place.key)))
-    if not found:
-        what = type(content).__name__
-        raise UserError(
-            f"{path}: is a pickle (torch.save) of a {what} that holds no state dict, names with tensors: save "
-            "model.state_dict()"
-        )
-    for place in found:
-        for name, tensor in place.state.items():
-            if not is_plain(tensor):
-                raise UserError(f"{path}: {name} is not a plain tensor")
-    return Checkpoint(path, "Lightning checkpoint" if lightning else "file of torch.save", tuple(found))
-
-
-def pieces(path: Path) -> tuple[Path, ...]:
-    """The files that hold the tensors of a file, which is itself, or of a Hugging Face folder.
-
-    Raises:
-        UserError: if the folder has none, or its index names what is not in it.
-    """
-    if not path.is_dir():
-        require_file(path)
-        return (path,)
-    for name in PIECES:
-        if (path / name).is_file():
-            return (path / name,)
-        index = path / f"{name}.index.json"
-        if index.is_file():
-            return _indexed(index)
-    raise UserError(f"{path}: a folder without weights: none of {', '.join(PIECES)} is in it")
+    title: str
+    content: Any
 
 
 def digest(path: Path) -> str:
     """Hexadecimal SHA-256 of a file, or of the files of a folder that hold its tensors."""
     parts = pieces(path)
-    if not path.is_dir():
-        return file_sha256(path)
     return file_sha256(parts[0]) if len(parts) == 1 else identity([file_sha256(part) for part in parts])
 
 
-def _indexed(index: Path) -> tuple[Path, ...]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        if not names or any(Path(name).name != name for name in names):
-            raise ValueError("names of files are expected")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index}: no index of weights ({error})") from error
-    for name in names:
-        require_file(index.parent / name)
-    return tuple(index.parent / name for name in names)
+def read(path: Path) -> Checkpoint:
+    """A checkpoint of any kind, told by its content.
 
-
-def _places(content: Any, keys: tuple[str, ...] = ()) -> Iterator[Place]:
-    """The places of a nested content that hold tensors by name, outer ones first."""
-    import torch
-
-    if not isinstance(content, Mapping) or len(keys) > DEEPEST:
-        return
-    state = {key: value.detach() for key, value in content.items() if _names(key) and isinstance(value, torch.Tensor)}
-    if state:
-        yield Place(".".join(keys), state)
-    for key, value in content.items():
-        if _names(key) and not OTHERS.search(key):
-            yield from _places(value, (*keys, key))
-
-
-def _names(key: Any) -> bool:
-    return isinstance(key, str)
-
-
-def _rank(key: str) -> tuple[int, int]:
-    """How usual a place is: by the last of its names, the outer one of two alike."""
-    last = key.rpartition(".")[2]
-    return (USUAL.index(last) if last in USUAL else len(USUAL), key.count("."))
-
-
-def is_pickle(path: Path) -> bool:
-    """Whether a file begins as those of ``torch.save`` do, today's (a zip archive) or those before 2020.
+    Args:
+        path: of a file of safetensors or ``torch.save``, or of a folder of Hugging Face, in shards or not.
 
     Raises:
-        UserError: if there is no such file, it cannot be read, or is something else that people take for weights.
+        UserError: if it is missing, damaged, something else, or holds code.
     """
-    start = _start(path)
-    if start[8:9] == b"{":  # of a safetensors file, after its length, which may begin like anything
-        return False
-    if not start:
-        raise UserError(f"{path}: is empty")
-    for mark, words in STRANGERS.items():
-        if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(mark):
-            raise UserError(f"{path}: {words}")
-    if start[:2] == b"PK":
-        _check_archive(path)
-        return True
-    return start[:1] == b"\x80"
+    if path.is_dir():
+        parts = [_content(file) for file in pieces(path)]
+        shards = [part for part in parts if isinstance(part, Mapping)]
+        content = parts[0] if len(parts) == 1 else {name: value for part in shards for name, value in part.items()}
+        return Checkpoint(path, "Hugging Face folder", content)
+    content = _content(path)
+    title = "file of torch.save" if is_pickle(path) else "safetensors file"
+    if isinstance(content, Mapping) and "pytorch-lightning_version" in content:
+        title = LIGHTNING
+    return Checkpoint(path, title, content)
 
 
-def _check_archive(path: Path) -> None:
-    """Raise :class:`UserError` for a zip archive that torch did not write."""
+def _content(path: Path) -> Any:
+    return load_tensors(path) if is_pickle(path) else load_safetensors(path)
+
+
+def pieces(path: Path) -> tuple[Path, ...]:
+    """The files of weights: the file itself, or those of a folder, its shards in the order of their names.
+
+    Raises:
+        UserError: if there is no such file, or not one set of weights in the folder.
+    """
+    if not path.is_dir():
+        require_file(path)
+        return (path,)
+    for stem in STEMS:
+        if (index := path / f"{stem}{INDEX}").is_file():
+            return _shards(index)
+        if (path / stem).is_file():
+            return (path / stem,)
+    if (path / ".metadata").is_file():
+        raise UserError(
+            f"{path}: is a distributed checkpoint: make it one file by `python -m "
+            "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE`"
+        )
+    if (path / "saved_model.pb").is_file():
+        raise UserError(f"{path}: is a TensorFlow model: export the tensors to safetensors")
+    found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if len(found) != 1:
+        what = "holds no weights" if not found else f"holds {len(found)} files of weights: name one of them"
+        raise UserError(
+            f"{path}: is a folder that {what} ({', '.join(STEMS[:2])}, or one file of {' '.join(SUFFIXES)})"
+        )
+    return tuple(found)
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    """The files that an index names, none outside its folder."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{path}: not a readable file of torch.save ({error}): it is damaged or incomplete") from error
-    if any(name.rpartition("/")[2] == "data.pkl" for name in names):
-        return
-    if all(name.endswith(".npy") for name in names):
-        raise UserError(f"{path}: is an .npz file of numpy, not weights: save the state dict by torch.save")
-    raise UserError(f"{path}: is a zip archive that torch.save did not write: unpack it, and name the file in it")
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index}: is no index of shards ({type(error).__name__})") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise UserError(f"{index}: names {name!r}, which is no file beside it")
+        if not (index.parent / name).is_file():
+            raise UserError(f"{index.parent}: lacks {name}, one of the {len(names)} shards of its weights")
+    if not names:
+        raise UserError(f"{index}: names no shard")
+    return tuple(index.parent / name for name in names)
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file.
 
     Raises:
-        UserError: if the file is missing, damaged or a pickle.
+        UserError: if the file is missing, damaged or something else.
     """
     from safetensors.torch import load
 
+    if words := fault(path):
+        raise UserError(f"{path}: is {words}")
     if is_pickle(path):
         raise UserError(
-            f"{path}: is a pickle (torch.save), which can run code; safetensors are expected here: save the state "
-            "dict with safetensors.torch.save_file"
+            f"{path}: is a pickle (torch.save), which can run code; safetensors are expected here: save the state dict "
+            "with safetensors.torch.save_file"
         )
     try:
         return load(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (SafetensorError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}): it is damaged or incomplete") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a readable safetensors file ({reason}): it is damaged or incomplete") from error
 
 
 def load_tensors(path: Path) -> Any:
     """The content of a file of ``torch.save`` on the CPU, mapped from disk where its format allows; no code is run.
 
     Raises:
-        UserError: if the file is missing or damaged, or names anything but tensors and plain containers.
+        UserError: if the file is missing, damaged or something else, or names anything but what is in the list above.
     """
     import torch
 
-    archive = _start(path)[:2] == b"PK"
+    if words := fault(path):
+        raise UserError(f"{path}: is {words}")
+    archive = head(path)[:2] == b"PK"
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_inert()):
             warnings.simplefilter("ignore")  # torch's own use of what it deprecates
             if archive and path.suffix != ".safetensors":  # by that name torch would read another format
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -252,13 +172,56 @@ def load_tensors(path: Path) -> Any:
                 return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may raise anything
         name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if name is not None and _is_module(path):
+            raise UserError(
+                f"{path}: is a whole network (torch.save(model)) of class {plain(name[1])}, a pickle that can run "
+                f"code, so it was not loaded: {SAVE}"
+            ) from error
         if name is not None:
             raise UserError(
-                f"{path}: is a pickle that names {name[1]}, which can run code, so it was not loaded: jembench reads "
-                "tensors and plain containers only; save model.state_dict(), not the model itself"
+                f"{path}: is a pickle that names {plain(name[1])}, which can run code, so it was not loaded: jembench "
+                f"reads tensors and plain containers only: {SAVE}"
+            ) from error
+        if "Unsupported operand" in str(error):
+            raise UserError(
+                f"{path}: is a pickle of a later protocol than torch.save writes by itself, which is not read without "
+                f"running it: {SAVE}, without pickle_protocol"
             ) from error
         kind = type(error).__name__
         raise UserError(f"{path}: not a readable file of torch.save ({kind}): it is damaged or incomplete") from error
+
+
+def _inert() -> list[Any]:
+    """What a training loop keeps beside tensors and what runs nothing when it is made, under the names in pickles."""
+    core: Any = np._core.multiarray  # type: ignore[attr-defined]
+    kinds = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDSU"}
+    arrays = [
+        (getattr(core, name), f"{place}.{name}")
+        for place in ("numpy.core.multiarray", "numpy._core.multiarray")
+        for name in ("scalar", "_reconstruct")
+    ]
+    paths = [
+        (pathlib.PurePosixPath, f"{place}.{name}")
+        for place in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
+    ]
+    return [argparse.Namespace, np.ndarray, np.dtype, *kinds, *arrays, *paths]
+
+
+def _is_module(path: Path) -> bool:
+    """Whether a pickle holds what every ``nn.Module`` is made of."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                name = next(name for name in archive.namelist() if name.split("/")[-1] == "data.pkl")
+                with archive.open(name) as file:
+                    text = file.read(1 << 26)
+        else:
+            with path.open("rb") as file:
+                text = file.read(1 << 26)
+    except (OSError, ValueError, zipfile.BadZipFile, StopIteration):
+        return False
+    return all(word in text for word in (b"_parameters", b"_buffers", b"_modules"))
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -267,12 +230,3 @@ def is_plain(tensor: Tensor) -> bool:
 
     dense = not tensor.is_nested and tensor.layout == torch.strided
     return dense and tensor.device.type == "cpu" and not tensor.is_quantized
-
-
-def _start(path: Path) -> bytes:
-    require_file(path)
-    try:
-        with path.open("rb") as file:
-            return file.read(START)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error

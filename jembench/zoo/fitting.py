@@ -1,123 +1,45 @@
-"""Fitting: which of a checkpoint's tensors are those of a network, by names that training loops leave behind.
+"""Fitting: from the tensors of a checkpoint to those of a network, one by one and none left over.
 
-Training loops save the same tensors under many names: ``module.`` (DataParallel), ``_orig_mod.`` (torch.compile),
-``model.``, ``net.`` and the like, one before another; beside optimisers, averages of the weights and other networks. A
-fit is strict in the end: every tensor of the network is found, in its shape, and nothing is left under the same prefix.
+Training loops keep a network in dictionaries and under prefixes, beside optimisers, averages of its weights, losses.
+:func:`fit` looks for the one prefix (:mod:`jembench.zoo.matches`) under which the checkpoint has every tensor of the
+network in its shape, and accounts for what else lies there. A network that is wrapped where the checkpoint is bare has
+a start of all its names left out first. What was chosen is said; what nobody can choose is refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jembench.ground.progress import silence
-from jembench.types import UserError, unknown
+from jembench.types import UserError
 from jembench.zoo import checkpoints
-from jembench.zoo.checkpoints import AVERAGES, Checkpoint, Place
+from jembench.zoo.checkpoints import LIGHTNING, Checkpoint
+from jembench.zoo.matches import ADDED, EMA, Entry, Match, bare, is_counter, matches, same, starts, tensors, ties
+from jembench.zoo.misfits import broken, misfit
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod)\.")  # of networks within networks
-COUNTER = "num_batches_tracked"  # counts batches for training; old files lack it
-FIRST = 3  # of the tensors that a message names
+_TRAINING = re.compile(r"(?:criterion|loss|loss_\w+|\w+_loss|metrics?|(?:train|val|valid|test)_\w+)\.")
+# Where several dictionaries hold a network that fits, the first of these is meant.
+_FIRST = ("model_state_dict", "state_dict", "model", "net", "network", "last", "params", "weights")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The tensors of a place under one prefix, held against those of a network.
+    """What a network gets.
 
     Attributes:
-        place: where the tensors lie.
-        own: tensors of the network, by name.
-        ties: name of a tensor of the network -> all names of the same memory.
-        removed: prefix that is removed from the names of the file.
-        added: prefix that is put before them.
-        wrapped: whether wrappers inside the names are removed too.
+        state: name of the network -> tensor.
+        words: what was chosen, in a line; empty if the checkpoint has the network's names as they are.
     """
 
-    place: Place
-    own: Mapping[str, Tensor]
-    ties: Mapping[str, tuple[str, ...]]
-    removed: str
-    added: str
-    wrapped: bool
-
-    @cached_property
-    def brought(self) -> dict[str, Tensor]:
-        """The file's tensors under the prefix, by names of the network."""
-        return {
-            self.added + name[len(self.removed) :]: tensor
-            for name, tensor in self._names.items()
-            if name.startswith(self.removed)
-        }
-
-    @cached_property
-    def state(self) -> dict[str, Tensor]:
-        """What the network is to hold: tied tensors that were saved once are there by each of their names."""
-        state = {}
-        for name, tensor in self.own.items():
-            alias = next((each for each in (name, *self.ties[name]) if each in self.brought), "")
-            if alias:
-                state[name] = self.brought[alias]
-            elif name.endswith(f".{COUNTER}"):
-                state[name] = tensor
-        return state
-
-    @cached_property
-    def missing(self) -> list[str]:
-        """Names of the network that the file lacks."""
-        return [name for name in self.own if name not in self.state]
-
-    @cached_property
-    def unexpected(self) -> list[str]:
-        """Names of the file, under the prefix, that the network lacks."""
-        return [name for name in self.brought if name not in self.own]
-
-    @cached_property
-    def misshapen(self) -> list[str]:
-        """Names of tensors of another shape, type or value than the network's can be, with both."""
-        words = []
-        for name, tensor in self.state.items():
-            mine = self.own[name]
-            if tensor.shape != mine.shape:
-                words.append(f"{name} {tuple(tensor.shape)} for {tuple(mine.shape)}")
-            elif tensor.is_floating_point() != mine.is_floating_point():
-                words.append(f"{name} {tensor.dtype} for {mine.dtype}")
-            elif tensor is not (tied := self.state[self.ties[name][0]]) and not tensor.equal(tied):
-                words.append(f"{name} unlike {self.ties[name][0]}, which the network ties to it")
-        return words
-
-    @property
-    def perfect(self) -> bool:
-        """Whether the network is filled, and nothing is left."""
-        return not (self.missing or self.unexpected or self.misshapen)
-
-    @property
-    def average(self) -> bool:
-        """Whether the tensors are called an average over the training."""
-        return self.place.average or bool(AVERAGES.search(self.removed))
-
-    @property
-    def key(self) -> str:
-        """What ``--weights-key`` calls the place."""
-        return ".".join(filter(None, (self.place.key, self.removed.rstrip("."))))
-
-    @property
-    def errors(self) -> int:
-        """How many tensors do not fit."""
-        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
-
-    @cached_property
-    def _names(self) -> dict[str, Tensor]:
-        if not self.wrapped:
-            return self.place.state
-        return {WRAPPERS.sub("", name): tensor for name, tensor in self.place.state.items()}
+    state: dict[str, Tensor]
+    words: str
 
 
 def load_checkpoint(model: nn.Module, path: Path, *, key: str = "", said: Callable[[str], None] = silence) -> None:
@@ -126,140 +48,177 @@ def load_checkpoint(model: nn.Module, path: Path, *, key: str = "", said: Callab
     Args:
         model: gets the tensors.
         path: of the file or folder.
-        key: names of the containers or the prefix that are meant, joined by dots, where a file holds several networks.
+        key: dotted path into the checkpoint, such as ``ema``, if not all of it is meant.
         said: gets one line about what was chosen, if there was a choice.
 
     Raises:
-        UserError: if the file cannot be read, is of another network, or holds several that fit.
+        UserError: if the file cannot be read, is of another network, or holds several that fit; nothing is loaded then.
     """
-    checkpoint = checkpoints.read(path)
-    fits = list(_fits(model, checkpoint))
-    if key:
-        fits = [each for each in fits if key in (each.key, each.place.key)]
-        if not fits:
-            raise unknown(f"{path}: place of weights", key, _keys(checkpoint))
-    perfect = [each for each in fits if each.perfect]
-    if not perfect:
-        nearest = min(fits, key=lambda each: each.errors)
-        raise UserError(f"{path}: the weights are of another network: {_reasons(nearest)}")
-    chosen = _single(perfect, path)
-    model.load_state_dict(chosen.state)
-    if words := _choice(checkpoint, chosen, perfect):
-        said(f"{path.name}: {words}")
+    result = fit(model.state_dict(), checkpoints.read(path), key=key)
+    try:
+        model.load_state_dict(result.state, strict=False)  # what a layer keeps beside tensors is its own
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: the network does not take these weights: {reason}") from error
+    if result.words:
+        said(f"{path.name}: {result.words}")
 
 
-def _fits(model: nn.Module, checkpoint: Checkpoint) -> Iterator[Fit]:
-    """All ways to read the places of a checkpoint as the network, plain weights first."""
-    own = dict(model.state_dict())
-    ties = _ties(own)
-    shared = takewhile(lambda parts: len(set(parts)) == 1, zip(*(name.split(".")[:-1] for name in own), strict=False))
-    added = ["", *accumulate(f"{parts[0]}." for parts in shared)]
-    ways: list[Fit] = []
-    for place in checkpoint.places:
-        for wrapped in (False, True) if any(map(WRAPPERS.search, place.state)) else (False,):
-            names = [WRAPPERS.sub("", name) for name in place.state] if wrapped else list(place.state)
-            for addition in added:
-                tails = {name.removeprefix(addition) for name in own}
-                removed = {name[: -len(tail)] for tail in tails for name in names if _ends(name, tail)}
-                usual = sorted(removed, key=lambda prefix: (-sum(prefix + tail in names for tail in tails), prefix))
-                ways += [Fit(place, own, ties, prefix, addition, wrapped) for prefix in (usual or [""])[:FIRST]]
-    yield from sorted(ways, key=lambda fit: fit.average)
+def fit(own: Mapping[str, Any], checkpoint: Checkpoint, *, key: str = "") -> Fit:
+    """The tensors of a checkpoint that are those of a network.
+
+    Args:
+        own: ``state_dict()`` of the network.
+        checkpoint: from :func:`jembench.zoo.checkpoints.read`.
+        key: dotted path into the checkpoint, if not all of it is meant.
+
+    Raises:
+        UserError: if the checkpoint is of another network, or holds several that fit and nothing says which is meant.
+    """
+    path, network = checkpoint.path, _network(own, checkpoint.path)
+    entries = _below(tensors(checkpoint.content), key, checkpoint)
+    tries = [matches(network, entries, dropped, path) for dropped in ("", *starts(network))]
+    fits = ([match for match in found if misfit(network, match.state(network)) is None] for found in tries)
+    fitting = next(filter(None, fits), [])
+    if not fitting:
+        nearest = max((match for found in tries for match in found), key=lambda each: len(each.entries), default=None)
+        raise UserError(f"{path}: the weights are of another network: {_reasons(network, entries, nearest)}")
+    match = _chosen(fitting, path)
+    others = [other for other in fitting if not other.equals(match)]
+    beside = _beside(entries, match)
+    known = {entry.path for other in others for entry in other.entries.values()}
+    left = [entry for entry in beside if entry.path not in known]
+    training = [entry for entry in left if _of_training(entry, match)]
+    if unknown := [entry for entry in left if entry not in training]:
+        outside = match.key and not any(entry.path.startswith(f"{match.key}.") for entry in unknown)
+        way = f" (--weights-key {_joined(key, match.key)} takes only what is below it)" if outside else ""
+        problem = misfit(network, match.state(network), _named(unknown))
+        raise UserError(f"{path}: the weights are of another network: {problem}{way}")
+    if problem := _torn(match, network) or broken(match.state(network)):
+        raise UserError(f"{path}: {problem}")
+    words = _words(match, network, checkpoint, key)
+    for other in others:
+        what = "EMA weights present" if other.averaged and not match.averaged else f"{other.key} fits too"
+        words.append(f"{what}: --weights-key {_joined(key, other.key)}")
+    if training:
+        words.append(f"left out as of the training: {', '.join(repr(entry.name) for entry in training[:3])}")
+    said = f"{checkpoint.title}, {len(match.entries)} of {len(network)} tensors"
+    return Fit(match.state(network), ", ".join([said, *words]) if words else "")
 
 
-def _ends(name: str, tail: str) -> bool:
-    return name.endswith(tail) and (len(name) == len(tail) or name[-len(tail) - 1] == ".")
+def _network(own: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict; a layer may keep other things in it."""
+    import torch
+
+    network = {name: value for name, value in own.items() if isinstance(value, torch.Tensor)}
+    for name, tensor in network.items():
+        if torch.nn.parameter.is_lazy(tensor):
+            raise UserError(
+                f"{path}: cannot be loaded: {name} of the network has no shape yet (a Lazy layer): run the network on "
+                "one image in build()"
+            )
+    if not network:
+        raise UserError(f"{path}: cannot be loaded: the network has no tensors")
+    return network
 
 
-def _ties(state: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
-    """For every tensor, the names of those in the same memory."""
-    spots: dict[tuple[object, ...], list[str]] = {}
-    for name, tensor in state.items():
-        spot = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride()) if tensor.numel() else (name,)
-        spots.setdefault(spot, []).append(name)
-    return {name: tuple(names) for names in spots.values() for name in names}
+def _below(entries: list[Entry], key: str, checkpoint: Checkpoint) -> list[Entry]:
+    """The tensors below a dotted path, by the rest of their paths."""
+    if not entries:
+        raise UserError(f"{checkpoint.path}: holds no state dict, names with tensors ({checkpoint.title})")
+    start = f"{key.rstrip('.')}." if key else ""
+    below = []
+    for entry in entries:
+        if entry.path.startswith(start):
+            home = entry.home[len(start) :]
+            below.append(Entry(home, entry.path[len(start) + len(home) :], entry.tensor))
+    if not below:
+        keys = dict.fromkeys(entry.home.rstrip(".") or entry.name.partition(".")[0] for entry in entries)
+        shown = ", ".join(map(repr, list(keys)[:8]))
+        raise UserError(f"{checkpoint.path}: has no tensors below key {key!r}, but below {shown}")
+    return below
 
 
-def _single(perfect: list[Fit], path: Path) -> Fit:
-    """The one fit that is meant: an average only where there is nothing else."""
-    plain = [each for each in perfect if not each.average] or perfect
-    first = plain[0]
-    rivals = [each for each in plain if each.place == first.place and not _same(each, first)]
-    if rivals:
-        names = ", ".join(dict.fromkeys(repr(each.key) for each in (first, *rivals)))
-        raise UserError(f"{path}: holds several networks that fit, {names}: choose one by --weights-key")
+def _chosen(fitting: list[Match], path: Path) -> Match:
+    """The one that is meant, of some that fit: no average where there are plain ones, then by the names of its keys."""
+
+    def rank(match: Match) -> tuple[int, ...]:
+        parts = match.prefix.split(".")[:-1]
+        return tuple(_FIRST.index(part) if part in _FIRST else len(_FIRST) for part in parts)
+
+    first, *rest = sorted([match for match in fitting if not match.averaged] or fitting, key=rank)
+    if doubts := [other for other in rest if rank(other) == rank(first) and not other.equals(first)]:
+        keys = " or ".join(f"--weights-key {match.key}" for match in [first, *doubts][:4])
+        raise UserError(f"{path}: holds {len(doubts) + 1} networks that fit: say which by {keys}")
     return first
 
 
-def _same(one: Fit, other: Fit) -> bool:
-    return all(tensor is other.state[name] or tensor.equal(other.state[name]) for name, tensor in one.state.items())
+def _beside(entries: Iterable[Entry], match: Match) -> list[Entry]:
+    """The other tensors of the dictionaries that hold a match."""
+    within = {entry.path for entry in match.entries.values()}
+    homes = {entry.home for entry in match.entries.values()}
+    return [entry for entry in entries if entry.path not in within and entry.home in homes]
 
 
-def _choice(checkpoint: Checkpoint, chosen: Fit, perfect: list[Fit]) -> str:
-    """What was chosen, in words; none if there was nothing to choose."""
+def _of_training(entry: Entry, match: Match) -> bool:
+    """Whether a tensor beside a match is of a loss, or, if it is not under its prefix, of an average or a counter."""
+    start = f"{match.key}." if match.key else ""
+    if entry.path.startswith(start):
+        return _TRAINING.match(entry.path.removeprefix(start)) is not None
+    average = EMA.search(entry.name.rpartition(".")[0] or entry.name.partition("_")[0])
+    return average is not None or entry.tensor.numel() == 1 or _TRAINING.match(entry.name) is not None
+
+
+def _torn(match: Match, network: Mapping[str, Tensor]) -> str | None:
+    """Two tensors for one of the network, in words, or None."""
+    for group in ties(network):
+        entries = [match.entries[name] for name in group if name in match.entries]
+        for other in entries[1:]:
+            if not same(entries[0].tensor, other.tensor):
+                return f"{entries[0].path!r} and {other.path!r} differ, and are one tensor in the network"
+    return None
+
+
+def _reasons(network: Mapping[str, Tensor], entries: list[Entry], nearest: Match | None) -> str:
+    """Why a checkpoint is of another network: what differs from the nearest match."""
+    if nearest is not None:
+        return str(misfit(network, nearest.state(network), _named(_beside(entries, nearest))))
+    names = {bare(entry.name) for entry in entries}
+    for part in dict.fromkeys(".".join(name.split(".")[:n]) for name in network for n in range(1, name.count(".") + 1)):
+        if names == {name.removeprefix(f"{part}.") for name in network if name.startswith(f"{part}.")}:
+            return f"the file is only its part {part!r}"
+    return str(misfit(network, {}, _named(entries)))
+
+
+def _named(entries: Iterable[Entry]) -> dict[str, Tensor]:
+    return {entry.name: entry.tensor for entry in entries}
+
+
+def _joined(key: str, rest: str) -> str:
+    return ".".join(filter(None, (key.rstrip("."), rest)))
+
+
+def _words(match: Match, network: Mapping[str, Tensor], checkpoint: Checkpoint, key: str) -> list[str]:
+    """What of a match is not as the network has it."""
     words = []
-    if chosen.place.key:
-        words.append(f"from {chosen.place.key!r}")
-    if chosen.removed:
-        words.append(f"prefix {chosen.removed} removed")
-    if chosen.added:
-        words.append(f"prefix {chosen.added} added")
-    if len(chosen.brought) < len(chosen.own):
-        words.append(f"{len(chosen.own) - len(chosen.brought)} tied or counters")
-    if left := len(chosen.place.state) - len(chosen.brought):
-        words.append(f"{left} of other networks left out")
-    if half := {str(t.dtype).removeprefix("torch.") for t in chosen.brought.values()} & {"float16", "bfloat16"}:
-        words.append(f"of {min(half)}")
-    others = dict.fromkeys(each.key for each in perfect if each.place != chosen.place or each.average != chosen.average)
-    for key in others:
-        what = "EMA weights" if AVERAGES.search(key) else "other weights"
-        words.append(f"{what} present: --weights-key {key}")
-    if not words:
-        return ""
-    found = len(chosen.state)
-    return ", ".join((checkpoint.kind, f"{found} of {len(chosen.own)} tensors", *words))
-
-
-def _reasons(fit: Fit) -> str:
-    """Why the best fit is none: the first tensors of each fault, and what is the likeliest cause."""
-    parts = []
-    for label, names in (("missing", fit.missing), ("unexpected", fit.unexpected), ("misshapen", fit.misshapen)):
-        if names:
-            more = ", …" if len(names) > FIRST else ""
-            parts.append(f"{len(names)} {label} ({', '.join(map(_shown, names[:FIRST]))}{more})")
-    return f"{'; '.join(parts)}: {_cause(fit)}"
-
-
-def _shown(name: str) -> str:
-    """A name from a file as it is shown on one line."""
-    return name if name.isprintable() else repr(name)
-
-
-def _cause(fit: Fit) -> str:
-    """The likeliest cause of a misfit."""
-    missing, unexpected, misshapen = len(fit.missing), len(fit.unexpected), len(fit.misshapen)
-    if not missing and not unexpected:
-        if any("torch." in words for words in fit.misshapen):
-            return "numbers of another type, so the file is damaged or was quantised"
-        rows = {name.partition(" ")[0] for name in fit.misshapen}
-        if all(fit.brought[n].shape[1:] == fit.own[n].shape[1:] for n in rows if n in fit.brought) and misshapen <= 2:
-            return "likely another number of classes"
-        return "likely another width"
-    shared = len(fit.state) - misshapen
-    if shared < len(fit.own) / 4:
-        return "likely another architecture"
-    if not unexpected:
-        return "likely only a part of the network was saved, or the network is deeper than the one that was saved"
-    if not missing:
-        return "likely the network that was saved is deeper, or has layers that this one has not"
-    return "likely another depth, or layers were renamed or replaced"
-
-
-def _keys(checkpoint: Checkpoint) -> list[str]:
-    """Keys of a checkpoint's places, and the prefixes of names in them."""
-    heads = {
-        ".".join(filter(None, (place.key, head)))
-        for place in checkpoint.places
-        for name in place.state
-        for head in accumulate(name.split(".")[:-1], lambda a, b: f"{a}.{b}")
-    }
-    return sorted({place.key for place in checkpoint.places if place.key} | heads)
+    homes = {entry.home for entry in match.entries.values()}
+    home = homes.pop() if len(homes) == 1 else ""
+    place = _joined(key, home.rstrip("."))
+    if place and (key or checkpoint.title != LIGHTNING):
+        words.append(f"in {place}")
+    if prefix := f"{match.key}."[len(home) :].lstrip("."):
+        words.append(f"prefix {prefix} removed")
+    parts = {part for entry in match.entries.values() for part in entry.name.split(".")} & ADDED
+    if parts and not parts & set(prefix.split(".")):
+        words.append(f"{', '.join(f'{part}.' for part in sorted(parts))} within names removed")
+    if match.dropped:
+        words.append(f"prefix {match.dropped} added")
+    kinds = [(entry.tensor.dtype, network[name].dtype) for name, entry in match.entries.items()]
+    for there, here in dict.fromkeys((there, here) for there, here in kinds if there != here):
+        words.append(f"{there} to {here}".replace("torch.", ""))
+    lacking = [name for name in network if name not in match.entries]
+    if tied := [name for name in lacking if not is_counter(name)]:
+        words.append(f"{len(tied)} tied to others")
+    if counters := len(lacking) - len(tied):
+        words.append(f"{counters} counters of batch norm absent")
+    return words

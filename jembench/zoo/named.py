@@ -31,8 +31,9 @@ from jembench.ground import compat, guard
 from jembench.ground.progress import silence
 from jembench.types import UserError, require, unknown
 from jembench.zoo import foreign
-from jembench.zoo.checkpoints import is_pickle, load_safetensors, load_tensors, pieces
+from jembench.zoo.checkpoints import load_safetensors, load_tensors, pieces
 from jembench.zoo.fitting import load_checkpoint
+from jembench.zoo.formats import fault, is_pickle
 from jembench.zoo.references import ModelRef
 from jembench.zoo.weights import fill, renamed, state_dict
 
@@ -138,7 +139,7 @@ def _robustbench_weights(threat: str, name: str, entry: Mapping[str, Any], track
     tail = Path(track.name) / threat / f"{name}.pt"
     ours = cache.zoo() / "robustbench" / tail
     for file in (ours, Path("models") / tail):  # robustbench's own folder is relative
-        if file.is_file():
+        if file.is_file() and (file != ours or fault(file) is None):  # a page that was kept for weights is none
             return file
     _download(place, ours)
     return ours
@@ -150,14 +151,16 @@ def _download(place: str, file: Path) -> None:
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     advice = f"the weights are not here and cannot be downloaded: bring them as {file}, or name a file by --weights"
     with cache.locked(f"robustbench-{'-'.join(file.parts[-3:])}"):
-        if file.is_file():  # another process was faster
+        if file.is_file() and fault(file) is None:  # another process was faster
             return
         try:
             with guard.guarded(advice):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with guard.impatient():
                     fetch(place, temporary)
-                temporary.rename(file)
+                if words := fault(temporary):
+                    raise UserError(f"{advice}: the host sent {words}")
+                temporary.replace(file)
         finally:
             for part in file.parent.glob(f"{temporary.name}*"):  # its downloader has temporary files of its own
                 with suppress(OSError):

@@ -40,7 +40,8 @@ from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import UserError, unknown
 from jembench.zoo import baselines
 from jembench.zoo.baselines import WEIGHTS
-from jembench.zoo.checkpoints import is_pickle, is_plain, load_tensors
+from jembench.zoo.checkpoints import is_plain, load_tensors
+from jembench.zoo.formats import is_pickle
 from jembench.zoo.references import RECIPE
 from jembench.zoo.weights import difference, save_tensors, state_dict
 
