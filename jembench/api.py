@@ -12,6 +12,7 @@ from jembench.choices.request import Options, Request, Sampling
 from jembench.engine import adversarials
 from jembench.engine.measure import Evaluation, specs
 from jembench.engine.measure import measure as measured
+from jembench.engine.sanity import checked
 from jembench.ground.progress import Show, silent
 from jembench.metrics.metric import Metric
 from jembench.pages import gate as gates
@@ -35,6 +36,7 @@ __all__ = [
     "Request",
     "Result",
     "Sampling",
+    "check",
     "evaluate",
     "gate",
     "golden",
@@ -192,9 +194,57 @@ def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result
     _single(request)
     if (folder / RESULT).exists():
         raise UserError(f"{folder} holds a result: choose another folder, or remove it to measure anew")
-    (result,) = measure(request, progress=progress)
+
+    def inspect(plan: Plan) -> None:
+        _check_golden(plan.warnings)
+
+    (evaluation,) = measured(request, inspect=inspect, progress=progress)
+    _check_golden(evaluation.document.warnings)
+    result = Result(evaluation.plan, evaluation.outcome, evaluation.store)
     copy_result(result.folder, folder)
     return result
+
+
+def _check_golden(warnings: tuple[str, ...]) -> None:
+    """Refuse a result with warnings: what is compared with it would be compared with a slip."""
+    if warnings:
+        raise UserError(f"a golden result has no warnings, this one has: {'; '.join(warnings)}")
+
+
+def check(
+    model: Any, *, track: str = data.DEFAULT, data_dir: Path | None = None, device: str = "cpu"
+) -> dict[str, str]:
+    """Look for what is wrong with how a model was wired, on its first test images.
+
+    Args:
+        model: a reference, such as ``"file.py:build"``, or a model object.
+        track: name of the track.
+        data_dir: folder with the images of a track that does not carry its own.
+        device: a torch device.
+
+    Returns:
+        What was found: name of the check (:data:`jembench.sanity.CHECKS`) -> one sentence; empty if nothing was.
+
+    Raises:
+        UserError: if the model or the images cannot be loaded, or the model fails.
+    """
+    ref = parse(model) if isinstance(model, str) else ModelRef("object", type(model).__name__, module=model)
+    request = Request(models=(ref,), track=track, data_dir=data_dir, device=device)
+    return inspect_models(request)[0][1]
+
+
+def inspect_models(request: Request) -> list[tuple[str, dict[str, str]]]:
+    """Look for what is wrong with the models of a request: name -> findings, see :func:`check`.
+
+    Raises:
+        UserError: if a model or the images cannot be loaded, or a model fails or gives no logits.
+    """
+    track = data.track(request.track, folder=request.data_dir)
+    rows = specs(request, track)
+    for spec in rows:
+        if "classifier" not in spec.capabilities:
+            raise UserError(f"model {spec.name!r} gives no logits: there is nothing to check it by")
+    return [(spec.name, checked(spec, track, device=request.device)) for spec in rows]
 
 
 def _single(request: Request) -> tuple[ModelRef, str, Defence | None]:

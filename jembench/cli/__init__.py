@@ -24,6 +24,7 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": measure.run,
+    "check": measure.check,
     "list": lists.list_,
     "explain": lists.explain,
     "compare": judge.compare,

@@ -1,4 +1,4 @@
-"""``jembench run``: measure models."""
+"""``jembench run`` and ``jembench check``: measure models, and look at how they are wired."""
 
 from __future__ import annotations
 
@@ -59,6 +59,23 @@ def run(
     for result in results:
         typer.echo(f"{result.folder / 'result.json'}", err=aside)
     typer.echo(_cost(results, time.perf_counter() - start), err=aside)
+
+
+@requesting("models", "track", "data_dir", "device", arguments=("model",))
+def check(request: Request, quiet: QuietOption = False) -> None:
+    """Look for slips in how models were wired, before minutes are spent: exit 0, or 1 if there is something."""
+    from jembench import api
+    from jembench.sanity import CHECKS, IMAGES
+
+    slips = 0
+    for name, findings in api.inspect_models(request):
+        for check, words in findings.items():
+            typer.echo(f"{name}: {check}: {words}")
+        if not findings and not quiet:
+            typer.echo(f"{name}: nothing found by {len(CHECKS)} checks of {IMAGES} images")
+        slips += len(findings)
+    if slips:
+        raise typer.Exit(1)
 
 
 def _cost(results: Sequence[Result], seconds: float) -> str:

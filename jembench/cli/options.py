@@ -41,13 +41,16 @@ def member(family: Family[Any]) -> Callable[[str], str]:
     return check
 
 
-def requesting(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def requesting(
+    *names: str, arguments: tuple[str, ...] = (), **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function whose first argument is a :class:`~jembench.choices.request.Request`.
 
     The command has an option for each flag of the request's fields, beside the function's own parameters.
 
     Args:
         names: fields of the request that the command asks for; all by default.
+        arguments: options that are typed without a name, as the first words of the command.
         defaults: option -> the command's own default, in place of the field's.
     """
     chosen = [each for each in fields(Request) if not names or each.name in names]
@@ -55,7 +58,10 @@ def requesting(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], 
     def command(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         flags = {name: flag for each in chosen for name, flag in _flags(each).items()}
-        options = [_parameter(name, flag, defaults.get(name, flag.default)) for name, flag in flags.items()]
+        options = [
+            _parameter(name, flag, defaults.get(name, flag.default), bare=name in arguments)
+            for name, flag in flags.items()
+        ]
 
         @wraps(function)
         def run(**typed: Any) -> None:
@@ -90,7 +96,8 @@ def _inner(field: Field[Any]) -> tuple[Field[Any], ...]:
     return fields(field.default)  # type: ignore[arg-type]
 
 
-def _parameter(name: str, flag: Flag, default: Any) -> inspect.Parameter:
+def _parameter(name: str, flag: Flag, default: Any, *, bare: bool) -> inspect.Parameter:
     absent = inspect.Parameter.empty if default is ... else default
-    annotation: Any = Annotated[flag.type, typer.Option(*flag.names, help=flag.help)]
+    typed = typer.Argument(help=flag.help) if bare else typer.Option(*flag.names, help=flag.help)
+    annotation: Any = Annotated[flag.type, typed]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=absent, annotation=annotation)

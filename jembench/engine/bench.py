@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,15 +84,27 @@ def run(plans: Sequence[Plan], store: Store, *, workers: int = 1, progress: Show
     """
     if type(workers) is not int or workers < 1:
         raise UserError(f"workers must be a whole number of at least 1, not {workers!r}")
-    for words in dict.fromkeys(filter(None, map(seen, plans))):
-        LOG.warning("%s", words)
-    open_plans = [plan for plan in plans if not (folder(plan, store) / RESULT).exists()]
+    open_plans = [plan for plan in plans if missing(plan, store)]
+    _warn(plan.warnings for plan in open_plans)
     jobs = {job.key: job for plan in open_plans for job in plan.jobs}
-    missing = [job for key, job in jobs.items() if not store.has(key)]
-    if missing:
-        _compute(missing, store, workers, progress)
-    fresh = frozenset(job.key for job in missing)
-    return [_outcome(plan, store, fresh) for plan in plans]
+    absent = [job for key, job in jobs.items() if not store.has(key)]
+    if absent:
+        _compute(absent, store, workers, progress)
+    fresh = frozenset(job.key for job in absent)
+    outcomes = [_outcome(plan, store, fresh) for plan in plans]
+    _warn(each.document.warnings for each, plan in zip(outcomes, plans, strict=True) if plan not in open_plans)
+    return outcomes
+
+
+def missing(plan: Plan, store: Store) -> bool:
+    """Whether the result of a plan is not there yet."""
+    return not (folder(plan, store) / RESULT).exists()
+
+
+def _warn(warnings: Iterable[tuple[str, ...]]) -> None:
+    """Say each of the warnings once."""
+    for words in dict.fromkeys(chain.from_iterable(warnings)):
+        LOG.warning("warning: %s", words)
 
 
 def seen(plan: Plan) -> str:
@@ -298,6 +311,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
             peak_memory_mb=max((cost.peak_memory_mb for cost in costs), default=0.0),
         ),
         provenance=provenance.provenance(cost.environment for cost in costs),
+        warnings=plan.warnings,
     )
     write_result(place, document, examples)
     return document

@@ -16,7 +16,7 @@ from jembench import data
 from jembench.choices.request import Sampling
 from jembench.choices.suites import SUITES
 from jembench.data import user
-from jembench.engine import bench
+from jembench.engine import bench, sanity
 from jembench.engine.bench import Outcome
 from jembench.engine.plan import Plan, plan
 from jembench.ground.progress import Show, silent
@@ -83,11 +83,19 @@ def measure(
         UserError: for bad input of any kind; chunks that were finished stay.
     """
     store = Store.open(request.output)
-    plans = planned(request)
+    plans = [_warned(each, store, request.device) for each in planned(request)]
     for each in plans:
         inspect(each)
     outcomes = bench.run(plans, store, workers=request.workers, progress=progress)
     return [Evaluation(each, outcome, store) for each, outcome in zip(plans, outcomes, strict=True)]
+
+
+def _warned(plan: Plan, store: Store, device: str) -> Plan:
+    """A plan with what must be known beside its numbers, unless its result is there, which says it."""
+    if not bench.missing(plan, store):
+        return plan
+    words = (bench.seen(plan), *sanity.inspected(plan.model, plan.track, store, device=device))
+    return replace(plan, warnings=tuple(filter(None, words)))
 
 
 def planned(request: Request) -> list[Plan]:

@@ -103,7 +103,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything behind one result."""
+    """Everything behind one result; ``warnings`` are what must be known beside its numbers, a sentence each."""
 
     model: ModelSpec
     track: Track
@@ -113,6 +113,7 @@ class Plan:
     protocol: dict[str, Any]
     seed: int
     limit: int | None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:

@@ -20,6 +20,7 @@ from jembench.types import UserError
 
 RESULT = "result.json"
 EXAMPLES = "examples.parquet"
+LATER = ("warnings",)  # parts of a document that older ones do not have
 
 
 class ModelEntry(Entry):
@@ -103,7 +104,7 @@ class Provenance(Entry):
 
 
 class ResultDocument(Entry):
-    """The content of ``result.json``."""
+    """The content of ``result.json``; ``warnings`` are what must be known beside its numbers, a sentence each."""
 
     schema_version: Literal[1] = 1
     key: str
@@ -119,6 +120,12 @@ class ResultDocument(Entry):
     examples_sha256: str
     cost: Cost
     provenance: Provenance
+    warnings: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What a result has nothing of is left out: files from before there was any stay as they are."""
+        return {name: value for name, value in whole(self).items() if value or name not in LATER}
 
     @model_validator(mode="after")
     def _protocol_matches(self) -> ResultDocument:

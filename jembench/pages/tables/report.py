@@ -26,15 +26,37 @@ BAND = "consistency band"
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
     """The tables of every evaluator of ``documents``, results of one suite and track; several models are rows."""
+    documents, marks = _marked(documents)
     evaluators = [description["name"] for description in documents[0].protocol.evaluators]
     drafts = hybrid(documents) if {"accuracy", "generation"} <= set(evaluators) else []
     drafts += [table for evaluator in evaluators for table in _page(evaluator)(documents)]
     name = documents[0].protocol.name
     whose = [] if name == V1.name else [f"protocol {name}, not {V1.name}: see `jembench explain {name}`"]
     return [
-        replace(table, notes=[*whose, *table.notes, *subset(metrics(table), documents[0]), *_reasons(table, documents)])
+        replace(
+            table,
+            notes=[
+                *(marks if table is drafts[0] else []),
+                *whose,
+                *table.notes,
+                *subset(metrics(table), documents[0]),
+                *_reasons(table, documents),
+            ],
+        )
         for table in drafts
     ]
+
+
+def _marked(documents: Sequence[ResultDocument]) -> tuple[list[ResultDocument], list[str]]:
+    """The documents with a mark behind the name of a model whose result has warnings, and these."""
+    rows, notes = [], []
+    for document in documents:
+        if document.warnings:
+            name = f"{document.model.name} !"
+            document = document.model_copy(update={"model": document.model.model_copy(update={"name": name})})
+            notes += [f"! {words}" for words in document.warnings]
+        rows.append(document)
+    return rows, list(dict.fromkeys(notes))
 
 
 def plain(evaluator: str, documents: Sequence[ResultDocument]) -> list[Table]:

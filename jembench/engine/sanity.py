@@ -1,0 +1,61 @@
+"""Sanity of the models of a run: checked before anything is computed, once for a model, a track and its test images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jembench import data
+from jembench.ground.identity import identity
+from jembench.sanity import IMAGES, VERSION, findings
+from jembench.store.findings import keep, kept
+from jembench.zoo import catalogue
+
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+    from jembench.store.records import Store
+    from jembench.zoo.catalogue import ModelSpec
+
+
+def inspected(spec: ModelSpec, track: Track, store: Store, *, device: str = "cpu") -> tuple[str, ...]:
+    """What is wrong with a model, a sentence each, for the results of a run.
+
+    A baseline with its own weights is not asked: our tests do that. Behind a defence it is the bare model that is.
+
+    Raises:
+        UserError: if the model fails, or its test images are not there.
+    """
+    if "classifier" not in spec.capabilities or (spec.ref.form == "baseline" and spec.ref.weights is None):
+        return ()
+    base = spec if spec.defence is None else replace(spec, name=spec.base, defence=None, stochastic=False)
+    key = identity([spec.fingerprint, track.id, data.found(track, "test").sha256, VERSION])
+    found = kept(store, key)
+    if found is None:
+        found = checked(base, track, device=device)
+        keep(store, key, found)
+    return tuple(f"{base.name}: {words}" for words in found.values())
+
+
+def checked(spec: ModelSpec, track: Track, *, device: str = "cpu") -> dict[str, str]:
+    """What is wrong with a model, asked now: check -> one sentence.
+
+    Raises:
+        UserError: if the model cannot be loaded or fails, or its test images are not there.
+    """
+    import torch
+
+    from jembench.sanity.subject import Subject
+
+    images = data.images(track, "test")
+    pixels = images.pixels(0, IMAGES)
+    axes = (0, 2, 3)
+    subject = Subject(
+        spec.name,
+        catalogue.load(replace(spec, fingerprint=""), device=device),
+        torch.from_numpy(pixels).to(device),
+        torch.from_numpy(images.labels[:IMAGES]).to(device),
+        track.classes,
+        tuple(map(float, pixels.mean(axes))),
+        tuple(map(float, pixels.std(axes))),
+    )
+    return findings(subject)
