@@ -74,8 +74,20 @@ def _main(
         typer.echo(context.get_help())
 
 
+def _open_streams() -> None:
+    """Have nobody listen where a stream is closed, as under a daemon: a file of ours must not get its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
+
+
 def main() -> None:
     """Run the command line; the entry point of ``jembench`` and ``python -m jembench``."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a traceback
@@ -92,6 +104,10 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # whoever read stdout has read enough
         os._exit(0)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click's answer to it is exit code 1
+            os._exit(0)
+        raise
     except OSError as error:  # a full disk behind stdout, say
         typer.echo(f"jembench: {error}", err=True)
         os._exit(2)  # not sys.exit: the interpreter would flush stdout once more

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from jembench.data.sets import Track
 
-ACCURACY = Kind("accuracy", "higher", 0.005)
+ACCURACY = Kind("accuracy", "higher", 0.005, least=0.0, most=1.0)
 
 
 @dataclass(frozen=True)

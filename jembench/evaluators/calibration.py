@@ -53,25 +53,25 @@ if TYPE_CHECKING:
 
 VARIANTS = ("raw", "temperature", "vector")
 KINDS = (
-    Kind("nll", "lower", 0.01),
-    Kind("brier", "lower", 0.005),
-    Kind("ece15", "lower", 0.005),
-    Kind("ece20", "lower", 0.005),
-    Kind("adaptive_ece15", "lower", 0.005),
-    Kind("classwise_ece15", "lower", 0.005),
+    Kind("nll", "lower", 0.01, least=0.0),
+    Kind("brier", "lower", 0.005, least=0.0, most=2.0),
+    Kind("ece15", "lower", 0.005, least=0.0, most=1.0),
+    Kind("ece20", "lower", 0.005, least=0.0, most=1.0),
+    Kind("adaptive_ece15", "lower", 0.005, least=0.0, most=1.0),
+    Kind("classwise_ece15", "lower", 0.005, least=0.0, most=1.0),
     Kind("squared_ece15", "lower", 0.002),
-    Kind("mce15", "lower", 0.02),
-    Kind("kde_ece", "lower", 0.005),
+    Kind("mce15", "lower", 0.02, least=0.0, most=1.0),
+    Kind("kde_ece", "lower", 0.005, least=0.0, most=1.0),
     Kind("brier_reliability15", "lower", 0.005),
     Kind("brier_resolution15", "higher", 0.005),
     Kind("brier_uncertainty", "neither"),
     Kind("brier_within15", "neither"),
-    Kind("aurc", "lower", 0.002),
+    Kind("aurc", "lower", 0.002, least=0.0, most=1.0),
     Kind("eaurc", "lower", 0.002),
 )
 TEMPERATURE = Kind("temperature", "neither")
-FITTED = Kind("fitted_nll", "neither")
-ACCURACY = Kind("accuracy", "higher", 0.005)
+FITTED = Kind("fitted_nll", "neither", least=0.0)
+ACCURACY = Kind("accuracy", "higher", 0.005, least=0.0, most=1.0)
 SCALARS = ("label", "prediction", "confidence", "nll", "brier")
 TWINS = ("temperature_confidence", "vector_confidence", "vector_prediction")
 

@@ -46,13 +46,13 @@ TRAJECTORIES = Need(Trajectory(), CHAINS, limit=LIMIT)  # whose records are the 
 
 KINDS = (
     Kind("distance", "lower"),
-    Kind("recall", "higher"),
-    Kind("coverage", "higher"),
+    Kind("recall", "higher", least=0.0, most=1.0),
+    Kind("coverage", "higher", least=0.0, most=1.0),
     Kind("inception_score", "higher"),
     Kind("log_density", "neither"),
 )
 RUNAWAY = Kind("runaway", "lower")
-SHARE = Kind("effective_share", "higher")
+SHARE = Kind("effective_share", "higher", least=0.0, most=1.0)
 CHANGES = Kind("class_changes", "neither")
 
 

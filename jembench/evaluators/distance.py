@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from jembench.data.sets import Grid, Track
 
-BEYOND = Kind("accuracy_beyond", "higher", 0.02)
-MEDIAN = Kind("median_distance", "higher", 0.01)
+BEYOND = Kind("accuracy_beyond", "higher", 0.02, least=0.0, most=1.0)
+MEDIAN = Kind("median_distance", "higher", 0.01, least=0.0)
 
 
 @dataclass(frozen=True)

@@ -59,21 +59,21 @@ FOREIGN = "the extractor does not know the track's classes"
 RELATIVE = 0.1  # of a distance
 
 KINDS = (
-    Kind("inception_score", "higher", 0.3),
+    Kind("inception_score", "higher", 0.3, least=1.0),
     Kind("distance", "lower"),
     Kind("distance_at_test_n", "lower"),
     Kind("distance_infinity", "lower"),
     Kind("kernel", "lower"),
-    Kind("precision", "higher", 0.05),
-    Kind("recall", "higher", 0.05),
-    Kind("density", "higher", 0.1),
-    Kind("coverage", "higher", 0.05),
+    Kind("precision", "higher", 0.05, least=0.0, most=1.0),
+    Kind("recall", "higher", 0.05, least=0.0, most=1.0),
+    Kind("density", "higher", 0.1, least=0.0),
+    Kind("coverage", "higher", 0.05, least=0.0, most=1.0),
     Kind("class_imbalance", "lower", 0.05),
     Kind("nearer", "neither"),
     Kind("copies", "neither"),
 )
 STEPS, TEMPERATURE = Kind("chain_steps", "neither"), Kind("chain_temperature", "neither")
-CONDITIONAL = Kind("conditional_accuracy", "higher", 0.05)
+CONDITIONAL = Kind("conditional_accuracy", "higher", 0.05, least=0.0, most=1.0)
 NOTHING = {
     "buffer": "the model has no persistent chains",
     "conditional": "the model does not sample classes",

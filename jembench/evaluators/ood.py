@@ -44,9 +44,14 @@ if TYPE_CHECKING:
 
 Scores = dict[str, "dict[str, NDArray[Any]]"]
 
-AUROC = Kind("auroc", "higher", 0.005)
-KINDS = (AUROC, Kind("fpr95", "lower", 0.02), Kind("aupr_in", "higher", 0.01), Kind("aupr_out", "higher", 0.01))
-GAIN = Kind("auroc_gain", "neither")  # a gate holds the AUROC itself
+AUROC = Kind("auroc", "higher", 0.005, least=0.0, most=1.0)
+KINDS = (
+    AUROC,
+    Kind("fpr95", "lower", 0.02, least=0.0, most=1.0),
+    Kind("aupr_in", "higher", 0.01, least=0.0, most=1.0),
+    Kind("aupr_out", "higher", 0.01, least=0.0, most=1.0),
+)
+GAIN = Kind("auroc_gain", "neither", least=-1.0, most=1.0)  # a gate holds the AUROC itself
 
 #: What a model lacks that gives no records of a measurement.
 LACKS = {

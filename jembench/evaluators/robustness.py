@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 Columns = dict[str, "NDArray[Any]"]
 
-ROBUST = Kind("robust_accuracy", "higher", 0.01)
-ONE_SHOT = Kind("one_shot_accuracy", "higher", 0.01)
-CERTIFIED = Kind("certified_accuracy", "higher", 0.02)
+ROBUST = Kind("robust_accuracy", "higher", 0.01, least=0.0, most=1.0)
+ONE_SHOT = Kind("one_shot_accuracy", "higher", 0.01, least=0.0, most=1.0)
+CERTIFIED = Kind("certified_accuracy", "higher", 0.02, least=0.0, most=1.0)
 GAIN = Kind("gain", "neither")
 REACHED = Kind("reached", "neither")
 RELIABLE = Kind("reliable", "higher", 0.0)

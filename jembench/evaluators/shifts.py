@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 VARIANTS = ("raw", "temperature")
-ACCURACY = Kind("accuracy", "higher", 0.02)
+ACCURACY = Kind("accuracy", "higher", 0.02, least=0.0, most=1.0)
 KINDS = (
-    Kind("nll", "lower", 0.05),
-    Kind("brier", "lower", 0.02),
-    Kind("ece15", "lower", 0.02),
+    Kind("nll", "lower", 0.05, least=0.0),
+    Kind("brier", "lower", 0.02, least=0.0, most=2.0),
+    Kind("ece15", "lower", 0.02, least=0.0, most=1.0),
     Kind("squared_ece15", "lower", 0.02),
-    Kind("overconfidence", "neither"),
+    Kind("overconfidence", "neither", least=-1.0, most=1.0),
 )
 NO_LOGITS = "the model gives no logits"
 

@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 LIMIT = 180  # images of a set that are attacked
 DENSITY = "the model gives no differentiable log density"
 
-CLEAN = Kind("clean_auroc", "higher", 0.01)
-OOD_PUSHED = Kind("ood_pushed_auroc", "higher", 0.02)
-TEST_PUSHED = Kind("test_pushed_auroc", "higher", 0.02)
-BOTH_PUSHED = Kind("both_pushed_auroc", "higher", 0.02)
-REFINED = Kind("refined_auroc", "higher", 0.02)
-SHIFT = Kind("shift_auroc", "higher", 0.02)
-TREND = Kind("severity_trend", "lower")
+CLEAN = Kind("clean_auroc", "higher", 0.01, least=0.0, most=1.0)
+OOD_PUSHED = Kind("ood_pushed_auroc", "higher", 0.02, least=0.0, most=1.0)
+TEST_PUSHED = Kind("test_pushed_auroc", "higher", 0.02, least=0.0, most=1.0)
+BOTH_PUSHED = Kind("both_pushed_auroc", "higher", 0.02, least=0.0, most=1.0)
+REFINED = Kind("refined_auroc", "higher", 0.02, least=0.0, most=1.0)
+SHIFT = Kind("shift_auroc", "higher", 0.02, least=0.0, most=1.0)
+TREND = Kind("severity_trend", "lower", least=-1.0, most=1.0)
 
 PUSHES = ((CLEAN, False, False), (OOD_PUSHED, False, True), (TEST_PUSHED, True, False), (BOTH_PUSHED, True, True))
 
@@ -180,6 +180,8 @@ def _along(
             means.append(float(np.mean(values)))
             estimate = Estimate(auroc.auroc(clean, values))
             result.append(SHIFT.of(estimate, source=name, variant=score.name, n={"test": len(values)}))
+        if not lacks and clean is not None and not np.isfinite([np.mean(clean), *means]).all():
+            lacks = f"{score.title} is infinite on some images, so it has no mean"
         if not lacks and clean is not None:
             trend = Estimate(trend_of([float(np.mean(clean)), *means]))
             result.append(TREND.of(trend, source=grid.kind, variant=score.name, n={"test": len(clean)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,19 +57,34 @@ DEPENDENT = "made of the test images: intervals and p-values suppose independent
 
 @dataclass(frozen=True)
 class Kind:
-    """What all metrics of one name share: see :class:`Metric`."""
+    """What all metrics of one name share: see :class:`Metric`.
+
+    An end of an interval beyond the least or the largest value that there can be is put there: what is known of the
+    error does not tell values apart that are not possible.
+
+    Attributes:
+        name: quantity that is measured.
+        better: direction in which the value is better.
+        tolerance: how much worse it may be than a golden value before a gate fails.
+        least: least possible value.
+        most: largest possible value.
+    """
 
     name: str
     better: Direction
     tolerance: float | None = None
+    least: float = -math.inf
+    most: float = math.inf
 
     def of(
         self, estimate: Estimate, *, source: str, n: dict[str, int], variant: str = "", p: float | None = None
     ) -> Metric:
         """The metric of an estimate, with the p-value of a difference."""
         e = estimate
+        low = None if e.low is None else max(e.low, min(self.least, e.value))
+        high = None if e.high is None else min(e.high, max(self.most, e.value))
         return Metric(
-            self.name, source, variant, e.value, e.low, e.high, e.method, n, self.better, tolerance=self.tolerance, p=p
+            self.name, source, variant, e.value, low, high, e.method, n, self.better, tolerance=self.tolerance, p=p
         )
 
     def missing(self, reason: str, *, source: str, variant: str = "") -> Metric:
