@@ -78,7 +78,8 @@ def fault(path: Path) -> str | None:
     if start[:1] == b"\x80":
         return None if TORCH in start[:64] else _pickle(path)
     other = next((words for magic, words in _OTHERS.items() if start.startswith(magic)), None)
-    return other or _text(path, start) or _protobuf(path, start)
+    unknown = "not a readable safetensors file, nor one of torch.save: damaged or incomplete, or of another kind"
+    return other or _text(path, start) or _protobuf(path, start) or unknown
 
 
 def _is_header(start: bytes) -> bool:

@@ -158,6 +158,8 @@ def _download(place: str, file: Path) -> None:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with guard.impatient():
                     fetch(place, temporary)
+                if not temporary.is_file():
+                    raise UserError(f"{advice}: the host sent nothing")
                 if words := fault(temporary):
                     raise UserError(f"{advice}: the host sent {words}")
                 temporary.replace(file)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from jembench.data.sets import Source, Track
 
 VERSION = 2  # of conversions; raised by every change of what they write
+FARTHEST = 2.0  # mean |u| of a replay buffer on -1..1: chains that are not clamped leave it, by little
 SOFTMAX = "softmax"  # any of the networks as a classifier that was trained as nothing else
 
 
@@ -272,6 +273,12 @@ def _unit(chains: Any, channels: int, path: Path) -> Tensor | None:
     x = _dense(chains.detach(), "replay_buffer", path).float()
     if not bool(x.isfinite().all()):
         raise UserError(f"{path}: its replay_buffer holds NaN or infinite pixels")
+    low, high = x.min().item(), x.max().item()
+    if low >= 0 < high or x.abs().mean() > FARTHEST:
+        raise UserError(
+            f"{path}: its replay_buffer has pixels from {low:.3g} to {high:.3g}: chains of JEM are on -1..1, 0 is "
+            "grey; bring it to that scale, or leave it out"
+        )
     return x.mul_(0.5).add_(0.5)
 
 

@@ -77,6 +77,8 @@ STRANGERS = {
     "zip": (packed(**{"w.pt": saved()}), "a zip archive that torch.save did not write: unpack it"),
     "half a zip": (saved()[:-30], "without its end: damaged or incomplete"),
     "script": (scripted(), "a TorchScript program .*which is code"),
+    "text": (b"Too many requests", "not a readable safetensors file, nor one of torch.save"),
+    "noise": (bytes(range(90)), "not a readable safetensors file, nor one of torch.save"),
     "picture": (b"\x89PNG\r\n", "a picture"),
     "pickle": (pickle.dumps({"weight": [1.0]}), "a pickle, which can run code"),
     "function": (pickle.dumps({"f": os.system}, protocol=2), r"a pickle that names os\.system, which can run code"),

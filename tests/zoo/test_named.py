@@ -230,6 +230,37 @@ def test_a_download_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
     assert calls == ["1abc"]
 
 
+PAGES = {
+    "page": (b"<!DOCTYPE html><html>Quota exceeded</html>", "the host sent an HTML page"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "the host sent a git-LFS pointer"),
+    "nothing": (b"", "the host sent an empty file"),
+    "answer": (b'{"error": {"code": 403}}', "the host sent a JSON text"),
+    "half": (b"PK\x03\x04" + bytes(99), "the host sent a zip archive, .*without its end"),
+}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("name", PAGES)
+def test_what_is_no_weights_is_not_kept_as_some(tmp_path, monkeypatch, name, kept):
+    """Nor is it believed if an earlier version kept it: the next run downloads again."""
+    theirs, (page, words) = random(Tiny()), PAGES[name]
+    if kept:
+        put({}, *OURS).write_bytes(page)
+    monkeypatch.setattr(utils, "download_gdrive_new", lambda place, path: path.write_bytes(page))
+    with pytest.raises(UserError, match=f"or name a file by --weights: {words}"):
+        catalogue.resolve(parse("robustbench:Tiny2020One"), track="cifar10")
+    assert tmp_path.joinpath(*OURS).is_file() is kept
+    monkeypatch.setattr(utils, "download_gdrive_new", lambda place, path: torch.save(state(theirs), path))
+    _, model = resolved("robustbench:Tiny2020One")
+    assert torch.equal(model.logits(images()), theirs(images()))
+
+
+def test_a_host_that_sends_nothing_is_named(monkeypatch):
+    monkeypatch.setattr(utils, "download_gdrive_new", lambda place, path: None)
+    with pytest.raises(UserError, match="or name a file by --weights: the host sent nothing"):
+        catalogue.resolve(parse("robustbench:Tiny2020One"), track="cifar10")
+
+
 def test_a_download_is_done_once_by_many(tmp_path, monkeypatch):
     theirs, calls = random(Tiny()), []
 

@@ -205,6 +205,13 @@ def test_the_chains_are_the_replay_buffer_in_our_units(tmp_path, layout, old):
     assert "Of 130 chains the first 128 are kept" in Path(spec.ref.place).read_text()
 
 
+@pytest.mark.parametrize("reach", [0.5, 1.0, 1.5])
+def test_chains_that_are_not_clamped_may_leave_their_range_a_little(tmp_path, reach):
+    x = reach * buffer()
+    read = official.read(saved(tmp_path / "x.pt", {"model_state_dict": published("jem"), "replay_buffer": x}))
+    assert torch.equal(read.chains, x / 2 + 0.5)
+
+
 def theirs(layout, state, u, generator):
     """A published chain in [-1, 1], on log p(u) of the published tensors: the settings as the papers have them."""
 
@@ -383,6 +390,10 @@ BAD = {
     "colour chains": (chains(torch.zeros(4, 3, 8, 8)), r"\(4, 3, 8, 8\)"),
     "one chain": (chains(torch.zeros(1, 1, 8, 8)), r"\(1, 1, 8, 8\)"),
     "dead chains": (chains(torch.full((4, 1, 8, 8), torch.nan)), "NaN"),
+    "chains of bytes": (chains(torch.rand(4, 1, 8, 8) * 255), r"pixels from .* to 25.: chains of JEM are on -1..1"),
+    "chains of bytes, half": (chains((torch.rand(4, 1, 8, 8) * 255).half()), "chains of JEM are on -1..1"),
+    "chains about 128": (chains(torch.rand(4, 1, 8, 8) * 255 - 128), "chains of JEM are on -1..1"),
+    "chains on 0..1": (chains(torch.rand(4, 1, 8, 8)), r"replay_buffer has pixels from 0.* to 0.*: chains of JEM are"),
     "vera with norms": (published("vera", norm="batch"), "a VERA network with norm layers"),
     "a number for chains": (chains(torch.tensor(3.0)), "no tensor of images"),
     "a count of chains": (chains(7), "no tensor of images"),
