@@ -27,7 +27,7 @@ from jembench.ground.progress import silence
 from jembench.models import KINDS, NETWORKS, able
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import Capability, UserError, capabilities
-from jembench.zoo import baselines, extractors, foreign, named, official
+from jembench.zoo import baselines, extractors, foreign, hub, named, official
 from jembench.zoo.checkpoints import digest
 from jembench.zoo.fitting import load_checkpoint
 from jembench.zoo.references import ModelRef
@@ -88,6 +88,7 @@ def resolve(ref: ModelRef, *, track: str, folder: str = "") -> ModelSpec:
         UserError: for an unknown name, or a model that cannot be built or loaded.
     """
     description = data.track(track, folder=Path(folder) if folder else None)
+    ref = hub.fetched(ref)
     if ref.form == "object":
         return _resolve_object(ref, description)
     if ref.form == "library":
@@ -300,8 +301,8 @@ def _resolve_recipe(ref: ModelRef, track: Track) -> ModelSpec:
 
 
 def _place(ref: ModelRef) -> dict[str, str]:
-    """The place in the file of weights, where one is named."""
-    return {"key": ref.key} if ref.key else {}
+    """Where weights are: the place in their file, if one is named, and the commit, if they are of the hub."""
+    return {name: words for name, words in (("key", ref.key), ("hub", hub.pinned(ref.weights))) if words}
 
 
 def _resolve_official(ref: ModelRef, track: Track) -> ModelSpec:
@@ -354,7 +355,9 @@ def _resolve_object(ref: ModelRef, track: Track) -> ModelSpec:
 def _resolve_named(ref: ModelRef, track: Track) -> ModelSpec:
     """A model of a library, whose weights are a file."""
     ref, path = named.located(ref, track)
-    spec = ModelSpec(_slug(str(ref)), track.name, ref, str(path.resolve()), "", frozenset(), digest(path))
+    spec = ModelSpec(
+        _slug(str(ref).partition("@")[0]), track.name, ref, str(path.resolve()), "", frozenset(), digest(path)
+    )
     return _identified(spec)
 
 
@@ -388,7 +391,8 @@ def _fingerprint(spec: ModelSpec, model: Any) -> str:
         code = [str(ref), named.version(ref.place)]
     else:
         code = [ref.attribute, file_sha256(Path(ref.place)) if ref.place.endswith(".py") else ref.place]
-    return foreign.fingerprint(model, data.track(spec.track), [*code, spec.weights_sha256])
+    commit = [hub.pinned(ref.weights)] if hub.pinned(ref.weights) else []
+    return foreign.fingerprint(model, data.track(spec.track), [*code, spec.weights_sha256, *commit])
 
 
 def _call(builder: str, *arguments: Any) -> Any:

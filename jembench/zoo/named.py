@@ -24,17 +24,18 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from jembench.data import cache
 from jembench.ground import compat, guard
 from jembench.ground.progress import silence
 from jembench.types import UserError, require, unknown
-from jembench.zoo import foreign
+from jembench.zoo import foreign, hub
 from jembench.zoo.checkpoints import load_safetensors, load_tensors, pieces
 from jembench.zoo.fitting import load_checkpoint
 from jembench.zoo.formats import fault, is_pickle
-from jembench.zoo.references import ModelRef
+from jembench.zoo.references import HUB, ModelRef
 from jembench.zoo.weights import fill, renamed, state_dict
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _OWN = frozenset({"mu", "sigma", "mean", "std", "num_batches_tracked"})
 def version(name: str) -> str:
     """The installed version of a library; empty if nobody knows."""
     try:
-        return installed(name)
+        return installed("timm" if name == HUB else name)
     except PackageNotFoundError:
         return ""
 
@@ -67,6 +68,8 @@ def located(ref: ModelRef, track: Track) -> tuple[ModelRef, Path]:
     if ref.place == "robustbench":
         threat, name, entry = _entry(ref.attribute, track)
         return replace(ref, attribute=f"{threat}/{name}"), _robustbench_weights(threat, name, entry, track, ref.weights)
+    if ref.place == HUB:
+        return _of_hub(ref)
     if ref.weights is None:
         raise UserError(
             f"model {str(ref)!r} needs its weights: --weights FILE, safetensors or a state dict of torch.save"
@@ -91,12 +94,38 @@ def build(ref: ModelRef, weights: Path, track: Track, *, said: Callable[[str], N
 
     if ref.place == "robustbench":
         return foreign.behind_contract(_robustbench_network(ref.attribute, track, weights), str(ref))
+    if ref.place == HUB:
+        return _hub_model(ref, weights, track, said)
     name, timm = ref.attribute, ref.place == "timm"
     make = library.from_timm if timm else library.from_torchvision
     network = make(name.partition(".")[0] if timm else name, shape=track.shape, classes=track.classes)
     mean, std = _scales(_of_timm(name) if timm else _of_torchvision(name), track)
     load_checkpoint(network, weights, key=ref.key, said=said)
     return softmax.Softmax(network, mean=mean, std=std, tapped=True)
+
+
+def _of_hub(ref: ModelRef) -> tuple[ModelRef, Path]:
+    """A model of the hub under its commit, and the folder of its weights."""
+    if ref.weights is not None:
+        raise UserError(f"model {str(ref)!r} brings its weights: leave out --weights, or name timm:ARCHITECTURE")
+    place = hub.folder(ref.attribute)
+    hub.timm_configuration(place)
+    return replace(ref, attribute=hub.pinned(place) or ref.attribute), place
+
+
+def _hub_model(ref: ModelRef, place: Path, track: Track, said: Callable[[str], None]) -> Any:
+    """A timm model as its configuration in the hub says."""
+    from jembench.models import library, softmax
+
+    configuration = hub.timm_configuration(place)
+    network = library.from_timm(configuration["architecture"], shape=track.shape, classes=track.classes)
+    mean, std = _scales(SimpleNamespace(**_dictionary(configuration.get("pretrained_cfg"))), track)
+    load_checkpoint(network, place, key=ref.key, said=said)
+    return softmax.Softmax(network, mean=mean, std=std, tapped=True)
+
+
+def _dictionary(content: Any) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {}
 
 
 def _state(path: Path) -> dict[str, Tensor]:

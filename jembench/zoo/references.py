@@ -4,6 +4,7 @@
 ``jem``             a baseline of the track; ``jem@twin`` with the weights of its other training seed
 ``my/recipe.toml``  a recipe with weights beside it; ``my/`` is the folder that holds it
 ``timm:NAME``       a model of a library (:mod:`jembench.zoo.named`): robustbench, timm or torchvision
+``hf:ORG/NAME``     a timm model of the Hugging Face Hub, ``hf:ORG/NAME@REVISION`` (:mod:`jembench.zoo.hub`)
 ``file.py:build``   a user's own code, as ``package.module:build`` is (:mod:`jembench.zoo.foreign`)
 ==================  ==============================================================================================
 """
@@ -16,7 +17,8 @@ from typing import Any, Literal
 
 RECIPE = "recipe.toml"
 TWIN = "twin"
-LIBRARIES = ("robustbench", "timm", "torchvision")
+HUB = "hf"
+LIBRARIES = ("robustbench", "timm", "torchvision", HUB)
 
 Form = Literal["baseline", "recipe", "library", "code", "object"]
 
