@@ -64,9 +64,10 @@ class Match:
     @property
     def key(self) -> str:
         """The dotted path below which these tensors are."""
-        (name, entry), *_ = self.entries.items()
-        end = name.removeprefix(self.dropped)
-        return (entry.path[: -len(end)] if entry.path.endswith(end) else self.prefix).rstrip(".")
+        for name, entry in self.entries.items():
+            if entry.path.endswith(end := name.removeprefix(self.dropped)):
+                return entry.path[: -len(end)].rstrip(".")
+        return self.prefix.rstrip(".")
 
     @property
     def averaged(self) -> bool:

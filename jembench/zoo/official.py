@@ -35,13 +35,12 @@ from typing import TYPE_CHECKING, Any
 from jembench import data
 from jembench.data import cache, external
 from jembench.ground import files
-from jembench.ground.identity import file_sha256, identity
+from jembench.ground.identity import identity
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import UserError, unknown
-from jembench.zoo import baselines
+from jembench.zoo import baselines, checkpoints
 from jembench.zoo.baselines import WEIGHTS
-from jembench.zoo.checkpoints import is_plain, load_tensors
-from jembench.zoo.formats import is_pickle
+from jembench.zoo.checkpoints import is_plain
 from jembench.zoo.references import RECIPE
 from jembench.zoo.weights import difference, save_tensors, state_dict
 
@@ -131,7 +130,7 @@ def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> C
     """
     from jembench.models.wrn import from_official
 
-    content = load_tensors(path)
+    content = checkpoints.read(path).content
     tensors = state_dict(content, path)
     form = _layout(tensors, path, layout)
     try:
@@ -145,17 +144,15 @@ def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> C
 
 
 def recognised(path: Path) -> bool:
-    """Whether a file is a pickle with the names of an official checkpoint, be it whole or not.
+    """Whether a file has the names of an official checkpoint, be it whole or not.
 
     Raises:
         UserError: if it cannot be read, or holds code.
     """
-    if path.is_dir() or not is_pickle(path):
-        return False
+    content = checkpoints.read(path).content
     try:
-        return bool(_matches(state_dict(load_tensors(path), path)))
+        return bool(_matches(state_dict(content, path)))
     except UserError:
-        load_tensors(path)  # a file with code, or a damaged one
         return False
 
 
@@ -174,7 +171,7 @@ def _layout(state: Mapping[str, Tensor], path: Path, asked: str | None) -> str:
     possible = _matches(state)
     if not possible:
         raise UserError(
-            f"{path}: is a pickle (torch.save), but no checkpoint of JEM, JEM++, SADA-JEM or VERA: it begins with "
+            f"{path}: is no checkpoint of JEM, JEM++, SADA-JEM or VERA: it begins with "
             f"{next(iter(state))!r}; name the code of its network: --model file.py:build --weights {path.name}"
         )
     if asked is None:
@@ -351,7 +348,7 @@ def cached(path: Path, *, track: Track, asked: str | None) -> Path:
     Raises:
         UserError: see :func:`read` and :func:`convert`.
     """
-    key = identity({"version": VERSION, "file": file_sha256(path), "track": track.id, "as": asked})
+    key = identity({"version": VERSION, "file": checkpoints.digest(path), "track": track.id, "as": asked})
     place = cache.converted(key)
     if not (place / RECIPE).is_file():
         checkpoint = read(path, layout=None if asked == SOFTMAX else asked)

@@ -1,6 +1,7 @@
 """The zoo: what the registry says of a kind is true of its models, and a fingerprint covers what numbers depend on."""
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from jembench import data, models
 from jembench.ground import generators
@@ -193,3 +195,28 @@ def test_wide_networks_are_evaluated_with_their_channels_last(tmp_path: Path, ne
     assert all(p.is_contiguous(memory_format=torch.channels_last) == last for p in kernels)
     x = torch.rand((5, 1, 8, 8), generator=generators.generator("layout"))
     assert torch.allclose(loaded.logits(x), made.logits(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["code", "recipe"])
+def test_what_was_chosen_of_a_checkpoint_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """When a name is resolved, which one process does, and never by a worker that loads the model."""
+    monkeypatch.setenv("JEMBENCH_CACHE", str(tmp_path))
+    build = "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    (tmp_path / "net.py").write_text(f"from torch import nn\n\n\n{build}")
+    if place == "code":
+        name, network = f"{tmp_path / 'net.py'}:build", nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    else:
+        name, network = "softmax", catalogue.load(catalogue.resolve(parse("softmax"), track="digits"))
+    state = {f"module.{key}": tensor for key, tensor in network.state_dict().items()}
+    torch.save({"state_dict": state, "ema": {key: tensor + 1 for key, tensor in state.items()}}, tmp_path / "w.pth")
+    n = len(state)
+    with caplog.at_level(logging.INFO, logger="jembench"):
+        spec = catalogue.resolve(parse(name, weights=tmp_path / "w.pth"), track="digits")
+        words = (
+            f"{n} of {n} tensors, in state_dict, prefix module. removed, EMA weights present: --weights-key ema.module"
+        )
+        assert [record.getMessage() for record in caplog.records] == [f"w.pth: file of torch.save, {words}"]
+        catalogue.load(spec)
+        assert len(caplog.records) == 1

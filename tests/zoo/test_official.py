@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from jembench import data
@@ -210,6 +210,18 @@ def test_chains_that_are_not_clamped_may_leave_their_range_a_little(tmp_path, re
     x = reach * buffer()
     read = official.read(saved(tmp_path / "x.pt", {"model_state_dict": published("jem"), "replay_buffer": x}))
     assert torch.equal(read.chains, x / 2 + 0.5)
+
+
+@pytest.mark.parametrize("place", ["x.safetensors", "x.pt", "folder/model.safetensors"])
+def test_a_checkpoint_in_safetensors_is_one_too(tmp_path, place):
+    """Without chains, which safetensors hold no place for; in a folder of Hugging Face as well."""
+    state, path = published("jem"), tmp_path / place
+    path.parent.mkdir(exist_ok=True)
+    save_file(state, path)
+    path = path.parent if path.parent.name == "folder" else path
+    assert official.recognised(path)
+    spec = catalogue.resolve(parse("softmax", weights=path), track="digits")
+    assert_equal(catalogue.load(spec), state, DIGITS)
 
 
 def theirs(layout, state, u, generator):
