@@ -7,7 +7,7 @@ The command line, the Python interface, the gate and the makers of golden result
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jembench import data
@@ -96,12 +96,14 @@ def _number(value: object) -> bool:
     return type(value) in (int, float)
 
 
-def _references(model: list[str], weights: Path | None) -> tuple[ModelRef, ...]:
+def _references(model: list[str], weights: Path | None, weights_key: str = "") -> tuple[ModelRef, ...]:
     """The models that were named, one of them with weights of its own."""
+    if weights_key and weights is None:
+        raise UserError("--weights-key goes with --weights: it says which of the networks in the file is meant")
     names = dict.fromkeys(model)
     if weights is not None and len(names) > 1:
         raise UserError("--weights goes with one --model")
-    return tuple(parse(name, weights=weights) for name in names)
+    return tuple(replace(parse(name, weights=weights), key=weights_key) for name in names)
 
 
 def _defences(refine: str | None, smooth: float | None, votes: int | None) -> tuple[Defence | None, ...]:
@@ -153,7 +155,12 @@ class Request:
             ...,
         ),
         weights=Flag(
-            Path | None, ("--weights", "-w"), "A safetensors file to load into the model, or an official checkpoint."
+            Path | None,
+            ("--weights", "-w"),
+            "A checkpoint to load into the model: safetensors, torch.save, a folder of Hugging Face or hf:ORG/NAME.",
+        ),
+        weights_key=Flag(
+            str, ("--weights-key",), "Which network in --weights is meant, if several fit: ema, state_dict.net.", ""
         ),
     )
     suites: tuple[str, ...] = composed(

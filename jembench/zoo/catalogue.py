@@ -95,11 +95,12 @@ def resolve(ref: ModelRef, *, track: str, folder: str = "") -> ModelSpec:
         return _resolve_named(ref, description)
     if ref.form == "code":
         return _resolve_code(ref, description)
-    if ref.weights is not None and official.recognised(ref.weights):
+    exact = str(ref) in baselines.exact(track)
+    if ref.weights is not None and not exact and official.recognised(ref.weights):
         return _resolve_official(ref, description)
     if ref.twin and ref.weights is None and (twin := baselines.twin(ref.place, track=track)) is not None:
         return _resolve_recipe(ModelRef("baseline", ref.place, weights=twin), description)
-    if str(ref) in baselines.exact(track) and ref.weights is None:
+    if exact and ref.weights is None:
         return _resolve_exact(ref, description)
     spec = _resolve_recipe(ref, description)
     if ref.weights is not None:

@@ -116,6 +116,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_file({**state, "network.head.bias": torch.zeros(9)}, "shape.safetensors")
     save_file({name: tensor for name, tensor in state.items() if name != "network.head.bias"}, "missing.safetensors")
     save_file({**state, "extra": torch.zeros(1)}, "extra.safetensors")
+    torch.save(torch.nn.Linear(2, 2), "whole.pt")
+    Path("page.pt").write_text("<!DOCTYPE html><html></html>")
+    Path("pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
     Path("file").write_text("precious")
     Path("other-schema/v2/chunks").mkdir(parents=True)
     Path("other-schema/v2/chunks/x.parquet").write_text("precious")
@@ -145,14 +148,22 @@ BAD = {
     ),
     "truncated weights": (["--model", "jem", "--weights", "truncated.safetensors"], "damaged or incomplete"),
     "corrupted weights": (["--model", "jem", "--weights", "corrupted.safetensors"], "damaged or incomplete"),
-    "empty weights": (["--model", "jem", "--weights", "empty.safetensors"], "damaged or incomplete"),
-    "pickle": (["--model", "jem", "--weights", "pickle.safetensors"], "is a pickle"),
-    "old pickle": (["--model", "jem", "--weights", "old-pickle.safetensors"], "is a pickle"),
-    "weights' shape": (["--model", "jem", "--weights", "shape.safetensors"], "network.head.bias has shape (9,)"),
-    "missing weights": (["--model", "jem", "--weights", "missing.safetensors"], "1 tensors are missing"),
-    "extra weights": (["--model", "jem", "--weights", "extra.safetensors"], "1 tensors are unknown"),
+    "empty weights": (["--model", "jem", "--weights", "empty.safetensors"], "is an empty file"),
+    "pickle": (["--model", "jem", "--weights", "pickle.safetensors"], "the weights are of another network"),
+    "old pickle": (["--model", "jem", "--weights", "old-pickle.safetensors"], "the weights are of another network"),
+    "whole network": (["--model", "models.py:nine", "--weights", "whole.pt"], "is a whole network (torch.save(model))"),
+    "page as weights": (["--model", "models.py:nine", "--weights", "page.pt"], "is an HTML page"),
+    "pointer as weights": (["--model", "jem", "--weights", "pointer.safetensors"], "is a git-LFS pointer"),
+    "a key without weights": (["--model", "jem", "--weights-key", "ema"], "--weights-key goes with --weights"),
+    "an unknown key": (
+        ["--model", "jem", "--weights", "missing.safetensors", "--weights-key", "ema"],
+        "has no tensors below key 'ema', but below",
+    ),
+    "weights' shape": (["--model", "jem", "--weights", "shape.safetensors"], "network.head.bias (9,), not (10,)"),
+    "missing weights": (["--model", "jem", "--weights", "missing.safetensors"], "are missing ('network.head.bias')"),
+    "extra weights": (["--model", "jem", "--weights", "extra.safetensors"], "1 is not of the network ('extra')"),
     "absent weights": (["--model", "jem", "--weights", "absent.safetensors"], "absent.safetensors: no such file"),
-    "folder as weights": (["--model", "jem", "--weights", "."], ".: no such file"),
+    "folder as weights": (["--model", "jem", "--weights", "."], ".: is a folder that holds"),
     "weights of two": (
         ["--model", "jem", "--model", "softmax", "--weights", "file"],
         "--weights goes with one --model",
