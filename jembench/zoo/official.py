@@ -41,8 +41,9 @@ from jembench.types import UserError, unknown
 from jembench.zoo import baselines, checkpoints
 from jembench.zoo.baselines import WEIGHTS
 from jembench.zoo.checkpoints import is_plain
+from jembench.zoo.matches import bare
 from jembench.zoo.references import RECIPE
-from jembench.zoo.weights import difference, save_tensors, state_dict
+from jembench.zoo.weights import difference, renamed, save_tensors, state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,7 +132,7 @@ def read(path: Path, *, layout: str | None = None, norm: str | None = None) -> C
     from jembench.models.wrn import from_official
 
     content = checkpoints.read(path).content
-    tensors = state_dict(content, path)
+    tensors = renamed(state_dict(content, path), bare, path)
     form = _layout(tensors, path, layout)
     try:
         state = from_official(tensors)
@@ -151,7 +152,7 @@ def recognised(path: Path) -> bool:
     """
     content = checkpoints.read(path).content
     try:
-        return bool(_matches(state_dict(content, path)))
+        return bool(_matches(renamed(state_dict(content, path), bare, path)))
     except UserError:
         return False
 

@@ -174,6 +174,8 @@ def wrapped(state):
     return {
         "whole": ({"model_state_dict": state, "replay_buffer": buffer()}, True),
         "parallel": ({"model_state_dict": prefixed, "replay_buffer": buffer()}, True),
+        "compiled": ({"model_state_dict": {f"_orig_mod.{n}": t for n, t in prefixed.items()}}, False),
+        "a part compiled": ({n.replace("f.", "f._orig_mod.", 1): t for n, t in state.items()}, False),
         "bare": (state, False),
         "bare, parallel": (prefixed, False),
         "state_dict": ({"state_dict": state, "epoch": 7}, False),
