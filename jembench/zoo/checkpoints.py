@@ -37,7 +37,7 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Contents:
     """What a file or a folder of weights holds.
 
     Attributes:
@@ -57,7 +57,7 @@ def digest(path: Path) -> str:
     return file_sha256(parts[0]) if len(parts) == 1 else identity([file_sha256(part) for part in parts])
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Path) -> Contents:
     """A checkpoint of any kind, told by its content.
 
     Args:
@@ -70,12 +70,12 @@ def read(path: Path) -> Checkpoint:
         parts = [_content(file) for file in pieces(path)]
         shards = [part for part in parts if isinstance(part, Mapping)]
         content = parts[0] if len(parts) == 1 else {name: value for part in shards for name, value in part.items()}
-        return Checkpoint(path, "Hugging Face folder", content)
+        return Contents(path, "Hugging Face folder", content)
     content = _content(path)
     title = "file of torch.save" if is_pickle(path) else "safetensors file"
     if isinstance(content, Mapping) and "pytorch-lightning_version" in content:
         title = LIGHTNING
-    return Checkpoint(path, title, content)
+    return Contents(path, title, content)
 
 
 def _content(path: Path) -> Any:
@@ -103,7 +103,8 @@ def pieces(path: Path) -> tuple[Path, ...]:
         )
     if (path / "saved_model.pb").is_file():
         raise UserError(f"{path}: is a TensorFlow model: export the tensors to safetensors")
-    found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    shown = (file for file in path.iterdir() if not file.name.startswith("."))
+    found = sorted(file for file in shown if file.suffix in SUFFIXES and file.is_file())
     if len(found) != 1:
         what = "holds no weights" if not found else f"holds {len(found)} files of weights: name one of them"
         raise UserError(
@@ -193,6 +194,8 @@ def load_tensors(path: Path) -> Any:
 
 def _inert() -> list[Any]:
     """What a training loop keeps beside tensors and what runs nothing when it is made, under the names in pickles."""
+    import torch
+
     core: Any = np._core.multiarray  # type: ignore[attr-defined]
     kinds = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDSU"}
     arrays = [
@@ -205,7 +208,8 @@ def _inert() -> list[Any]:
         for place in ("pathlib", "pathlib._local")
         for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
     ]
-    return [argparse.Namespace, np.ndarray, np.dtype, *kinds, *arrays, *paths]
+    inert = [argparse.Namespace, np.ndarray, np.dtype, *kinds, *arrays, *paths]
+    return [each for each in inert if each not in torch.serialization.get_safe_globals()]  # which are left as they are
 
 
 def _is_module(path: Path) -> bool:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from jembench.ground.progress import silence
 from jembench.types import UserError
 from jembench.zoo import checkpoints
-from jembench.zoo.checkpoints import LIGHTNING, Checkpoint
-from jembench.zoo.matches import ADDED, EMA, Entry, Match, bare, is_counter, matches, same, starts, tensors, ties
+from jembench.zoo.checkpoints import LIGHTNING, Contents
+from jembench.zoo.matches import ADDED, EMA, Leaf, Match, bare, is_counter, matches, same, starts, tensors, ties
 from jembench.zoo.misfits import broken, misfit
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def load_checkpoint(model: nn.Module, path: Path, *, key: str = "", said: Callab
         said(f"{path.name}: {result.words}")
 
 
-def fit(own: Mapping[str, Any], checkpoint: Checkpoint, *, key: str = "") -> Fit:
+def fit(own: Mapping[str, Any], checkpoint: Contents, *, key: str = "") -> Fit:
     """The tensors of a checkpoint that are those of a network.
 
     Args:
@@ -76,21 +76,21 @@ def fit(own: Mapping[str, Any], checkpoint: Checkpoint, *, key: str = "") -> Fit
         UserError: if the checkpoint is of another network, or holds several that fit and nothing says which is meant.
     """
     path, network = checkpoint.path, _network(own, checkpoint.path)
-    entries = _below(tensors(checkpoint.content), key, checkpoint)
-    tries = [matches(network, entries, dropped, path) for dropped in ("", *starts(network))]
+    leaves = _below(tensors(checkpoint.content), key, checkpoint)
+    tries = [matches(network, leaves, dropped, path) for dropped in ("", *starts(network))]
     fits = ([match for match in found if misfit(network, match.state(network)) is None] for found in tries)
     fitting = next(filter(None, fits), [])
     if not fitting:
-        nearest = max((match for found in tries for match in found), key=lambda each: len(each.entries), default=None)
-        raise UserError(f"{path}: the weights are of another network: {_reasons(network, entries, nearest)}")
+        nearest = max((match for found in tries for match in found), key=lambda each: len(each.leaves), default=None)
+        raise UserError(f"{path}: the weights are of another network: {_reasons(network, leaves, nearest)}")
     match = _chosen(fitting, path)
     others = [other for other in fitting if not other.equals(match)]
-    beside = _beside(entries, match)
-    known = {entry.path for other in others for entry in other.entries.values()}
-    left = [entry for entry in beside if entry.path not in known]
-    training = [entry for entry in left if _of_training(entry, match)]
-    if unknown := [entry for entry in left if entry not in training]:
-        outside = match.key and not any(entry.path.startswith(f"{match.key}.") for entry in unknown)
+    beside = _beside(leaves, match)
+    known = {leaf.path for other in others for leaf in other.leaves.values()}
+    left = [leaf for leaf in beside if leaf.path not in known]
+    training = [leaf for leaf in left if _of_training(leaf, match)]
+    if unknown := [leaf for leaf in left if leaf not in training]:
+        outside = match.key and not any(leaf.path.startswith(f"{match.key}.") for leaf in unknown)
         way = f" (--weights-key {_joined(key, match.key)} takes only what is below it)" if outside else ""
         problem = misfit(network, match.state(network), _named(unknown))
         raise UserError(f"{path}: the weights are of another network: {problem}{way}")
@@ -101,8 +101,8 @@ def fit(own: Mapping[str, Any], checkpoint: Checkpoint, *, key: str = "") -> Fit
         what = "EMA weights present" if other.averaged and not match.averaged else f"{other.key} fits too"
         words.append(f"{what}: --weights-key {_joined(key, other.key)}")
     if training:
-        words.append(f"left out as of the training: {', '.join(repr(entry.name) for entry in training[:3])}")
-    said = f"{checkpoint.title}, {len(match.entries)} of {len(network)} tensors"
+        words.append(f"left out as of the training: {', '.join(repr(leaf.name) for leaf in training[:3])}")
+    said = f"{checkpoint.title}, {len(match.leaves)} of {len(network)} tensors"
     return Fit(match.state(network), ", ".join([said, *words]) if words else "")
 
 
@@ -122,18 +122,18 @@ def _network(own: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     return network
 
 
-def _below(entries: list[Entry], key: str, checkpoint: Checkpoint) -> list[Entry]:
+def _below(leaves: list[Leaf], key: str, checkpoint: Contents) -> list[Leaf]:
     """The tensors below a dotted path, by the rest of their paths."""
-    if not entries:
+    if not leaves:
         raise UserError(f"{checkpoint.path}: holds no state dict, names with tensors ({checkpoint.title})")
     start = f"{key.rstrip('.')}." if key else ""
     below = []
-    for entry in entries:
-        if entry.path.startswith(start):
-            home = entry.home[len(start) :]
-            below.append(Entry(home, entry.path[len(start) + len(home) :], entry.tensor))
+    for leaf in leaves:
+        if leaf.path.startswith(start):
+            home = leaf.home[len(start) :]
+            below.append(Leaf(home, leaf.path[len(start) + len(home) :], leaf.tensor))
     if not below:
-        keys = dict.fromkeys(entry.home.rstrip(".") or entry.name.partition(".")[0] for entry in entries)
+        keys = dict.fromkeys(leaf.home.rstrip(".") or leaf.name.partition(".")[0] for leaf in leaves)
         shown = ", ".join(map(repr, list(keys)[:8]))
         raise UserError(f"{checkpoint.path}: has no tensors below key {key!r}, but below {shown}")
     return below
@@ -153,70 +153,70 @@ def _chosen(fitting: list[Match], path: Path) -> Match:
     return first
 
 
-def _beside(entries: Iterable[Entry], match: Match) -> list[Entry]:
+def _beside(leaves: Iterable[Leaf], match: Match) -> list[Leaf]:
     """The other tensors of the dictionaries that hold a match."""
-    within = {entry.path for entry in match.entries.values()}
-    homes = {entry.home for entry in match.entries.values()}
-    return [entry for entry in entries if entry.path not in within and entry.home in homes]
+    within = {leaf.path for leaf in match.leaves.values()}
+    homes = {leaf.home for leaf in match.leaves.values()}
+    return [leaf for leaf in leaves if leaf.path not in within and leaf.home in homes]
 
 
-def _of_training(entry: Entry, match: Match) -> bool:
+def _of_training(leaf: Leaf, match: Match) -> bool:
     """Whether a tensor beside a match is of a loss, or, if it is not under its prefix, of an average or a counter."""
     start = f"{match.key}." if match.key else ""
-    if entry.path.startswith(start):
-        return _TRAINING.match(entry.path.removeprefix(start)) is not None
-    average = EMA.search(entry.name.rpartition(".")[0] or entry.name.partition("_")[0])
-    return average is not None or entry.tensor.numel() == 1 or _TRAINING.match(entry.name) is not None
+    if leaf.path.startswith(start):
+        return _TRAINING.match(leaf.path.removeprefix(start)) is not None
+    average = EMA.search(leaf.name.rpartition(".")[0] or leaf.name.partition("_")[0])
+    return average is not None or leaf.tensor.numel() == 1 or _TRAINING.match(leaf.name) is not None
 
 
 def _torn(match: Match, network: Mapping[str, Tensor]) -> str | None:
     """Two tensors for one of the network, in words, or None."""
     for group in ties(network):
-        entries = [match.entries[name] for name in group if name in match.entries]
-        for other in entries[1:]:
-            if not same(entries[0].tensor, other.tensor):
-                return f"{entries[0].path!r} and {other.path!r} differ, and are one tensor in the network"
+        leaves = [match.leaves[name] for name in group if name in match.leaves]
+        for other in leaves[1:]:
+            if not same(leaves[0].tensor, other.tensor):
+                return f"{leaves[0].path!r} and {other.path!r} differ, and are one tensor in the network"
     return None
 
 
-def _reasons(network: Mapping[str, Tensor], entries: list[Entry], nearest: Match | None) -> str:
+def _reasons(network: Mapping[str, Tensor], leaves: list[Leaf], nearest: Match | None) -> str:
     """Why a checkpoint is of another network: what differs from the nearest match."""
     if nearest is not None:
-        return str(misfit(network, nearest.state(network), _named(_beside(entries, nearest))))
-    names = {bare(entry.name) for entry in entries}
+        return str(misfit(network, nearest.state(network), _named(_beside(leaves, nearest))))
+    names = {bare(leaf.name) for leaf in leaves}
     for part in dict.fromkeys(".".join(name.split(".")[:n]) for name in network for n in range(1, name.count(".") + 1)):
         if names == {name.removeprefix(f"{part}.") for name in network if name.startswith(f"{part}.")}:
             return f"the file is only its part {part!r}"
-    return str(misfit(network, {}, _named(entries)))
+    return str(misfit(network, {}, _named(leaves)))
 
 
-def _named(entries: Iterable[Entry]) -> dict[str, Tensor]:
-    return {entry.name: entry.tensor for entry in entries}
+def _named(leaves: Iterable[Leaf]) -> dict[str, Tensor]:
+    return {leaf.name: leaf.tensor for leaf in leaves}
 
 
 def _joined(key: str, rest: str) -> str:
     return ".".join(filter(None, (key.rstrip("."), rest)))
 
 
-def _words(match: Match, network: Mapping[str, Tensor], checkpoint: Checkpoint, key: str) -> list[str]:
+def _words(match: Match, network: Mapping[str, Tensor], checkpoint: Contents, key: str) -> list[str]:
     """What of a match is not as the network has it."""
     words = []
-    homes = {entry.home for entry in match.entries.values()}
+    homes = {leaf.home for leaf in match.leaves.values()}
     home = homes.pop() if len(homes) == 1 else ""
     place = _joined(key, home.rstrip("."))
     if place and (key or checkpoint.title != LIGHTNING):
         words.append(f"in {place}")
     if prefix := f"{match.key}."[len(home) :].lstrip("."):
         words.append(f"prefix {prefix} removed")
-    parts = {part for entry in match.entries.values() for part in entry.name.split(".")} & ADDED
+    parts = {part for leaf in match.leaves.values() for part in leaf.name.split(".")} & ADDED
     if parts and not parts & set(prefix.split(".")):
         words.append(f"{', '.join(f'{part}.' for part in sorted(parts))} within names removed")
     if match.dropped:
         words.append(f"prefix {match.dropped} added")
-    kinds = [(entry.tensor.dtype, network[name].dtype) for name, entry in match.entries.items()]
+    kinds = [(leaf.tensor.dtype, network[name].dtype) for name, leaf in match.leaves.items()]
     for there, here in dict.fromkeys((there, here) for there, here in kinds if there != here):
         words.append(f"{there} to {here}".replace("torch.", ""))
-    lacking = [name for name in network if name not in match.entries]
+    lacking = [name for name in network if name not in match.leaves]
     if tied := [name for name in lacking if not is_counter(name)]:
         words.append(f"{len(tied)} tied to others")
     if counters := len(lacking) - len(tied):

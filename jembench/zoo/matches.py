@@ -27,8 +27,8 @@ ADDED = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_w
 EMA = re.compile(r"(?:^|[._])(?:ema|swa|averaged?|averaging|shadow|teacher|polyak)(?=$|[._\d])", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, eq=False)
+class Leaf:
     """A tensor of a checkpoint.
 
     Attributes:
@@ -54,19 +54,19 @@ class Match:
     Attributes:
         prefix: P, without what wrappers add.
         dropped: a start of all names of the network that the checkpoint lacks.
-        entries: name of the network -> tensor of the checkpoint.
+        leaves: name of the network -> tensor of the checkpoint.
     """
 
     prefix: str
     dropped: str
-    entries: Mapping[str, Entry]
+    leaves: Mapping[str, Leaf]
 
     @property
     def key(self) -> str:
         """The dotted path below which these tensors are."""
-        for name, entry in self.entries.items():
-            if entry.path.endswith(end := name.removeprefix(self.dropped)):
-                return entry.path[: -len(end)].rstrip(".")
+        for name, leaf in self.leaves.items():
+            if leaf.path.endswith(end := name.removeprefix(self.dropped)):
+                return leaf.path[: -len(end)].rstrip(".")
         return self.prefix.rstrip(".")
 
     @property
@@ -76,12 +76,12 @@ class Match:
 
     def equals(self, other: Match) -> bool:
         """Whether another match has the same numbers."""
-        names = self.entries.keys() & other.entries.keys()
-        return all(same(self.entries[name].tensor, other.entries[name].tensor) for name in names)
+        names = self.leaves.keys() & other.leaves.keys()
+        return all(same(self.leaves[name].tensor, other.leaves[name].tensor) for name in names)
 
     def state(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Its tensors, with those that a file may lack: second names of one tensor, and counters of batch norm."""
-        state = {name: entry.tensor for name, entry in self.entries.items()}
+        state = {name: leaf.tensor for name, leaf in self.leaves.items()}
         for group in ties(own):
             first = next((state[name] for name in group if name in state), None)
             if first is not None:
@@ -89,12 +89,12 @@ class Match:
         return {**{name: own[name] for name in own if is_counter(name)}, **state}
 
 
-def tensors(content: Any) -> list[Entry]:
+def tensors(content: Any) -> list[Leaf]:
     """The tensors in dictionaries and lists around one another, each container once: one may hold itself."""
     return list(_below(content, "", DEEPEST, set()))
 
 
-def _below(content: Any, home: str, deep: int, passed: set[int]) -> Iterator[Entry]:
+def _below(content: Any, home: str, deep: int, passed: set[int]) -> Iterator[Leaf]:
     import torch
 
     if id(content) in passed or deep < 0 or not isinstance(content, Mapping | list | tuple):
@@ -102,17 +102,17 @@ def _below(content: Any, home: str, deep: int, passed: set[int]) -> Iterator[Ent
     passed.add(id(content))
     for name, value in content.items() if isinstance(content, Mapping) else enumerate(content):
         if isinstance(value, torch.Tensor):
-            yield Entry(home, str(name), value.detach())
+            yield Leaf(home, str(name), value.detach())
         else:
             yield from _below(value, f"{home}{name}.", deep - 1, passed)
 
 
-def matches(own: Mapping[str, Tensor], entries: Iterable[Entry], dropped: str, path: Path) -> list[Match]:
+def matches(own: Mapping[str, Tensor], leaves: Iterable[Leaf], dropped: str, path: Path) -> list[Match]:
     """What the checkpoint has of a network under every prefix.
 
     Args:
         own: name -> tensor of the network.
-        entries: tensors of the checkpoint.
+        leaves: tensors of the checkpoint.
         dropped: a start of all names of the network, which the checkpoint lacks.
         path: of the checkpoint, for the message.
 
@@ -123,18 +123,18 @@ def matches(own: Mapping[str, Tensor], entries: Iterable[Entry], dropped: str, p
     names = {bare(name.removeprefix(dropped)): name for name in own}
     if len(names) < len(own):  # the network has parts of its own that are called as those of wrappers
         read, names = str, {name.removeprefix(dropped): name for name in own}
-    found: dict[str, dict[str, Entry]] = {}
-    for entry in entries:
-        parts = read(entry.path).split(".")
+    found: dict[str, dict[str, Leaf]] = {}
+    for leaf in leaves:
+        parts = read(leaf.path).split(".")
         for n in range(len(parts)):
             name = names.get(".".join(parts[n:]))
             if name is None:
                 continue
-            if not is_plain(entry.tensor):
-                raise UserError(f"{path}: {entry.path!r} is not a plain tensor")
-            other = found.setdefault("".join(f"{part}." for part in parts[:n]), {}).setdefault(name, entry)
-            if other is not entry and not same(other.tensor, entry.tensor):
-                two = f"{other.path!r} and {entry.path!r}"
+            if not is_plain(leaf.tensor):
+                raise UserError(f"{path}: {leaf.path!r} is not a plain tensor")
+            other = found.setdefault("".join(f"{part}." for part in parts[:n]), {}).setdefault(name, leaf)
+            if other is not leaf and not same(other.tensor, leaf.tensor):
+                two = f"{other.path!r} and {leaf.path!r}"
                 raise UserError(f"{path}: holds both {two}, two tensors for one of the network: remove one")
     return [Match(prefix, dropped, match) for prefix, match in found.items()]
 

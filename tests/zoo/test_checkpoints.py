@@ -97,6 +97,9 @@ def test_what_is_read_beside_tensors_is_allowed_for_this_one_reading(tmp_path):
     read(tmp_path / "w")
     with pytest.raises(pickle.UnpicklingError, match=r"argparse\.Namespace"):
         torch.load(tmp_path / "w", weights_only=True)
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        read(tmp_path / "w")
+        assert torch.load(tmp_path / "w", weights_only=True)["args"].lr == 1  # as the user's own code allows it
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -183,6 +186,7 @@ def test_a_folder_without_one_set_of_weights_is_refused(tmp_path):
     assert "is a folder that holds no weights (model.safetensors, pytorch_model.bin" in refused(tmp_path)
     for name in ("a.pt", "b.pt"):
         torch.save({"a": torch.ones(1)}, tmp_path / name)
+    (tmp_path / "._a.pt").write_bytes(b"of macOS")
     assert "holds 2 files of weights: name one of them" in refused(tmp_path)
     (tmp_path / ".metadata").write_bytes(b"x")
     assert "is a distributed checkpoint: make it one file by" in refused(tmp_path)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from jembench.types import UserError
-from jembench.zoo.checkpoints import Checkpoint
+from jembench.zoo.checkpoints import Contents
 from jembench.zoo.fitting import fit, load_checkpoint
 
 
@@ -322,7 +322,7 @@ def test_what_a_layer_keeps_beside_tensors_is_its_own():
 
     own = Extra(2, 2).state_dict()
     content = {name: tensor for name, tensor in own.items() if isinstance(tensor, torch.Tensor)}
-    assert fit(own, Checkpoint(SimpleNamespace(), "x", content)).state.keys() == {"weight", "bias"}
+    assert fit(own, Contents(SimpleNamespace(), "x", content)).state.keys() == {"weight", "bias"}
 
 
 def test_a_dictionary_that_holds_itself_is_read_once(tmp_path):

@@ -17,15 +17,15 @@ def test_any_stack_of_prefixes_and_dictionaries_is_found(parts, nested):
     content = {prefix + name: tensor for name, tensor in OWN.items()}
     for key in reversed(keys):
         content = {key: content}
-    found = [match for match in matches(OWN, tensors(content), "", None) if match.entries.keys() == OWN.keys()]
+    found = [match for match in matches(OWN, tensors(content), "", None) if match.leaves.keys() == OWN.keys()]
     assert len(found) == 1
-    assert all(torch.equal(found[0].entries[name].tensor, OWN[name]) for name in OWN)
+    assert all(torch.equal(found[0].leaves[name].tensor, OWN[name]) for name in OWN)
     assert found[0].key == ".".join(parts)
 
 
 def test_a_match_of_another_network_is_in_part():
     [match] = matches(OWN, tensors({"head.weight": torch.ones(2), "other": torch.ones(2)}), "", None)
-    assert match.entries.keys() == {"head.weight"}
+    assert match.leaves.keys() == {"head.weight"}
     assert match.prefix == ""
 
 
