@@ -164,6 +164,14 @@ def test_the_digest_of_shards_is_of_all_of_them(tmp_path):
     assert one != checkpoints.digest(folder(tmp_path / "other", [parts[0], {"b": torch.ones(1)}]))
 
 
+@pytest.mark.parametrize("shards", [1, 2])
+def test_code_in_a_folder_is_not_run(tmp_path, shards, Bomb):
+    target = tmp_path / "ran"
+    folder(tmp_path / "f", [{"a": torch.ones(1)}, {"b": Bomb(target)}][-shards:], "pytorch_model.bin")
+    assert "is a pickle that names getattr, which can run code" in refused(tmp_path / "f")
+    assert not target.exists()
+
+
 def test_an_index_may_not_lead_out_of_its_folder_nor_to_nothing(tmp_path):
     secret = tmp_path / "secret.safetensors"
     secret.write_bytes(save({"a": torch.ones(1)}))
