@@ -97,18 +97,31 @@ def load(name: str, *, track: str = data.DEFAULT) -> Any:
     return catalogue.load(catalogue.resolve(parse(name), track=track))
 
 
-def wrap(module: nn.Module, *, mean: float | tuple[float, ...] = 0.0, std: float | tuple[float, ...] = 1.0) -> Softmax:
+def wrap(
+    module: nn.Module,
+    *,
+    mean: float | tuple[float, ...] = 0.0,
+    std: float | tuple[float, ...] = 1.0,
+    range: tuple[float, float] = (0.0, 1.0),
+) -> Softmax:
     """Make a module that returns logits ``(B, K)`` a model of the contract.
 
     Args:
-        module: called with ``(x - mean) / std`` for images x in [0, 1]; every classifier is also a density,
-            log p(x) = logsumexp f(x).
-        mean: mean of the pixels, one number or one per channel.
-        std: standard deviation of the pixels, positive, one number or one per channel.
+        module: called with ``(r - mean) / std``, where r are the pixels x in [0, 1] brought to ``range``; every
+            classifier is also a density, log p(x) = logsumexp f(x).
+        mean: mean of the pixels r, one number or one per channel.
+        std: standard deviation of the pixels r, positive, one number or one per channel.
+        range: ends of the range of r, such as 0 and 255.
+
+    Raises:
+        UserError: for a mean out of the range, a deviation that is not positive, or a range that is none.
     """
     from jembench.models.softmax import Softmax
 
-    return Softmax(module, mean=mean, std=std)
+    try:
+        return Softmax(module, mean=mean, std=std, range=range)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def measure(request: Request, *, progress: Show = silent) -> list[Result]:
@@ -237,13 +250,13 @@ def inspect_models(request: Request) -> list[tuple[str, dict[str, str]]]:
     """Look for what is wrong with the models of a request: name -> findings, see :func:`check`.
 
     Raises:
-        UserError: if a model or the images cannot be loaded, or a model fails or gives no logits.
+        UserError: if a model or the images cannot be loaded, or a model fails or gives neither logits nor samples.
     """
     track = data.track(request.track, folder=request.data_dir)
     rows = specs(request, track)
     for spec in rows:
-        if "classifier" not in spec.capabilities:
-            raise UserError(f"model {spec.name!r} gives no logits: there is nothing to check it by")
+        if not spec.capabilities & {"classifier", "sampler"}:
+            raise UserError(f"model {spec.name!r} gives neither logits nor samples: there is nothing to check it by")
     return [(spec.name, checked(spec, track, device=request.device)) for spec in rows]
 
 

@@ -62,6 +62,8 @@ class Setup:
             UserError: if it is not a recipe of the track, or the seed is negative.
         """
         recipe = read_recipe(source, track=track)
+        if "training" not in recipe.model_fields_set:
+            raise UserError(f"{source}: has no [training], so it cannot be trained")
         if self.seed is None:
             return recipe
         if self.seed < 0:

@@ -126,6 +126,37 @@ def radii(text: str) -> tuple[float, ...]:
     return tuple(numbers)
 
 
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Comma-separated numbers that were typed after an option.
+
+    Raises:
+        UserError: if one is none.
+
+    >>> numbers("0.485, .456", "--mean")
+    (0.485, 0.456)
+    """
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{option} takes a number, or one per channel, comma-separated, not {text!r}") from error
+
+
+def ends(text: str) -> tuple[float, float]:
+    """The two ends of a range.
+
+    Raises:
+        UserError: if there are no two numbers.
+
+    >>> ends("-1..1")
+    (-1.0, 1.0)
+    """
+    low, _, high = text.partition("..")
+    try:
+        return float(low), float(high)
+    except ValueError as error:
+        raise UserError(f"--range takes two numbers, such as 0..255 or -1..1, not {text!r}") from error
+
+
 def places(pairs: list[str]) -> tuple[tuple[str, str], ...]:
     """Names with a place each, ``name=PATH``.
 

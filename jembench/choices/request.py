@@ -7,14 +7,14 @@ The command line, the Python interface, the gate and the makers of golden result
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from jembench import data
 from jembench.attacks.defences import Defence
-from jembench.choices.flags import Flag, composed, flagged, places, radii, whole, words
+from jembench.choices.flags import Flag, composed, ends, flagged, numbers, places, radii, whole, words
 from jembench.types import Precision, UserError
-from jembench.zoo.references import ModelRef, parse
+from jembench.zoo.references import ModelRef, Scale, parse
 
 STORE = Path("jembench-runs")
 
@@ -96,14 +96,28 @@ def _number(value: object) -> bool:
     return type(value) in (int, float)
 
 
-def _references(model: list[str], weights: Path | None, weights_key: str = "") -> tuple[ModelRef, ...]:
-    """The models that were named, one of them with weights of its own."""
-    if weights_key and weights is None:
-        raise UserError("--weights-key goes with --weights: it says which of the networks in the file is meant")
-    names = dict.fromkeys(model)
-    if weights is not None and len(names) > 1:
-        raise UserError("--weights goes with one --model")
-    return tuple(replace(parse(name, weights=weights), key=weights_key) for name in names)
+def _references(
+    model: list[str],
+    weights: Path | None,
+    weights_key: str | None,
+    mean: str | None,
+    std: str | None,
+    range: str | None,
+    name: str | None,
+) -> tuple[ModelRef, ...]:
+    """The models that were named, one of them with weights and settings of its own."""
+    words = dict.fromkeys(model)
+    settings = {"weights": weights, "weights-key": weights_key, "mean": mean, "std": std, "range": range, "name": name}
+    if len(words) > 1 and (typed := [f"--{option}" for option, value in settings.items() if value is not None]):
+        more = ": name weights as MODEL@WEIGHTS" if weights is not None else ", or a folder with model.toml"
+        raise UserError(f"{', '.join(typed)} goes with one --model{more}")
+    scale = Scale(
+        None if mean is None else numbers(mean, "--mean"),
+        None if std is None else numbers(std, "--std"),
+        None if range is None else ends(range),
+    )
+    refs = (parse(word, weights=weights) for word in words)
+    return tuple(ref.adjusted(key=weights_key or "", scale=scale, name=name or "") for ref in refs)
 
 
 def _defences(refine: str | None, smooth: float | None, votes: int | None) -> tuple[Defence | None, ...]:
@@ -157,11 +171,14 @@ class Request:
         weights=Flag(
             Path | None,
             ("--weights", "-w"),
-            "A checkpoint to load into the model: safetensors, torch.save, a folder of Hugging Face or hf:ORG/NAME.",
+            "A file to load into the model: safetensors, torch.save, Lightning, a Hugging Face folder or hf:ORG/NAME, "
+            "an official checkpoint; for one of several models, MODEL@WEIGHTS.",
         ),
-        weights_key=Flag(
-            str, ("--weights-key",), "Which network in --weights is meant, if several fit: ema, state_dict.net.", ""
-        ),
+        weights_key=Flag(str | None, ("--weights-key",), "Which of the networks in that file, such as ema."),
+        mean=Flag(str | None, ("--mean",), "Of the pixels, for a network that is code alone: 0.5, or one a channel."),
+        std=Flag(str | None, ("--std",), "What these pixels are divided by."),
+        range=Flag(str | None, ("--range",), "Of the pixels that it takes, if not 0..1: 0..255, -1..1."),
+        name=Flag(str | None, ("--name",), "What tables call the model."),
     )
     suites: tuple[str, ...] = composed(
         ("all",),

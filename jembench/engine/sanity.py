@@ -25,14 +25,15 @@ def inspected(spec: ModelSpec, track: Track, store: Store, *, device: str = "cpu
     Raises:
         UserError: if the model fails, or its test images are not there.
     """
-    if "classifier" not in spec.capabilities or (spec.ref.form == "baseline" and spec.ref.weights is None):
+    if not spec.capabilities & {"classifier", "sampler"} or (spec.ref.form == "baseline" and spec.ref.weights is None):
         return ()
     base = spec if spec.defence is None else replace(spec, name=spec.base, defence=None, stochastic=False)
     key = identity([spec.fingerprint, track.id, data.found(track, "test").sha256, VERSION])
     found = kept(store, key)
     if found is None:
         found = checked(base, track, device=device)
-        keep(store, key, found)
+        if "finite" not in found:  # such a run ends in an error, which leaves nothing behind
+            keep(store, key, found)
     return tuple(f"{base.name}: {words}" for words in found.values())
 
 

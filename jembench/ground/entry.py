@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jembench.types import UserError, unknown
 
 
 class Entry(BaseModel):
@@ -15,6 +20,32 @@ class Entry(BaseModel):
     def file(self) -> bytes:
         """The content of the object's file: JSON, indented by 1."""
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False).encode() + b"\n"
+
+
+E = TypeVar("E", bound=Entry)
+
+
+def read_toml(path: Path, kind: type[E], noun: str) -> E:
+    """The object of a TOML file, with or without the byte order mark of some editors.
+
+    Args:
+        path: of the file.
+        kind: class of the object.
+        noun: what such a file is called in an error, such as ``recipe``.
+
+    Raises:
+        UserError: if it cannot be read, is not TOML, has an unknown key, or a value that is not valid.
+    """
+    try:
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: not a readable {noun} ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden" and len(place) == 1:
+            raise UserError(f"{path}: {unknown(f'key of a {noun}', place[0], kind.model_fields)}") from error
+        raise UserError(f"{path}: {'.'.join(place) or noun}: {first['msg']}") from error
 
 
 def reason(error: Exception) -> str:

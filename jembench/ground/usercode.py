@@ -13,10 +13,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from jembench.ground.files import require_file
 from jembench.ground.identity import identity
+from jembench.types import UserError
+
+MOST = 10  # names in a message
 
 
 @contextmanager
@@ -38,10 +42,19 @@ def load(reference: str) -> Any:
     """What a reference names; a file is executed anew each time.
 
     Raises:
-        UserError: if there is no such file; anything else is the code's own failure.
+        UserError: if there is no such file, or it has no such name; anything else is the code's own failure.
     """
     location, _, attribute = reference.rpartition(":")
-    return getattr(_import(location), attribute)
+    module = _import(location)
+    if not hasattr(module, attribute):
+        names = [name for name, thing in vars(module).items() if _own(thing, module) and not name.startswith("_")]
+        raise UserError(f"{reference}: no function {attribute!r} in it: it has {', '.join(names[:MOST]) or 'none'}")
+    return getattr(module, attribute)
+
+
+def _own(thing: Any, module: ModuleType) -> bool:
+    """Whether a module defines a function or a class itself."""
+    return callable(thing) and getattr(thing, "__module__", "") == module.__name__
 
 
 def _import(location: str) -> Any:

@@ -7,13 +7,12 @@ work are refused, with the key that is wrong.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from jembench.ground.entry import Entry
+from jembench.ground.entry import Entry, read_toml
 from jembench.ground.identity import identity
 from jembench.models import KINDS, NETWORKS
 from jembench.types import Precision, UserError
@@ -251,11 +250,12 @@ class Recipe(Entry):
 
     Attributes:
         about: one line about the model.
+        training: the run; a recipe that is not to be trained may leave it out.
         seeds: number of training seeds behind the published figures; the weights of the first are shipped.
     """
 
     track: str
-    about: str
+    about: str = ""
     seeds: Positive = 1
     model: ModelPart
     data: DataPart = DataPart()
@@ -263,7 +263,7 @@ class Recipe(Entry):
     optimiser: OptimiserPart = OptimiserPart()
     sampling: SamplingPart | None = None
     adversary: AdversaryPart | None = None
-    training: TrainingPart
+    training: TrainingPart = TrainingPart(iterations=1)
     supervisor: SupervisorPart = SupervisorPart()
     selection: SelectionPart = SelectionPart()
 
@@ -341,14 +341,7 @@ def read_recipe(path: Path, *, track: str | None = None) -> Recipe:
     Raises:
         UserError: if the file cannot be read, is not TOML, is not a recipe, or is of another track.
     """
-    try:
-        recipe = Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not a readable recipe ({error})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "recipe"
-        raise UserError(f"{path}: {key}: {first['msg']}") from error
+    recipe = read_toml(path, Recipe, "recipe")
     if track is not None and recipe.track != track:
         raise UserError(f"{path}: is a recipe of track {recipe.track!r}, not {track!r}: use --track {recipe.track}")
     return recipe

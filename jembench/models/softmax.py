@@ -28,6 +28,8 @@ class Softmax(nn.Module):
         network: maps normalised images ``(B, C, H, W)`` to logits ``(B, K)``.
         mean: number, or one per channel, that is subtracted from the [0, 1] pixels.
         std: number, or one per channel, that the pixels are then divided by.
+        range: the two ends of the pixels' range for the network: [0, 1] is brought there before ``mean`` and ``std``,
+            which are in its units.
         tapped: whether the last linear layer of a network that shows no ``readout`` of its own is taken for it. Whoever
             says so must check that it is (:func:`jembench.zoo.foreign.abilities`).
     """
@@ -42,15 +44,26 @@ class Softmax(nn.Module):
         *,
         mean: float | tuple[float, ...] = 0.0,
         std: float | tuple[float, ...] = 1.0,
+        range: tuple[float, float] = (0.0, 1.0),
         tapped: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.tapped = tapped
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
-        if not bool((self.std > 0).all()):
+        (low, high), centre, spread = range, *(torch.tensor(each, dtype=torch.float64) for each in (mean, std))
+        if not low < high:
+            raise ValueError(
+                f"range goes from the darkest to the brightest pixel, such as 0..255, not {low:g}..{high:g}"
+            )
+        if not bool(((centre >= low) & (centre <= high)).all()):
+            raise ValueError(
+                f"mean {mean} is not in the range of the pixels, {low:g}..{high:g}: images are in [0, 1], so give mean "
+                "and std in these units (127.5 of 255 is 0.5), or say what range the network takes, such as 0..255"
+            )
+        if not bool((spread > 0).all()):
             raise ValueError(f"std must be positive, not {std}")
+        for name, values in (("mean", (centre - low) / (high - low)), ("std", spread / (high - low))):
+            self.register_buffer(name, values.float().reshape(-1, 1, 1), persistent=False)
 
     def logits(self, x: Tensor) -> Tensor:
         """f(x), shape ``(B, K)``, of images ``(B, C, H, W)`` in [0, 1]."""
@@ -92,8 +105,11 @@ class Softmax(nn.Module):
 
 
 def full(f: Tensor) -> Tensor:
-    """Half-precision logits as float32: under autocast a logsumexp would be of bf16 too, and know log p(x) to 0.4 %."""
-    return f.float() if f.dtype in (torch.bfloat16, torch.float16) else f
+    """Half-precision logits as float32: under autocast a logsumexp would be of bf16 too, and know log p(x) to 0.4 %.
+
+    What is no tensor is left as it is: :func:`jembench.zoo.catalogue.probe` has the words for it.
+    """
+    return f.float() if isinstance(f, Tensor) and f.dtype in (torch.bfloat16, torch.float16) else f
 
 
 def network(recipe: Recipe, track: Track) -> nn.Module:

@@ -11,6 +11,7 @@ from jembench.ground import generators, guard
 from jembench.ground.families import Family
 from jembench.ground.numerics import reproducible
 from jembench.sanity.subject import Check, Subject
+from jembench.types import Capability, capabilities
 
 VERSION = 1  # of the checks together; raised by every change of what they find
 IMAGES = 128  # first ones of the test images
@@ -27,6 +28,7 @@ CHECKS: Family[Check] = Family(
         ),
         "in-place": (".outputs:untouched", "images are not changed in place"),
         "gradient": (".outputs:gradient", "logits have a gradient by the pixels"),
+        "samples": (".outputs:samples", "samples are images in [0, 1]"),
         "input": (".inputs:scaled", "no other scale, normalisation or order of colours does better"),
         "classes": (".labels:ordered", "no other order of the classes does better"),
         "chance": (".labels:better_than_chance", "more images are told right than by chance"),
@@ -34,6 +36,8 @@ CHECKS: Family[Check] = Family(
     __package__,
 )
 
+
+NEEDS: dict[str, Capability] = {"samples": "sampler"}  # of checks that do not look at logits
 
 #: What follows from a slip that is named already is no finding of its own: check -> those that come before it.
 FIRST: dict[str, set[str]] = {
@@ -53,7 +57,7 @@ def findings(subject: Subject) -> dict[str, str]:
     with guard.guarded(f"model {subject.name!r} fails on images of the track"), reproducible():
         found: dict[str, str] = {}
         for name in CHECKS:
-            if set(found) & FIRST.get(name, set()):
+            if NEEDS.get(name, "classifier") not in capabilities(subject.model) or set(found) & FIRST.get(name, set()):
                 continue
             with generators.forked("sanity", name):
                 if words := CHECKS[name](subject):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from jembench.ground import generators
 from jembench.sanity.subject import Subject
+from jembench.types import capabilities
 
 FEW = 16  # images that are asked about again
 TOLERANCE = 1e-2  # share of the spread of the logits by which rounding may move them
+BEYOND = 0.5  # how far beyond [0, 1] the noise of a chain may carry a pixel
+SHARE = 0.05  # of the pixels that may be carried further
 UNIT = 1e-4  # how far a sum of probabilities may be from 1, and its logarithm from 0
 
 
@@ -67,10 +70,33 @@ def untouched(subject: Subject) -> str:
     x = subject.images[:FEW].clone()
     extra = {"generator": generators.generator("sanity")} if subject.noisy else {}
     with torch.no_grad():
-        subject.model.logits(x, **extra)
+        method = subject.model.logits
+        getattr(method, "__wrapped__", method)(x, **extra)  # a user's model gets copies otherwise
     if torch.equal(x, subject.images[:FEW]):
         return ""
     return "changes the images that it is given in place: write x = x - mean, not x -= mean or x.sub_(mean)"
+
+
+def samples(subject: Subject) -> str:
+    """Samples, and the persistent chains of a sampler by chains, are images in [0, 1], not in 0..255 or -1..1."""
+    import torch
+
+    generator = generators.generator("sanity")
+    if "chain" in capabilities(subject.model):
+        x, what = subject.model.persistent()[0][:FEW], "keeps chains"
+    else:
+        conditional = getattr(subject.model, "conditional", False)
+        labels = {"labels": subject.labels[:FEW]} if conditional else {}
+        with torch.no_grad():
+            x, what = subject.model.sample(FEW, generator=generator, **labels), "draws samples"
+    if not len(x):
+        return ""
+    if not bool(x.isfinite().all()):
+        return f"{what} with pixels that are NaN or infinite"
+    low, high = float(x.min()), float(x.max())
+    if float(((x < -BEYOND) | (x > 1 + BEYOND)).float().mean()) < SHARE:
+        return ""
+    return f"{what} with pixels in {low:.3g}..{high:.3g}, not in [0, 1]: they are clamped there; return them in [0, 1]"
 
 
 def gradient(subject: Subject) -> str:

@@ -89,6 +89,35 @@ def resolve(ref: ModelRef, *, track: str, folder: str = "") -> ModelSpec:
     """
     description = data.track(track, folder=Path(folder) if folder else None)
     ref = hub.fetched(ref)
+    _check_settings(ref, description)
+    spec = _resolved(ref, description)
+    if not ref.name:
+        return spec
+    if _slug(ref.name) != ref.name:
+        raise UserError(
+            f"model name {ref.name!r} is part of a path: use up to {LONGEST} letters, digits, '.', '_' and '-'"
+        )
+    return replace(spec, name=ref.name)
+
+
+def _check_settings(ref: ModelRef, track: Track) -> None:
+    """Refuse settings of pixels that a model has no use for, or of other channels."""
+    if ref.scale and (ref.form in ("baseline", "recipe") or ref.place == "robustbench"):
+        raise UserError(f"model {str(ref)!r} brings its own normalisation: leave out --mean, --std and --range")
+    for option in ("mean", "std"):
+        values = getattr(ref.scale, option)
+        if values is not None and len(values) not in (1, track.shape[0]):
+            raise UserError(
+                f"--{option} has {len(values)} numbers, images of track {track.name} have {track.shape[0]} channels: "
+                "give one, or one per channel"
+            )
+    if ref.key and ref.weights is None:
+        raise UserError("--weights-key goes with --weights")
+
+
+def _resolved(ref: ModelRef, description: Track) -> ModelSpec:
+    """The spec of a model, by the form of its reference."""
+    track = description.name
     if ref.form == "object":
         return _resolve_object(ref, description)
     if ref.form == "library":
@@ -176,6 +205,8 @@ def load(spec: ModelSpec, *, device: str = "cpu", said: Callable[[str], None] = 
     if spec.images:
         track = track.placed("train", spec.images)
     check_device(device)
+    from jembench.models.softmax import Softmax
+
     model = _built(spec, track, said)
     with guard.guarded(f"model {spec.name!r} cannot be used"), generators.forked("load"):
         for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
@@ -183,6 +214,8 @@ def load(spec: ModelSpec, *, device: str = "cpu", said: Callable[[str], None] = 
                 getattr(model, method)(*arguments)
         probe(model, spec.name, track)
         foreigner = spec.ref.form in ("object", "code")
+        if foreigner and not isinstance(model, Softmax):
+            foreign.protected(model)
         if spec.fingerprint and foreigner and _fingerprint(spec, model) != spec.fingerprint:
             raise UserError(f"model {spec.name!r} is another one each time it is built: its build() must not vary")
         return model.to(device) if hasattr(model, "to") else model
@@ -194,7 +227,7 @@ def _built(spec: ModelSpec, track: Track, said: Callable[[str], None]) -> Any:
         return spec.ref.module
     weights = None if spec.weights is None else Path(spec.weights)
     if spec.ref.form == "code":
-        return foreign.build(str(spec.ref), weights, key=spec.ref.key, said=said)
+        return foreign.build(str(spec.ref), weights, key=spec.ref.key, scale=spec.ref.scale, said=said)
     if weights is None:
         return _call(KINDS[spec.ref.place].builder, track)
     if spec.ref.form == "library":
@@ -265,10 +298,13 @@ def probe(model: Any, name: str, track: Track) -> None:
             output = getattr(model, method)(images, **(extra if method == "logits" else {}))
         actual = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         if actual != shape:
+            alone = "" if isinstance(output, torch.Tensor) else "return that tensor alone; "
             raise UserError(
-                f"model {name!r}: {method} of 2 images of track {track.name} gives {actual}, not {shape}: "
+                f"model {name!r}: {method} of 2 images of track {track.name} gives {actual}, not {shape}: {alone}"
                 f"the track has {track.classes} classes and images of shape {track.shape}"
             )
+        if not output.is_floating_point():
+            raise UserError(f"model {name!r}: {method} gives {output.dtype}, not floating-point numbers")
 
 
 def _resolve_exact(ref: ModelRef, track: Track) -> ModelSpec:
@@ -393,7 +429,8 @@ def _fingerprint(spec: ModelSpec, model: Any) -> str:
     else:
         code = [ref.attribute, file_sha256(Path(ref.place)) if ref.place.endswith(".py") else ref.place]
     commit = [hub.pinned(ref.weights)] if hub.pinned(ref.weights) else []
-    return foreign.fingerprint(model, data.track(spec.track), [*code, spec.weights_sha256, *commit])
+    settings = [ref.scale.options()] if ref.scale else []
+    return foreign.fingerprint(model, data.track(spec.track), [*code, spec.weights_sha256, *commit, *settings])
 
 
 def _call(builder: str, *arguments: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +20,25 @@ from jembench.measurements.logits import Logits
 from jembench.measurements.samples import Samples
 from jembench.types import Batch, Capability, UserError, capabilities
 from jembench.zoo.fitting import load_checkpoint
+from jembench.zoo.references import Scale
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 
-def build(reference: str, weights: Path | None, *, key: str = "", said: Callable[[str], None] = silence) -> Any:
+PLAIN = Scale()
+
+
+def build(
+    reference: str, weights: Path | None, *, key: str = "", scale: Scale = PLAIN, said: Callable[[str], None] = silence
+) -> Any:
     """A user's model from ``file.py:build`` or ``package.module:build``; a bare module is wrapped.
 
     Args:
         reference: reference to the function that builds it.
         weights: file of weights to load into it, if any.
         key: place in the file, where it holds several networks.
+        scale: what is done to the pixels before a bare module sees them.
         said: gets one line about how the file was read.
 
     Raises:
@@ -42,7 +51,7 @@ def build(reference: str, weights: Path | None, *, key: str = "", said: Callable
         if not _is_module(model):
             raise UserError(f"model {reference!r} is not a torch.nn.Module: --weights cannot be loaded into it")
         load_checkpoint(model, weights, key=key, said=said)
-    return behind_contract(model, reference)
+    return behind_contract(model, reference, scale)
 
 
 def _is_module(thing: Any) -> bool:
@@ -51,20 +60,43 @@ def _is_module(thing: Any) -> bool:
     return isinstance(thing, nn.Module)
 
 
-def behind_contract(model: Any, name: str) -> Any:
+def behind_contract(model: Any, name: str, scale: Scale = PLAIN) -> Any:
     """A model of the contract as it is; any other ``torch.nn.Module`` is read as a softmax classifier.
 
     Raises:
-        UserError: for anything else.
+        UserError: for anything else, or a scale that cannot be or that a model of the contract has no use for.
     """
     from jembench.models.softmax import Softmax
 
     methods = capabilities(model)
     if _is_module(model) and not methods & {"classifier", "density"}:
-        return Softmax(model, tapped=True)
+        try:
+            return Softmax(model, tapped=True, **scale.options())
+        except ValueError as error:
+            raise UserError(f"model {name!r}: {error}") from error
+    if methods and scale:
+        raise UserError(f"model {name!r} takes pixels in [0, 1] by its own logits: leave out --mean, --std and --range")
     if methods:
         return model
     raise UserError(f"model {name!r} is a {type(model).__name__}, neither a torch.nn.Module nor a model with logits(x)")
+
+
+def protected(model: Any) -> Any:
+    """A user's model of the contract, which gets copies of the images: what it does to them in place stays with it."""
+    for name in ("logits", "log_density", "log_conditional", "penultimate"):
+        method = getattr(model, name, None)
+        if callable(method) and not hasattr(method, "__wrapped__"):
+            with suppress(AttributeError, TypeError):  # a class with slots
+                setattr(model, name, _copying(method))
+    return model
+
+
+def _copying(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(x: Any, *rest: Any, **options: Any) -> Any:
+        return method(x.clone(), *rest, **options)
+
+    return call
 
 
 def abilities(model: Any, track: Track) -> frozenset[Capability]:

@@ -100,8 +100,12 @@ def build(ref: ModelRef, weights: Path, track: Track, *, said: Callable[[str], N
     make = library.from_timm if timm else library.from_torchvision
     network = make(name.partition(".")[0] if timm else name, shape=track.shape, classes=track.classes)
     mean, std = _scales(_of_timm(name) if timm else _of_torchvision(name), track)
+    scale = {"mean": mean, "std": std} | ref.scale.options()
     load_checkpoint(network, weights, key=ref.key, said=said)
-    return softmax.Softmax(network, mean=mean, std=std, tapped=True)
+    try:
+        return softmax.Softmax(network, tapped=True, **scale)
+    except ValueError as error:
+        raise UserError(f"model {str(ref)!r}: {error}") from error
 
 
 def _of_hub(ref: ModelRef) -> tuple[ModelRef, Path]:

@@ -6,21 +6,51 @@
 ``timm:NAME``       a model of a library (:mod:`jembench.zoo.named`): robustbench, timm or torchvision
 ``hf:ORG/NAME``     a timm model of the Hugging Face Hub, ``hf:ORG/NAME@REVISION`` (:mod:`jembench.zoo.hub`)
 ``file.py:build``   a user's own code, as ``package.module:build`` is (:mod:`jembench.zoo.foreign`)
+``mynet/``          a folder with a ``model.toml``: code, weights and normalisation by one word
 ==================  ==============================================================================================
+
+Each may name its weights, ``REFERENCE@FILE``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from jembench.ground.entry import Entry, read_toml
+from jembench.types import UserError
+
 RECIPE = "recipe.toml"
+MODEL = "model.toml"
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")  # of weights that are named, wherever they are
 TWIN = "twin"
 HUB = "hf"
 LIBRARIES = ("robustbench", "timm", "torchvision", HUB)
 
 Form = Literal["baseline", "recipe", "library", "code", "object"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is done to the pixels of a network that takes others than [0, 1]; None for nothing.
+
+    Attributes:
+        mean: number, or one per channel, that is subtracted, in units of ``range``.
+        std: number, or one per channel, that is divided by then.
+        range: the ends of the range that [0, 1] is brought to before: 0 and 255, or -1 and 1.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    range: tuple[float, float] | None = None
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, each.name) is not None for each in fields(self))
+
+    def options(self) -> dict[str, Any]:
+        """What there is, as keywords of :class:`jembench.models.softmax.Softmax`."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -34,6 +64,8 @@ class ModelRef:
         weights: file of weights to load in place of the model's own; None for its own.
         key: place in the file of weights, where it holds several networks (:mod:`jembench.zoo.fitting`).
         twin: whether a baseline is meant with the weights of its other training seed.
+        scale: what is done to the pixels before a network that is code alone sees them.
+        name: what tables call the model; empty for the name that the reference gives.
         module: the object itself, for a model that exists in this process only.
     """
 
@@ -43,6 +75,8 @@ class ModelRef:
     weights: Path | None = None
     key: str = ""
     twin: bool = False
+    scale: Scale = Scale()
+    name: str = ""
     module: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -53,6 +87,11 @@ class ModelRef:
     def with_weights(self, weights: Path | None) -> ModelRef:
         """The same model with the weights of a file."""
         return replace(self, weights=weights)
+
+    def adjusted(self, *, key: str = "", scale: Scale = Scale(), name: str = "") -> ModelRef:
+        """The same model with other settings, where these are not empty."""
+        merged = {each.name: getattr(scale, each.name) or getattr(self.scale, each.name) for each in fields(Scale)}
+        return replace(self, key=key or self.key, scale=Scale(**merged), name=name or self.name)
 
 
 def parse(text: str, *, weights: Path | None = None) -> ModelRef:
@@ -65,6 +104,10 @@ def parse(text: str, *, weights: Path | None = None) -> ModelRef:
     >>> parse("timm:resnet18").attribute, parse("net.py:build").form, parse("jem@twin").twin
     ('resnet18', 'code', True)
     """
+    if weights is None and (parts := _weighted(text)) is not None:
+        text, weights = parts
+    if (file := _file(text)) is not None:
+        return _of_file(file, weights)
     library, colon, name = text.partition(":")
     if colon and library in LIBRARIES:
         return ModelRef("library", library, name, weights)
@@ -79,3 +122,65 @@ def parse(text: str, *, weights: Path | None = None) -> ModelRef:
     if at and suffix == TWIN:
         return ModelRef("baseline", name, "", weights, twin=True)
     return ModelRef("baseline", text, "", weights)
+
+
+class ModelFile(Entry):
+    """A ``model.toml``: a model of one's own by one word. Paths are relative to its folder.
+
+    Attributes:
+        factory: ``file.py:build``, ``package.module:build``, ``timm:NAME`` or ``torchvision:NAME``.
+        weights: file of weights, in any form that :mod:`jembench.zoo.fitting` reads.
+        weights_key: place in the file, where it holds several networks.
+        mean: number, or one per channel, that is subtracted from the pixels, in units of ``range``.
+        std: number, or one per channel, that the pixels are then divided by.
+        range: the ends of the range that [0, 1] is brought to before: 0 and 255, or -1 and 1.
+        name: what tables call the model; the name of its folder by default.
+    """
+
+    factory: str
+    weights: str | None = None
+    weights_key: str = ""
+    mean: float | tuple[float, ...] | None = None
+    std: float | tuple[float, ...] | None = None
+    range: tuple[float, float] | None = None
+    name: str = ""
+
+
+def _file(text: str) -> Path | None:
+    """The ``model.toml`` that a text names, or the folder that it names has."""
+    path = Path(text)
+    if path.name == MODEL:
+        return path
+    return path / MODEL if "/" in text and (path / MODEL).is_file() else None
+
+
+def _of_file(path: Path, weights: Path | None) -> ModelRef:
+    """The model of a ``model.toml``, with weights of its own or others."""
+    file = read_toml(path, ModelFile, "model")
+    folder = path.parent
+    place, _, attribute = file.factory.rpartition(":")
+    factory = f"{folder / place}:{attribute}" if place.endswith(".py") else file.factory
+    ref = parse(factory)
+    if ref.form not in ("code", "library"):
+        raise UserError(f"{path}: factory is file.py:build, package.module:build or timm:NAME, not {file.factory!r}")
+    if weights is None and file.weights is not None:
+        weights = Path(file.weights) if file.weights.startswith(f"{HUB}:") else folder / file.weights
+    mean, std = ((each,) if isinstance(each, float) else each for each in (file.mean, file.std))
+    own = Scale(mean, std, file.range)
+    return ref.with_weights(weights).adjusted(
+        key=file.weights_key, scale=own, name=file.name or path.resolve().parent.name
+    )
+
+
+def _weighted(text: str) -> tuple[str, Path] | None:
+    """A reference and the file of weights that are meant by ``REFERENCE@FILE``; None if none is."""
+    places = [place for place, letter in enumerate(text) if letter == "@" and 0 < place < len(text) - 1]
+    if text.startswith(f"{HUB}:"):
+        return None
+    for place in places:
+        tail = text[place + 1 :]
+        if tail.startswith(f"{HUB}:") or Path(tail).exists():
+            return text[:place], Path(tail)
+    if places and not Path(text).exists() and Path(text).suffix in SUFFIXES:  # a file that is not there
+        return text[: places[0]], Path(text[places[0] + 1 :])
+    return None

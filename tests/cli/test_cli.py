@@ -135,13 +135,12 @@ BAD = {
     "track": (["--model", "jem", "--track", "digit"], "unknown track 'digit'; did you mean 'digits'?"),
     "no file": (["--model", "absent.py:build"], "absent.py: no such file"),
     "no module": (["--model", "absent_module:build"], "ModuleNotFoundError"),
-    "no function": (["--model", "models.py:absent"], "AttributeError"),
+    "no function": (["--model", "models.py:absent"], "models.py:absent: no function 'absent' in it: it has Broken"),
     "failing function": (["--model", "models.py:three_lines"], "RuntimeError: one"),
     "no network": (["--model", "models.py:number"], "is a int, neither a torch.nn.Module nor a model"),
     "class count": (["--model", "models.py:nine"], "logits of 2 images of track digits gives (2, 9), not (2, 10)"),
     "image shape": (["--model", "models.py:large"], "fails on images of shape (2, 1, 8, 8)"),
     "NaN logits": (["--model", "models.py:nan"], "NaN or infinite on example 0 of"),
-    "in place": (["--model", "models.py:in_place"], "cannot be used: RuntimeError: a leaf Variable"),
     "late failure": (
         ["--model", "models.py:late", "--limit", "20"],
         "fails on examples 0-19 of 'test': RuntimeError: one two",
@@ -190,9 +189,9 @@ def test_bad_input_is_one_line_and_harms_nothing(
     answer = call("run", *options)
     assert answer.code == 2
     assert answer.out == ""
-    assert answer.err.startswith("jembench: ")
-    assert answer.err.count("\n") == 1
-    assert words in answer.err
+    (line,) = (line for line in answer.err.splitlines() if not line.startswith("warning: "))
+    assert line.startswith("jembench: ")
+    assert words in line
     assert tree(place) == before
 
 
@@ -519,7 +518,8 @@ def test_training_all_of_a_track(call: Call, place: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(rebuild, "measure", lambda request: measure(replace(request, limit=10)))
     answer = call("maintain", "train", "--output", "out")
     assert (answer.code, answer.out) == (0, "out\n")
-    assert [line.partition(":")[0] for line in answer.err.splitlines()] == ["out/a", "out/b"]
+    said = [line.partition(":")[0] for line in answer.err.splitlines()]
+    assert [word for word in said if word != "warning"] == ["out/a", "out/b"]  # two iterations are chance
     assert sorted(path.as_posix() for path in Path("out").glob("*/*/result.json")) == [
         "out/a/golden/result.json",
         "out/b/golden/result.json",

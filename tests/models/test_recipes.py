@@ -214,7 +214,7 @@ def test_every_key_is_read_and_none_is_a_default(read):
         ('[sampling]\nstart = "blank"', "sampling.start: "),
         ("[supervisor]\nmax_saturation = 2.0", "supervisor.max_saturation: "),
         ('[selection]\ncriterion = "best"', "selection.criterion: "),
-        ("[sampler]", "sampler: Extra inputs"),
+        ("[sampler]", "unknown key of a recipe 'sampler'; did you mean 'sampling'?"),
     ],
 )
 def test_unknown_keys_and_impossible_values_are_named(refused, line, key):
@@ -238,7 +238,7 @@ def test_unknown_keys_and_impossible_values_are_named(refused, line, key):
         ("width = 4", "width = 4\nstd = 0.0", "model.std: "),
         ("width = 4", "width = 4\nmean = nan", "model.mean: "),
         ('track = "digits"', "", "track: Field required"),
-        ("[training]\niterations = 10", "", "training: Field required"),
+        ("iterations = 10", "", "training.iterations: Field required"),
     ],
 )
 def test_missing_keys_and_unknown_options_are_named(refused, old, new, key):

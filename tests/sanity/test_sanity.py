@@ -1,5 +1,6 @@
 """Models that are wired wrongly are told by the slip; right ones are not told anything."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -224,8 +225,41 @@ def test_a_golden_result_has_no_warnings(tmp_path):
 
 
 def test_a_model_without_logits_is_not_checked():
-    with pytest.raises(UserError, match="gives no logits"):
-        api.check("uniform")
+    """But its samples are."""
+    assert api.check("uniform") == {}
+    with pytest.raises(UserError, match="gives neither logits nor samples"):
+        api.check(Bare())
+
+
+class Bare:
+    normalized = False
+
+    def log_density(self, x):
+        return -x.flatten(1).square().sum(1)
+
+
+class Sampler(Bare):
+    low, high = 0.0, 1.0
+
+    def sample(self, n, *, generator, labels=None, start="fresh", steps=None):
+        return self.low + (self.high - self.low) * torch.rand((n, 1, 8, 8), generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [((0, 255), "not in [0, 1]"), ((-1, 1), "not in [0, 1]"), ((0, 16), "not in [0, 1]"), ((math.nan, 1), "NaN")],
+)
+def test_samples_on_another_scale_are_named(ends, words):
+    model = Sampler()
+    model.low, model.high = ends
+    assert words in api.check(model)["samples"]
+
+
+@pytest.mark.parametrize("ends", [(0, 1), (0.2, 0.7), (-0.1, 1.1)])
+def test_samples_in_the_unit_range_are_right(ends):
+    model = Sampler()
+    model.low, model.high = ends
+    assert api.check(model) == {}
 
 
 def test_the_order_that_is_named_is_the_one_that_mends():
