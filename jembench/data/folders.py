@@ -61,12 +61,12 @@ def _file(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         with content:
             if "images" not in content.files:
                 raise UserError(f"{path}: has no 'images' (it holds {', '.join(content.files) or 'nothing'})")
-            images = content["images"]
-            labels = content["labels"] if "labels" in content.files else None
+            images = arrays.member(content, "images")
+            labels = arrays.member(content, "labels") if "labels" in content.files else None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise UserError(f"{path}: 'images' is {images.dtype} {images.shape}, needs uint8 (N, H, W, 3)")
     if labels is None:
         return images, np.full(len(images), -1, dtype=np.int64)
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise UserError(f"{path}: 'labels' is {labels.dtype} {labels.shape}, needs integers ({len(images)},)")
     return images, labels.astype(np.int64)

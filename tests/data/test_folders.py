@@ -84,7 +84,7 @@ def test_objects_in_a_file_are_not_unpickled(shelf, tmp_path, key, Bomb):
     target = tmp_path / "ran"
     bomb = np.array([Bomb(target)], dtype=object)
     folder = shelf("a_test", **{"images": np.zeros((1, 4, 4, 3), np.uint8), key: bomb})
-    with pytest.raises(UserError, match=r"a_test.npz: not a readable .npz file: ValueError: Object arrays cannot"):
+    with pytest.raises(UserError, match=r"a_test.npz: not a readable .npz file: ValueError: its .* Object arrays"):
         folders.read(folders.files(folder, "a", "test"))
     assert not target.exists()
     pickle.loads(pickle.dumps(Bomb(target)))  # noqa: S301

@@ -114,8 +114,8 @@ def test_what_cannot_be_a_set(name: str, origin: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.zeros((3, 8, 8)), "needs integers 0..255, not float64"),
-        (np.full((3, 8, 8), 300), "not 300..300"),
+        (np.zeros((4, 8, 8)), "needs integers 0..255, not float64"),
+        (np.full((4, 8, 8), 300), "not 300..300"),
         (np.zeros((3, 8), np.uint8), r"images are \(N, H, W\)"),
         (np.zeros((0, 8, 8), np.uint8), "holds no images"),
     ],
