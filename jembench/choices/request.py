@@ -147,6 +147,8 @@ class Request:
         defences: what stands before each model, a row for each; None is the bare model.
         options: of the attacks of suites ``robustness`` and ``distance``.
         sampling: of the images that suites ``generation`` and ``hybrid`` look at.
+        trained_on: images that the models were trained on (:mod:`jembench.data.origins`), which are looked for among
+            the test and OOD images: what is found is a warning of the results.
         detectors: post-hoc detectors of suite ``ood``, by name (:mod:`jembench.measurements.detector`).
         seed: seed of every generator of the run.
         limit: number of examples of every image set, the first in its fixed shuffled order; None for all.
@@ -212,6 +214,11 @@ class Request:
     )
     options: Options = Options()
     sampling: Sampling = Sampling()
+    trained_on: str | None = flagged(
+        str | None,
+        "--trained-on",
+        help="What the model was trained on, .npz or a folder of pictures: looked for among test and OOD images.",
+    )
     detectors: tuple[str, ...] = flagged(
         list[str] | None,
         "--detector",

@@ -39,8 +39,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
 #: name -> (one line about the commands below it, these)
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": (
-        "The images of tracks that do not carry their own.",
-        {"list": shelf.list_, "fetch": shelf.fetch, "verify": shelf.verify},
+        "The images of tracks.",
+        {
+            "list": shelf.list_,
+            "fetch": shelf.fetch,
+            "verify": shelf.verify,
+            "export": shelf.export,
+            "overlap": shelf.overlap,
+        },
     ),
     "maintain": (
         "Baselines that are shipped with jembench, made anew.",

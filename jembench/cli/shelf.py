@@ -9,7 +9,7 @@ import typer
 
 from jembench import data
 from jembench.cli.options import DataOption, QuietOption
-from jembench.types import UserError
+from jembench.types import UserError, require
 
 if TYPE_CHECKING:
     from jembench.data.inventory import SourceState
@@ -53,6 +53,7 @@ def verify(
 ) -> None:
     """Check downloads, or the image sets of a track: exit 2 if something is damaged, or nothing is there."""
     from jembench.data import archives
+    from jembench.data import overlap as overlaps
 
     if not names and track is None:
         raise UserError("name published sets (`jembench data list`), or a track by --track, with its --data-dir if any")
@@ -65,12 +66,48 @@ def verify(
     if description is None:
         return
     entries = _show(description)
+    shared = overlaps.of_track(description)
+    if shared is not None and (said := overlaps.words(shared, description.name)):
+        typer.echo(f"warning: {said}", err=True)
     faults = [entry.words for entry in entries if entry.state == "damaged"]
     if faults:
         raise UserError(faults[0])
     if all(entry.state == "missing" for entry in entries):
         place = description.folder or "the cache"
         raise UserError(f"{place}: no image set of track {track} is there (see `jembench data fetch`, --data-dir)")
+
+
+def export(
+    output: Annotated[Path, typer.Argument(help="A new .npz file, or a new folder of PNGs with a folder a class.")],
+    track: Annotated[str, typer.Option("--track", "-t", help="The track.")] = data.DEFAULT,
+    split: Annotated[str, typer.Option("--split", help="The image set: train, test, an OOD set.")] = "train",
+    data_dir: DataOption = None,
+) -> None:
+    """Write an image set of a track to files, so that models are trained on its official split."""
+    from jembench.data import export as exports
+
+    description = data.track(track, folder=data_dir)
+    require(split, [source.name for source in description.sources if source.role != "chains"], f"set of track {track}")
+    images = data.images(description, split)
+    exports.export(images, output)
+    typer.echo(f"{output}: {len(images)} images of {description.id}, {split}", err=True)
+
+
+def overlap(
+    origin: Annotated[str, typer.Argument(help="Images that a model was trained on: .npz, a folder of pictures, …")],
+    track: Annotated[str, typer.Option("--track", "-t", help="The track.")] = data.DEFAULT,
+    data_dir: DataOption = None,
+) -> None:
+    """Look for a model's training images among the test and OOD images of a track: exit 1 if some are there."""
+    from tabulate import tabulate
+
+    from jembench.data import contamination
+
+    found = contamination.of(origin, data.track(track, folder=data_dir))
+    rows = [[name, each.n, each.exact, each.near] for name, each in found.items()]
+    typer.echo(tabulate(rows, headers=["set", "images", "the same", "nearly the same"]))
+    if any(each.exact or each.near for each in found.values()):
+        raise typer.Exit(1)
 
 
 def _described(track: str, data_dir: Path | None) -> Track:

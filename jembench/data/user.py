@@ -63,13 +63,27 @@ def load(name: str, origin: str, track: Track) -> ImageSet:
     Raises:
         UserError: if they cannot be read, or there are none.
     """
-    what = f"OOD set {name!r}"
+    images = fitted(f"OOD set {name!r}", origin, track)
+    order = seeding.permutation("user-ood", n=len(images))
+    return replace(images, images=images.images[order])
+
+
+def fitted(what: str, origin: str, track: Track) -> ImageSet:
+    """The images of an origin as those of a track, without labels.
+
+    Args:
+        what: what they are, for messages.
+        origin: one of the forms of :mod:`jembench.data.origins`.
+        track: track whose shape and grey levels they are brought to.
+
+    Raises:
+        UserError: if they cannot be read, or there are none.
+    """
     raw = [_fitted(image, track.shape) for image, _ in origins.read(str(origin), what).images]
     if not raw:
         raise UserError(f"{what}: {origin} holds no images")
     images = np.stack(raw)
-    order = seeding.permutation("user-ood", n=len(images))
-    values = np.rint(images[order] * ((track.levels - 1) / (LEVELS - 1)))
+    values = np.rint(images * ((track.levels - 1) / (LEVELS - 1)))
     kind = np.uint8 if track.levels <= LEVELS else np.uint16
     return ImageSet(values.astype(kind), np.full(len(images), -1, dtype=np.int64), track.levels)
 

@@ -32,6 +32,7 @@ from jembench.store import provenance
 from jembench.store.history import HISTORY, read_history
 from jembench.store.records import Store, encode
 from jembench.store.results import (
+    EXAMPLES,
     RESULT,
     ChunkCost,
     ChunkEntry,
@@ -263,6 +264,9 @@ def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
         document.protocol_hash,
     ):
         raise UserError(f"{place / RESULT}: is the result of another plan; move it away")
+    if more := tuple(words for words in plan.warnings if words not in document.warnings):
+        document = document.model_copy(update={"warnings": (*document.warnings, *more)})
+        write_result(place, document, (place / EXAMPLES).read_bytes())
     keys = frozenset(job.key for job in plan.jobs)
     return Outcome(document, place, keys, frozenset() if complete else keys & fresh)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jembench import data
 from jembench.choices.request import Sampling
 from jembench.choices.suites import SUITES
-from jembench.data import user
+from jembench.data import contamination, user
 from jembench.engine import bench, sanity
 from jembench.engine.bench import Outcome
 from jembench.engine.plan import Plan, plan
@@ -83,19 +83,29 @@ def measure(
         UserError: for bad input of any kind; chunks that were finished stay.
     """
     store = Store.open(request.output)
-    plans = [_warned(each, store, request.device) for each in planned(request)]
+    trained_on = _trained_on(request)
+    plans = [_warned(each, store, request.device, trained_on) for each in planned(request)]
     for each in plans:
         inspect(each)
     outcomes = bench.run(plans, store, workers=request.workers, progress=progress)
     return [Evaluation(each, outcome, store) for each, outcome in zip(plans, outcomes, strict=True)]
 
 
-def _warned(plan: Plan, store: Store, device: str) -> Plan:
-    """A plan with what must be known beside its numbers, unless its result is there, which says it."""
-    if not bench.missing(plan, store):
-        return plan
-    words = (bench.seen(plan), *sanity.inspected(plan.model, plan.track, store, device=device))
+def _warned(plan: Plan, store: Store, device: str, trained_on: tuple[str, ...]) -> Plan:
+    """A plan with what must be known beside its numbers; a result that is there says most of it."""
+    words = list(trained_on)
+    if bench.missing(plan, store):
+        words += [bench.seen(plan), sanity.shared(plan.track, store)]
+        words += sanity.inspected(plan.model, plan.track, store, device=device)
     return replace(plan, warnings=tuple(filter(None, words)))
+
+
+def _trained_on(request: Request) -> tuple[str, ...]:
+    """What is known of the training images that a request names."""
+    if request.trained_on is None:
+        return ()
+    track = data.track(request.track, folder=request.data_dir)
+    return tuple(contamination.words(request.trained_on, user.extended(track, dict(request.ood))))
 
 
 def planned(request: Request) -> list[Plan]:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jembench import data
+from jembench.data import overlap
 from jembench.ground.identity import identity
 from jembench.sanity import IMAGES, VERSION, findings
 from jembench.store.findings import keep, kept
+from jembench.types import UserError
 from jembench.zoo import catalogue
 
 if TYPE_CHECKING:
@@ -35,6 +37,30 @@ def inspected(spec: ModelSpec, track: Track, store: Store, *, device: str = "cpu
         if "finite" not in found:  # such a run ends in an error, which leaves nothing behind
             keep(store, key, found)
     return tuple(f"{base.name}: {words}" for words in found.values())
+
+
+def shared(track: Track, store: Store) -> str:
+    """What must be known of a track of the user's whose test images are training images too; empty if nothing.
+
+    Nothing of one whose test images are those of a complete published set.
+    """
+    sources = [source for source in track.sources if source.role in ("test", *overlap.TRAINING)]
+    if not any(source.part for source in sources):
+        return ""
+    try:
+        local = [data.found(track, source.name) for source in sources]
+    except UserError:  # training images are not at hand
+        return ""
+    if all(here.sha256 == source.sha256 for here, source in zip(local, sources, strict=True)):
+        return ""
+    key = identity(["shared", VERSION, [source.sha256 for source in local]])
+    found = kept(store, key)
+    if found is None:
+        counts = overlap.of_track(track, near=False)
+        words = "" if counts is None else overlap.words(counts, track.name)
+        found = {"shared": words} if words else {}
+        keep(store, key, found)
+    return found.get("shared", "")
 
 
 def checked(spec: ModelSpec, track: Track, *, device: str = "cpu") -> dict[str, str]:
