@@ -166,12 +166,12 @@ def facts(place: Path) -> Facts | None:
 
 
 def _place(track: Track, source: Source, paths: list[Path]) -> Path:
-    """Where the prepared images of a source lie, if these files have not changed since."""
+    """Where the images of a source lie that were prepared from files with this content."""
     try:
-        stamps = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+        contents = [cache.content(path) for path in paths]
     except OSError as error:
         raise UserError(f"{track.name}/{source.name}: a file is gone while it is looked at ({error})") from error
-    return cache.prepared(identity([VERSION, track.id, source.role, asdict(_part(source)), track.folder, stamps]))
+    return cache.prepared(identity([VERSION, track.id, source.role, asdict(_part(source)), contents]))
 
 
 def _prepare(track: Track, source: Source, paths: list[Path]) -> Facts:

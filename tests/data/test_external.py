@@ -30,7 +30,7 @@ from jembench.data.sets import CHAINS, Part, pairs
 from jembench.engine.bench import Bench
 from jembench.engine.plan import plan
 from jembench.evaluators.generation import Looker
-from jembench.ground.identity import array_sha256
+from jembench.ground.identity import array_sha256, sha256
 from jembench.store.records import Store
 from jembench.types import UserError
 from jembench.zoo import catalogue
@@ -377,13 +377,48 @@ def test_a_changed_file_is_prepared_anew(shelf):
     assert first.n == second.n
 
 
+def test_another_file_of_the_same_size_and_time_is_another_set(shelf):
+    """Uncompressed arrays of one shape have one size, and a copy keeps its time."""
+    folder = shelf("cifar10_test", 20, seed=1)
+    path = folder / "cifar10_test.npz"
+    os.utime(path, ns=(10**18, 10**18))
+    first, size = data.found(cifar10(folder), "test"), path.stat().st_size
+    shelf("cifar10_test", 20, seed=2)
+    os.utime(path, ns=(10**18, 10**18))
+    assert path.stat().st_size == size
+    assert data.found(cifar10(folder), "test").sha256 != first.sha256
+
+
+def test_a_touched_or_moved_file_is_not_prepared_again(shelf, monkeypatch, tmp_path):
+    folder = shelf("cifar10_test", 20, seed=1)
+    first = data.found(cifar10(folder), "test")
+    monkeypatch.setattr(folders, "read", None)
+    os.utime(folder / "cifar10_test.npz", ns=(1, 1))
+    folder.rename(tmp_path / "elsewhere")
+    assert data.found(cifar10(tmp_path / "elsewhere"), "test") == first
+
+
+def test_a_memo_that_is_damaged_or_a_file_that_is_being_written_is_hashed_anew(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    path.write_bytes(b"a")
+    assert cache.content(path) == sha256(b"a")
+    assert not (cache.root() / "hashes").exists()  # too fresh for its time to be trusted
+    monkeypatch.setattr(cache, "FRESH", -1)
+    assert cache.content(path) == sha256(b"a")
+    (memo,) = (cache.root() / "hashes").iterdir()
+    memo.write_text("damaged")
+    assert cache.content(path) == sha256(b"a")
+    path.write_bytes(b"b")
+    assert cache.content(path) == sha256(b"b")
+
+
 def test_a_file_that_changes_while_it_is_read_is_refused(shelf, monkeypatch):
     folder = shelf("cifar10_test", 20)
     read = folders.read
 
     def changing(paths):
         images = read(paths)
-        os.utime(paths[0], ns=(1, 1))
+        np.savez(paths[0], images=images[0][::-1], labels=images[1])
         return images
 
     monkeypatch.setattr(folders, "read", changing)
