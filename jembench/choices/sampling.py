@@ -68,5 +68,5 @@ def looker(track: Track, sampling: Sampling) -> Looker:
     """The feature extractor, the track's own by default."""
     name = sampling.extractor or track.extractor
     extractor = extractors.of_track(name, track)
-    spec = catalogue.extractor(name, track=track.name, weights=sampling.weights)
+    spec = catalogue.extractor(name, track=track.ref, weights=sampling.weights)
     return Looker(name, spec.fingerprint, extractor.distance, extractor.kernel)

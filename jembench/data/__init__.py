@@ -44,12 +44,18 @@ def track(name: str, *, folder: Path | None = None) -> Track:
     """The description of a track; loads no image.
 
     Args:
-        name: name of the track.
+        name: name of the track, or path of the file of an own one (:mod:`jembench.data.own`).
         folder: folder of ``.npz`` files with its images, if they are not part of jembench; its downloads by default.
 
     Raises:
         UserError: for an unknown name, no such folder, or a folder for a track that has its images.
     """
+    from jembench.data import own
+
+    if (file := own.located(name, TRACKS)) is not None:
+        if folder is not None:
+            raise UserError(f"track file {file} says where its images are: leave out --data-dir")
+        return own.described(file, TRACKS)
     description = TRACKS[name]
     if folder is None:
         return description
@@ -68,11 +74,26 @@ def found(track: Track, name: str) -> Source:
         UserError: if they are not there, or not those of the track.
     """
     source = track.source(name)
-    if source.part is None or source.origin:
+    if source.origin:
+        return source
+    if track.file:
+        return _own(track, source)
+    if source.part is None:
         return source
     from jembench.data import external
 
     return external.found(track, source)
+
+
+def _own(track: Track, source: Source) -> Source:
+    """A source of an own track as it is."""
+    from jembench.data import own
+    from jembench.data.sets import CHAINS, chains
+
+    if source.name == CHAINS:
+        return replace(source, sha256=chains(track).sha256)
+    n, sha256, place = own.found(track, source)
+    return replace(source, n=n, sha256=sha256, origin=str(place))
 
 
 def images(track: Track, name: str) -> ImageSet:
@@ -81,7 +102,7 @@ def images(track: Track, name: str) -> ImageSet:
     Raises:
         UserError: see :func:`found` and :func:`load`.
     """
-    return load(track.name, name, origin=found(track, name).origin)
+    return load(track.ref, name, origin=found(track, name).origin)
 
 
 def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "") -> ImageSet:
@@ -111,6 +132,10 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
             )
         return own
     source = description.source(source_name)
+    if description.file:
+        source = _own(description, source)
+        if source.origin:
+            return external.load(description, source_name, source.origin)
     if description.external:
         image_set: ImageSet = external.built(description, source_name)
     else:

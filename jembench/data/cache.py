@@ -9,9 +9,10 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from jembench.ground import files
 from jembench.ground.identity import file_sha256, identity
@@ -49,7 +50,7 @@ def zoo() -> Path:
 
 
 def content(path: Path) -> str:
-    """The SHA-256 of a file, read once for as long as the system says that nobody wrote to it.
+    """The SHA-256 of a file, or of all files of a folder and their names, read once while nobody writes to them.
 
     Time and size of a file may be those of another that was put in its place; the time of its last change of any kind
     (``ctime``) is nobody's to set.
@@ -57,8 +58,27 @@ def content(path: Path) -> str:
     Raises:
         OSError: if the file is not there.
     """
+    if path.is_dir():
+        return _content_of_folder(path)
     facts = path.stat()
-    stamp = [str(path.resolve()), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+    stamp = [str(path.resolve()), *_stamp(facts)]
+    return _remembered(stamp, facts.st_ctime_ns, lambda: file_sha256(path))
+
+
+def _content_of_folder(folder: Path) -> str:
+    paths = sorted(Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    facts = {str(path.relative_to(folder)): path.stat() for path in paths if path.exists()}
+    stamp = [str(folder.resolve()), [[name, *_stamp(each)] for name, each in facts.items()]]
+    newest = max((each.st_ctime_ns for each in facts.values()), default=0)
+    return _remembered(stamp, newest, lambda: identity([[name, file_sha256(folder / name)] for name in facts]))
+
+
+def _stamp(facts: os.stat_result) -> list[int]:
+    return [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+
+
+def _remembered(stamp: list[Any], changed: int, digest: Callable[[], str]) -> str:
+    """The digest that is kept under a stamp; made, and kept unless something was changed just now."""
     memo = root() / "hashes" / f"{identity(stamp)[:32]}.txt"
     try:
         known = memo.read_text(encoding="ascii")
@@ -66,10 +86,10 @@ def content(path: Path) -> str:
         known = ""
     if re.fullmatch(r"[0-9a-f]{64}", known):
         return known
-    digest = file_sha256(path)
-    if time.time_ns() - facts.st_ctime_ns > FRESH:  # of a file that is being written its time may stand still
-        files.write(memo, digest.encode("ascii"))
-    return digest
+    made = digest()
+    if time.time_ns() - changed > FRESH:  # of a file that is being written its time may stand still
+        files.write(memo, made.encode("ascii"))
+    return made
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def found(track: Track, source: Source) -> Source:
     if preparation is None:
         with (
             cache.locked(f"{part.set}-{part.split}"),
-            _notice(f"preparing {part.set}_{part.split}, once, in {cache.root()}"),
+            notice(f"preparing {part.set}_{part.split}, once, in {cache.root()}"),
         ):
             preparation = facts(place) or _prepare(track, source, paths)
     if source.sha256 and preparation.whole and preparation.sha256 != source.sha256:
@@ -197,16 +197,17 @@ def _prepare(track: Track, source: Source, paths: list[Path]) -> Facts:
             "out what is a copy"
         )
     order = canonical_order(names)
+    whole = len(images) == archives.archive(part.set).images[part.split]
     for sibling in siblings:
         if (positions := cut(labels[order], _part(sibling))).size:
-            _write(track, sibling, places[sibling], images, labels, order[positions])
+            write(track, sibling, places[sibling], images, labels, order[positions], whole=whole)
     positions = cut(labels[order], part)
     if not positions.size:
         raise UserError(
             f"{track.name}/{source.name}: the {len(labels)} images of {part.set}_{part.split} are too few, none of "
             "them falls to it: add more"
         )
-    return _write(track, source, places[source], images, labels, order[positions])
+    return write(track, source, places[source], images, labels, order[positions], whole=whole)
 
 
 def _labelled(source: Source) -> bool:
@@ -243,12 +244,26 @@ def _check(track: Track, source: Source, images: Images, labels: Labels, paths: 
         raise UserError(f"{prefix}: labels {labels.min()}..{labels.max()}, the track has 0..{track.classes - 1}")
 
 
-def _write(
-    track: Track, source: Source, place: Path, images: Images, labels: Labels, positions: NDArray[np.int64]
+def write(
+    track: Track,
+    source: Source,
+    place: Path,
+    images: Images,
+    labels: Labels,
+    positions: NDArray[np.int64],
+    *,
+    whole: bool,
 ) -> Facts:
-    """The images of one source, then its facts.
+    """Write the images of one source, then its facts.
 
-    They are those of a set, ``(M, C, H, W)``, at the positions ``(1, N)``, or ``(2, N)`` for means of two.
+    Args:
+        track: track of the source.
+        source: what is written.
+        place: folder in the cache.
+        images: images ``(M, C, H, W)`` of the set that it is cut from.
+        labels: labels ``(M,)`` of these.
+        positions: positions ``(1, N)`` in the set, or ``(2, N)`` for means of two.
+        whole: whether the set is complete.
     """
     shape = (positions.shape[1], *images.shape[1:])
     with files.replacing(place / IMAGES) as file:
@@ -264,8 +279,7 @@ def _write(
     with files.replacing(place / LABELS) as file:
         np.save(file, classes, allow_pickle=False)
     image_set = _mapped(place, track.levels)
-    complete = archives.archive(_part(source).set).images[_part(source).split]
-    preparation = Facts(shape[0], image_set.sha256, len(images) == complete)
+    preparation = Facts(shape[0], image_set.sha256, whole)
     sizes = {name: (place / name).stat().st_size for name in (IMAGES, LABELS)}
     files.write(place / FACTS, json.dumps({**asdict(preparation), "bytes": sizes}).encode())
     return preparation
@@ -314,7 +328,7 @@ def batches(n: int) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _notice(words: str) -> Iterator[None]:
+def notice(words: str) -> Iterator[None]:
     """Say what is done, once it has taken a while."""
     timer = threading.Timer(PATIENCE, LOG.info, [words])
     timer.daemon = True

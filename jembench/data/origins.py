@@ -92,13 +92,9 @@ def place(origin: str, folder: Path) -> str:
     library, colon, rest = origin.partition(":")
     if colon and library in LIBRARIES:
         name, _, inner = rest.partition(":")
-        return f"{library}:{name}:{folder / inner}" if inner else origin
-    return (
-        str(folder / Path(origin).expanduser())
-        if (folder / _ranged(origin)[0].partition(".py:")[0]).exists()
-        or (folder / f"{origin.partition('.py:')[0]}.py").exists()
-        else origin
-    )
+        return f"{library}:{name}:{folder / Path(inner).expanduser()}" if inner else origin
+    name_alone = re.fullmatch(r"[\w-]+", origin) and not (folder / origin).exists()
+    return origin if name_alone else str(folder / Path(origin).expanduser())
 
 
 def _ranged(origin: str) -> tuple[str, Range | None]:

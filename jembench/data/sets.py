@@ -62,6 +62,7 @@ class Source:
         near: whether the images of an OOD set are close to those of the track, so that it is hard to tell.
         part: how an external set is cut from a published one; n is that of the complete set. None for other sets.
         noise: standard deviation of Gaussian noise on its pixels, wherever the model under evaluation sees them.
+        crop: side of the square in the middle of the images that is looked at, of an own track; 0 for all of them.
         absent: why a protocol cannot have an OOD set here: its figures are empty and say so. Empty if it can.
     """
 
@@ -76,6 +77,7 @@ class Source:
     part: Part | None = None
     noise: float = 0.0
     absent: str = ""
+    crop: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class Track:
         costly: number of the first images of a source that are used by measurements that take many passes for an image
             or look at it many times (views and refinements); all by default.
         folder: the user's folder of ``.npz`` files, for a track with external sources; the downloads if empty.
+        file: path of the file of an own track (:mod:`jembench.data.own`); empty for those of jembench.
+        labels: names of the classes of an own track.
     """
 
     name: str
@@ -146,6 +150,13 @@ class Track:
     published_fid: tuple[str, ...] = ("train", "validation", "ood-base", "test")
     costly: int | None = None
     folder: str = ""
+    file: str = ""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> str:
+        """What any process finds the track by: its name, or the path of its file."""
+        return self.file or self.name
 
     @property
     def external(self) -> bool:

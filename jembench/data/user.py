@@ -14,8 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jembench.data import origins
-from jembench.data.pictures import Bytes
+from jembench.data import origins, own
 from jembench.data.sets import ImageSet, Source, Track
 from jembench.ground import seeding
 from jembench.types import UserError
@@ -79,23 +78,10 @@ def fitted(what: str, origin: str, track: Track) -> ImageSet:
     Raises:
         UserError: if they cannot be read, or there are none.
     """
-    raw = [_fitted(image, track.shape) for image, _ in origins.read(str(origin), what).images]
+    raw = [own.fitted(image, track.shape) for image, _ in origins.read(str(origin), what).images]
     if not raw:
         raise UserError(f"{what}: {origin} holds no images")
     images = np.stack(raw)
     values = np.rint(images * ((track.levels - 1) / (LEVELS - 1)))
     kind = np.uint8 if track.levels <= LEVELS else np.uint16
     return ImageSet(values.astype(kind), np.full(len(images), -1, dtype=np.int64), track.levels)
-
-
-def _fitted(image: Bytes, shape: tuple[int, int, int]) -> Bytes:
-    """An image ``(H, W, C)`` as one of the track ``(C, H, W)``."""
-    from PIL import Image
-
-    channels, height, width = shape
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(picture, dtype=np.uint8)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy()

@@ -141,7 +141,7 @@ def specs(request: Request, track: Track) -> list[ModelSpec]:
         raise UserError("name a model to measure")
     rows = [
         spec if defence is None else catalogue.defended(spec, defence)
-        for spec in (catalogue.resolve(ref, track=track.name, folder=track.folder) for ref in request.models)
+        for spec in (catalogue.resolve(ref, track=track.ref, folder=track.folder) for ref in request.models)
         for defence in request.defences
     ]
     rows = list({(spec.name, spec.fingerprint): spec for spec in rows}.values())  # named in two ways

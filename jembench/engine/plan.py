@@ -21,7 +21,7 @@ from jembench.measurements.contract import Measurement, Need, describe
 from jembench.store import records
 from jembench.zoo import catalogue
 from jembench.zoo.catalogue import ModelSpec
-from jembench.zoo.extractors import EXTRACTORS
+from jembench.zoo.extractors import known
 from jembench.zoo.references import parse
 
 
@@ -213,7 +213,7 @@ class _Planner:
                     source.origin,
                     tuple(jobs[index].key if index < len(jobs) else None for jobs in bases),
                     whole,
-                    0.0 if need.model in EXTRACTORS or _noisy(model) else source.noise,
+                    0.0 if known(need.model, self._track) or _noisy(model) else source.noise,
                 )
                 for index, start in enumerate(range(0, n, size))
             )
@@ -222,7 +222,7 @@ class _Planner:
     @property
     def visible(self) -> set[str]:
         """The sources that a model sees, not only an extractor."""
-        return {need.source for need, jobs in self.jobs.items() if jobs and need.model not in EXTRACTORS}
+        return {need.source for need, jobs in self.jobs.items() if jobs and not known(need.model, self._track)}
 
     def source(self, name: str) -> Source:
         """A source of the track as it is on this machine."""
@@ -232,10 +232,10 @@ class _Planner:
 
     def _spec(self, name: str) -> ModelSpec:
         if name not in self._models:
-            if name in EXTRACTORS:
+            if known(name, self._track):
                 self._models[name] = catalogue.extractor(
-                    name, track=self._track.name, weights=self._request.sampling.weights
+                    name, track=self._track.ref, weights=self._request.sampling.weights
                 )
             else:
-                self._models[name] = catalogue.resolve(parse(name), track=self._track.name, folder=self._track.folder)
+                self._models[name] = catalogue.resolve(parse(name), track=self._track.ref, folder=self._track.folder)
         return self._models[name]

@@ -13,9 +13,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from jembench import data
 from jembench.data import gauss
 from jembench.langevin import sgld
 from jembench.models.exact import ExactSampler
@@ -78,8 +80,17 @@ class Pixels(nn.Module):
 
 
 def pixels(track: Track) -> Pixels:
-    """The extractor."""
-    return Pixels(for_track(track))
+    """The extractor; on a track other than ``gauss`` its classes are Gaussians of one width about their means."""
+    return Pixels(for_track(track) if track.exact else _of_images(track))
+
+
+def _of_images(track: Track) -> Oracle:
+    """The mixture of one Gaussian per class, of one width, that fits the training images best."""
+    train = data.images(track, "train")
+    means = np.stack([train.of_class(y).reshape(-1, math.prod(track.shape)).mean(axis=0) for y in range(track.classes)])
+    residues = [train.of_class(y).reshape(-1, means.shape[1]) - means[y] for y in range(track.classes)]
+    sigma = float(np.sqrt(np.mean(np.concatenate(residues) ** 2)))
+    return Oracle(torch.from_numpy(means), sigma=max(sigma, 1 / 255), shape=track.shape)
 
 
 def for_track(track: Track) -> Oracle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jembench.data import TRACKS
+from jembench import data
 from jembench.ground.files import require_file
 from jembench.models import KINDS
 from jembench.models.recipes import read_recipe
@@ -39,7 +39,7 @@ def exact(track: str) -> tuple[str, ...]:
     Raises:
         UserError: for an unknown track.
     """
-    return ((ORACLE,) if TRACKS[track].exact else ()) + REFERENCES
+    return ((ORACLE,) if data.track(track).exact else ()) + REFERENCES
 
 
 def names(track: str) -> dict[str, str]:

@@ -117,7 +117,7 @@ def _check_settings(ref: ModelRef, track: Track) -> None:
 
 def _resolved(ref: ModelRef, description: Track) -> ModelSpec:
     """The spec of a model, by the form of its reference."""
-    track = description.name
+    track = description.ref
     if ref.form == "object":
         return _resolve_object(ref, description)
     if ref.form == "library":
@@ -161,9 +161,11 @@ def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpe
     if weights is not None:
         raise UserError(f"weights go with extractor {INCEPTION!r}, not with {name!r}")
     if name in KINDS:
-        exact = identity({"kind": name, "version": KINDS[name].version, "track": description.id})
-        return ModelSpec(name, track, own, None, exact, frozenset())
-    return _resolve_recipe(ModelRef("recipe", str(extractors.recipe_path(name))), description)
+        source = data.found(description, "train") if description.file else None  # its classes are those of the images
+        seen = {} if source is None else {"data": source.sha256}
+        exact = identity({"kind": name, "version": KINDS[name].version, "track": description.id, **seen})
+        return ModelSpec(name, track, own, None, exact, frozenset(), images="" if source is None else source.origin)
+    return _resolve_recipe(ModelRef("recipe", str(extractors.recipe_path(name, description))), description)
 
 
 def defended(spec: ModelSpec, defence: Defence) -> ModelSpec:
@@ -314,12 +316,12 @@ def _resolve_exact(ref: ModelRef, track: Track) -> ModelSpec:
     own = {} if source is None else {"data": source.sha256}
     fingerprint = identity({"kind": ref.place, "version": kind.version, "track": track.id, **own})
     images = "" if source is None else source.origin
-    return ModelSpec(ref.place, track.name, ref, None, fingerprint, kind.capabilities, images=images)
+    return ModelSpec(ref.place, track.ref, ref, None, fingerprint, kind.capabilities, images=images)
 
 
 def _resolve_recipe(ref: ModelRef, track: Track) -> ModelSpec:
     """A model of a recipe, with the weights beside it or those of a file."""
-    source = baselines.recipe_of(ref, track=track.name).resolve()
+    source = baselines.recipe_of(ref, track=track.ref).resolve()
     recipe = read_recipe(source, track=track.name)
     path = ref.weights if ref.weights is not None else source.parent / baselines.WEIGHTS
     weights = digest(path)
@@ -334,7 +336,7 @@ def _resolve_recipe(ref: ModelRef, track: Track) -> ModelSpec:
     if ref.form == "recipe":
         ref = replace(ref, place=str(source))
     capable = able(recipe.model.kind, recipe.model.network)
-    return ModelSpec(name, track.name, ref, str(path.resolve()), fingerprint, capable, weights)
+    return ModelSpec(name, track.ref, ref, str(path.resolve()), fingerprint, capable, weights)
 
 
 def _place(ref: ModelRef) -> dict[str, str]:
@@ -349,7 +351,7 @@ def _resolve_official(ref: ModelRef, track: Track) -> ModelSpec:
     if ref.form == "baseline":
         name = str(ref)
         if name not in official.NAMES:
-            baselines.recipe_path(name, track=track.name)  # an unknown name is what is wrong first
+            baselines.recipe_path(name, track=track.ref)  # an unknown name is what is wrong first
             names = " or ".join(official.NAMES)
             raise UserError(
                 f"{weights}: is a pickle (torch.save), which model {name!r} does not take: an official checkpoint "
@@ -358,7 +360,7 @@ def _resolve_official(ref: ModelRef, track: Track) -> ModelSpec:
         recipe = official.cached(weights, track=track, asked=name)
         spec = _resolve_recipe(ModelRef("recipe", str(recipe)), track)
         return replace(spec, name=f"{name}@{_slug(weights.stem)}"[:LONGEST])
-    source = baselines.recipe_of(ref, track=track.name)
+    source = baselines.recipe_of(ref, track=track.ref)
     model = read_recipe(source, track=track.name).model
     recipe = official.cached(weights, track=track, asked=official.SOFTMAX if model.kind == official.SOFTMAX else None)
     checkpoint = read_recipe(recipe).model
@@ -386,14 +388,14 @@ def _resolve_object(ref: ModelRef, track: Track) -> ModelSpec:
     what = f"model {name!r} cannot be copied, name it as 'file.py:build'"
     with guard.guarded(what), torch.no_grad():  # with gradients, a scripted module's copied parameters are no leaves
         twin = copy.deepcopy(model)  # evaluation must not change the user's object
-    return _identified(ModelSpec(name, track.name, replace(ref, module=twin), None, "", frozenset()))
+    return _identified(ModelSpec(name, track.ref, replace(ref, module=twin), None, "", frozenset()))
 
 
 def _resolve_named(ref: ModelRef, track: Track) -> ModelSpec:
     """A model of a library, whose weights are a file."""
     ref, path = named.located(ref, track)
     spec = ModelSpec(
-        _slug(str(ref).partition("@")[0]), track.name, ref, str(path.resolve()), "", frozenset(), digest(path)
+        _slug(str(ref).partition("@")[0]), track.ref, ref, str(path.resolve()), "", frozenset(), digest(path)
     )
     return _identified(spec)
 
@@ -407,7 +409,7 @@ def _resolve_code(ref: ModelRef, track: Track) -> ModelSpec:
     path, weights = None, None
     if ref.weights is not None:
         path, weights = str(ref.weights.resolve()), digest(ref.weights)
-    return _identified(ModelSpec(_slug(f"{name}.{ref.attribute}"), track.name, ref, path, "", frozenset(), weights))
+    return _identified(ModelSpec(_slug(f"{name}.{ref.attribute}"), track.ref, ref, path, "", frozenset(), weights))
 
 
 def _identified(spec: ModelSpec) -> ModelSpec:

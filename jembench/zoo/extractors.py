@@ -61,6 +61,8 @@ def of_track(name: str, track: Track) -> Extractor:
     Raises:
         UserError: for an unknown name, or one of another track.
     """
+    if name == track.extractor and name not in EXTRACTORS:
+        return OWN  # that of an own track
     extractor = EXTRACTORS[name]
     if not extractor.general and name != track.extractor:
         fitting = ", ".join(other for other in EXTRACTORS if other == track.extractor or EXTRACTORS[other].general)
@@ -68,6 +70,13 @@ def of_track(name: str, track: Track) -> Extractor:
     return extractor
 
 
-def recipe_path(name: str) -> Path:
-    """The recipe of an extractor that we trained."""
+def known(name: str, track: Track) -> bool:
+    """Whether a model of this name is an extractor."""
+    return name in EXTRACTORS or name == track.extractor
+
+
+def recipe_path(name: str, track: Track) -> Path:
+    """The recipe of an extractor that we trained, or of the one that lies beside the file of an own track."""
+    if track.file and name not in EXTRACTORS:
+        return Path(track.file).parent / name / RECIPE
     return baselines.shipped() / FOLDER / name / RECIPE
