@@ -47,11 +47,27 @@ from jembench.ground import files
 from jembench.ground.families import load
 from jembench.pages.pictures import calibration, generation, ood, plots, samples, shifts
 
+ROW = 10  # images of a set in the picture of a track
+
 if TYPE_CHECKING:
+    from jembench.data.sets import Track
     from jembench.engine.measure import Evaluation
     from jembench.store.results import ResultDocument
 
 PAIRS = 4  # rows of pairs in a picture of adversarials
+
+
+def save_track(track: Track, picture: Path) -> None:
+    """Write a PNG with the first images of every set of a track, a row each.
+
+    Raises:
+        UserError: if a set cannot be read, or the file cannot be written.
+    """
+    names = [source.name for source in track.sources if source.role != "chains"]
+    sets = {name: data.images(track, name).pixels(0, ROW) for name in names}
+    blank = np.ones((ROW, *track.shape), dtype=np.float32)
+    rows = [np.concatenate([x, blank])[:ROW] for x in sets.values()]
+    files.write(picture, plots.grid(np.concatenate(rows), side=ROW, rows=names))
 
 
 def pictures(evaluations: Sequence[Evaluation], output: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from jembench.attacks.defences import Defence
 from jembench.choices.request import Request
+from jembench.data import own
 from jembench.engine.measure import measure
 from jembench.ground import files
 from jembench.ground.progress import Show, silent
@@ -92,6 +93,45 @@ def fit(source: Path, folder: Path, *, track: Track, setup: Setup, resume: bool,
             resume=resume,
             observers=[each for each in (observer, journal, events) if each is not None],
         )
+
+
+#: The network of an own track's extractor: of images up to 16 pixels a side, and of larger ones.
+SMALL_NETWORK = 'network = "small"\nwidth = 8\n'
+LARGE_NETWORK = 'network = "wrn"\ndepth = 10\nwidth = 2\nnorm = "batch"\nmean = 0.5\nstd = 0.5\n'
+
+
+def extractor(track: Track, *, iterations: int, setup: Setup, resume: bool, observer: Observer) -> Path:
+    """Train the feature extractor of an own track, beside the file of the track.
+
+    Args:
+        track: an own track.
+        iterations: number of updates of the weights.
+        setup: how.
+        resume: go on from the snapshots of a run that was killed.
+        observer: of the run.
+
+    Returns:
+        The folder of the extractor, whose name the track takes for its extractor from now on.
+
+    Raises:
+        UserError: if there is one, or it cannot be trained.
+    """
+    name = f"{track.name}{own.TRAINED}"
+    folder = Path(track.file).parent / name
+    if (folder / baselines.WEIGHTS).exists():
+        raise UserError(f"{folder} holds an extractor: remove it to train another")
+    network = SMALL_NETWORK if max(track.shape[1:]) <= own.SMALL else LARGE_NETWORK
+    text = (
+        f'track = "{track.name}"\nabout = "feature extractor of sample quality, evaluated nowhere"\n\n'
+        f'[model]\nkind = "softmax"\n{network}\n[data]\nshift = 1\nnoise = 0.015\n\n'
+        "[optimiser]\nlearning_rate = 2e-3\nwarmup = 100\ndecay = 0.3\ndecay_at = [0.6, 0.85]\nweight_decay = 1e-4\n\n"
+        f"[training]\niterations = {iterations}\nseed = 100\n"
+    )
+    source = folder.with_name(f"{name}.toml")
+    files.write(source, text.encode())
+    fit(source, folder, track=track, setup=setup, resume=resume, observer=observer)
+    source.unlink()
+    return folder
 
 
 def rebuild(

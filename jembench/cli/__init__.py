@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, maintain, measure, models, pages, shelf
+from jembench.cli import judge, lists, maintain, measure, models, pages, shelf, track
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -47,6 +47,10 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
             "export": shelf.export,
             "overlap": shelf.overlap,
         },
+    ),
+    "track": (
+        "Tracks of your own, from a track.toml.",
+        {"check": track.check, "extractor": track.extractor},
     ),
     "maintain": (
         "Baselines that are shipped with jembench, made anew.",

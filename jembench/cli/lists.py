@@ -17,7 +17,7 @@ LISTS: Family[Any] = Family(
     {
         "models": ("jembench.cli.lists:models", "models that come with jembench, by track"),
         "recipes": ("jembench.cli.lists:recipes", "recipes by the values of papers, to be trained"),
-        "tracks": ("jembench.data:TRACKS", "data sets with their splits and OOD sets"),
+        "tracks": ("jembench.cli.lists:tracks", "data sets with their splits and OOD sets"),
         "suites": ("jembench.choices.suites:SUITES", "what is measured together"),
         "protocols": ("jembench.choices.protocols:PROTOCOLS", "the choices behind the numbers"),
         "evaluators": ("jembench.evaluators:EVALUATORS", "what turns records into numbers"),
@@ -44,6 +44,14 @@ def list_(
     width = max(map(len, lines))
     for name, about in lines.items():
         typer.echo(f"{name:{width}}  {about}")
+
+
+def tracks(track: str | None) -> dict[str, str]:
+    """The tracks of jembench, and those that are found by name."""
+    from jembench.data import own
+
+    ours = {name: data.TRACKS.about(name) for name in data.TRACKS}
+    return ours | {name: f"a track of yours, {path}" for name, path in own.shelf().items() if name not in ours}
 
 
 def models(track: str | None) -> dict[str, str]:

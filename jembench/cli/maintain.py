@@ -67,8 +67,22 @@ def golden(
         typer.echo(str(place))
 
 
+def _recipe(name: str, track: str) -> Path:
+    """The recipe of a baseline, or the one in a folder."""
+    from jembench.zoo import baselines
+    from jembench.zoo.references import RECIPE
+
+    folder = Path(name)
+    return folder / RECIPE if "/" in name and folder.is_dir() else baselines.recipe_path(name, track=track)
+
+
 def cards(
-    names: Annotated[list[str] | None, typer.Argument(help="Baselines; all by default.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Baselines, or folders of models of your own; all baselines by default.", show_default=False
+        ),
+    ] = None,
     track: AnyTrackOption = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
 ) -> None:
@@ -80,9 +94,7 @@ def cards(
     sources = {
         source: owner
         for owner in owners
-        for source in (
-            [baselines.recipe_path(name, track=owner) for name in names] if names else baselines.recipes(owner).values()
-        )
+        for source in ([_recipe(name, owner) for name in names] if names else baselines.recipes(owner).values())
     }
     stale = False
     for source, owner in sources.items():

@@ -12,10 +12,11 @@ from jembench import data
 from jembench.choices.request import STORE, Request
 from jembench.cli.options import QuietOption, requesting
 from jembench.data import PAPERS
-from jembench.zoo.references import RECIPE, parse
+from jembench.models.recipes import read_recipe
+from jembench.zoo.references import RECIPE, ModelRef, parse
 
 
-@requesting("track", "data_dir", "device")
+@requesting("track", "data_dir", "device", track=None)
 def train(
     request: Request,
     recipe: Annotated[str, typer.Argument(help="A recipe.toml, or the name of a baseline to train anew.")],
@@ -38,8 +39,9 @@ def train(
     from jembench.pages.journal import draw_curve
     from jembench.zoo import baselines
 
-    track = data.track(request.track, folder=request.data_dir)
-    source = baselines.recipe_of(parse(recipe), track=track.name)
+    ref = parse(recipe)
+    track = data.track(_track_of(ref, request), folder=request.data_dir)
+    source = baselines.recipe_of(ref, track=track.ref)
     setup = rebuild.Setup(device=request.device, seed=seed, samples_every=samples_every, tensorboard=tensorboard)
     if output is None:
         name = source.resolve().parent.name if source.name == RECIPE else source.stem
@@ -52,6 +54,13 @@ def train(
         if not quiet:
             typer.echo(rebuild.summary(output), err=True)
         typer.echo(str(weights))
+
+
+def _track_of(ref: ModelRef, request: Request) -> str:
+    """The track that was typed, or that of the recipe, or the default."""
+    if request.track is not None:
+        return request.track
+    return read_recipe(Path(ref.place)).track if ref.form == "recipe" else data.DEFAULT
 
 
 @requesting("track", "data_dir", track=PAPERS)

@@ -19,6 +19,10 @@ def leaderboard(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the markdown files.")] = Path(
         "leaderboards"
     ),
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--results", help="Rows of your own: a store or folders of results, suites all and robustness."),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
 ) -> None:
     """Write leaderboards/TRACK.md from the golden results of the track's baselines and the published rows."""
@@ -31,13 +35,15 @@ def leaderboard(
     stale = False
     for name in data.TRACKS if everything else [track or data.DEFAULT]:
         description = data.track(name)
-        golden = baselines.all_golden(name)
-        robustness = leaderboard.robustness(description, baselines.all_golden(name, baselines.attacked("*")))
+        golden = baselines.all_golden(name) + leaderboard.measured(description, results or (), "all")
+        attacked = baselines.all_golden(name, baselines.attacked("*"))
+        attacked += leaderboard.measured(description, results or (), "robustness")
+        robustness = leaderboard.robustness(description, attacked)
         literature = publications.tables(name)
         if everything and not (golden or robustness or literature):
             continue
         content = leaderboard.leaderboard(description, golden, robustness, literature)
-        path = output / f"{name}.md"
+        path = output / f"{description.name}.md"
         current = path.read_text(encoding="utf-8") if path.exists() else None
         if not check:
             pictures = leaderboard.pictures(description, golden, robustness)

@@ -67,6 +67,15 @@ def track(name: str, *, folder: Path | None = None) -> Track:
     return replace(description, folder=str(folder.resolve()))
 
 
+def about(name: str) -> str:
+    """One line about a track, by what it is found by.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    return TRACKS.about(name) if name in TRACKS else f"a track of its own, {Path(track(name).file).name}"
+
+
 def found(track: Track, name: str) -> Source:
     """A source of a track as it is on this machine; of an external one, where its images are, their number and hash.
 

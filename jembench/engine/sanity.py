@@ -84,5 +84,6 @@ def checked(spec: ModelSpec, track: Track, *, device: str = "cpu") -> dict[str, 
         track.classes,
         tuple(map(float, pixels.mean(axes))),
         tuple(map(float, pixels.std(axes))),
+        spec.ref.form not in ("baseline", "recipe"),
     )
     return findings(subject)

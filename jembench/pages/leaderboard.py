@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from jembench import data
 from jembench.choices import published
 from jembench.choices.protocols import PROTOCOLS, V1
-from jembench.data import TRACKS
 from jembench.data.sets import Track
 from jembench.metrics.metric import Metric
 from jembench.pages.seeds import SEEDS, Seeds, combined, read_seeds
@@ -29,7 +29,7 @@ from jembench.pages.tables.report import BAND
 from jembench.pages.tables.robustness import battery, met
 from jembench.pages.tables.samples import extractor
 from jembench.pages.tables.table import Cell, Table, fewer, get
-from jembench.store.results import ResultDocument, read_result
+from jembench.store.results import RESULT, ResultDocument, read_result
 from jembench.types import UserError
 
 Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
@@ -69,7 +69,7 @@ def leaderboard(
     bold = "Bold: best of its column, and its 95 % interval overlaps with no other's."
     blocks = [
         f"# Leaderboard: {track.name}",
-        f"{TRACKS.about(track.name).capitalize()}. Written by `jembench leaderboard --track {track.name}` from "
+        f"{_capital(data.about(track.ref))}. Written by `jembench leaderboard --track {track.name}` from "
         f"{' and '.join(origins)}; do not edit. "
         + (bold if golden or attacks else "Nothing of ours is measured on this track yet."),
     ]
@@ -141,6 +141,18 @@ def _subsets(document: ResultDocument) -> str:
     sizes = {name: (facts.n,) for name, facts in document.protocol.sources.items()}
     words = fewer(sizes, document.track, protocol=document.protocol.name)
     return f" Subsets of published sets: {words}." if words else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def measured(track: Track, places: Sequence[Path], suite: str) -> list[Path]:
+    """The result folders of a track and a suite in or below places, by the name of the model."""
+    found = {path.parent for place in places for path in place.rglob(RESULT)}
+    documents = {folder: read_result(folder) for folder in found}
+    fitting = [folder for folder, each in documents.items() if (each.track, each.suite) == (track.id, suite)]
+    return sorted(fitting, key=lambda folder: (documents[folder].model.name, str(folder)))
 
 
 def robustness(track: Track, folders: Sequence[Path]) -> list[ResultDocument]:
@@ -217,7 +229,7 @@ def _check_current(document: ResultDocument, track: Track) -> None:
     if document.track != track.id:
         raise UserError(f"{who} is of {document.track}, not {track.id}: make it anew")
     view = PROTOCOLS.get(document.protocol.name, V1).on(track, ())
-    sources = {source.name: source for source in view.sources}
+    sources = {source.name: data.found(track, source.name) if track.file else source for source in view.sources}
     for name, facts in document.protocol.sources.items():
         source = sources.get(name)
         if source is not None and source.part is not None:

@@ -27,7 +27,7 @@ PUBLISHED = {
 def scaled(subject: Subject) -> str:
     """No other scale, normalisation or order of colours tells more images right, by McNemar's exact paired test."""
     errors = int((~subject.right).sum())
-    if errors < ERRORS or not bool(subject.logits.isfinite().all()):
+    if not subject.adjustable or errors < ERRORS or not bool(subject.logits.isfinite().all()):
         return ""
     candidates = list(_candidates(subject))
     best, gain = "", 0.0

@@ -27,6 +27,7 @@ class Subject:
         classes: number of classes K.
         mean: mean of the pixels of the track, one per channel.
         std: standard deviation of the pixels of the track, one per channel.
+        adjustable: whether a user says what is done to the pixels before the model; a recipe says so itself.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Subject:
     classes: int
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    adjustable: bool = True
 
     @property
     def noisy(self) -> bool:
