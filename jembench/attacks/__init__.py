@@ -11,7 +11,7 @@ attacks, or a :func:`functools.partial` of one where the name stands for some of
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ ATTACKS: Family[Callable[..., Attack]] = Family(
         "null": (".null:Null", "the clean images"),
     },
     __package__,
+    group="jembench.attacks",
+    fits=lambda thing: isinstance(thing, type) and hasattr(thing, "name") and is_dataclass(thing),
 )
 
 
@@ -48,7 +50,7 @@ def names() -> dict[str, str]:
     """The attacks that :func:`attack` knows, ours and the classes of torchattacks: name -> one line about it."""
     from jembench.attacks import torchattacks
 
-    return {name: ATTACKS.about(name) for name in ATTACKS} | dict.fromkeys(torchattacks.names(), "of torchattacks")
+    return ATTACKS.lines() | dict.fromkeys(torchattacks.names(), "of torchattacks")
 
 
 def attack(name: str, **settings: Any) -> Attack:

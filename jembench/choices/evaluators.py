@@ -14,7 +14,9 @@ from jembench.choices.sampling import chains, generation
 from jembench.evaluators import EVALUATORS
 from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.robustness import Robustness
+from jembench.evaluators.scores import Scores
 from jembench.evaluators.unlabelled import Unlabelled
+from jembench.metrics.scores import SCORES
 from jembench.types import UserError
 from jembench.zoo import baselines
 
@@ -50,6 +52,8 @@ def evaluators(suite: str, spec: ModelSpec, track: Track, request: Request = PLA
         "chains": lambda: chains(track, sampling),
     }
     judges = [own[name]() if name in own else EVALUATORS[name]() for name in names]
+    if request.scores:
+        judges.append(Scores(tuple(dict.fromkeys(request.scores))))
     if request.detectors:
         judges.append(Detectors(tuple(dict.fromkeys(request.detectors))))
     return tuple(judges)
@@ -61,6 +65,10 @@ def _check_options(suite: str, names: tuple[str, ...], track: Track, request: Re
         raise UserError(f"suite {suite!r} generates no images: leave out {', '.join(odd)}")
     if (odd := departures(request.options)) and not {"robustness", "distance"} & set(names):
         raise UserError(f"suite {suite!r} has no attacks: leave out {', '.join(odd)}")
+    for name in request.scores:
+        SCORES.check(name)
+    if request.scores and "ood" not in names:
+        raise UserError(f"suite {suite!r} detects nothing: scores are of suite 'ood'")
     if request.detectors and "ood" not in names:
         raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
     if "ood" not in names and any(source.origin for source in track.sources):

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from jembench.choices.flags import departures
 from jembench.choices.suites import SUITES
 from jembench.data.sets import BATCH
+from jembench.evaluators import EVALUATORS
 from jembench.ground.families import Family
 from jembench.types import UserError
 
@@ -167,7 +168,7 @@ class Protocol:
         Raises:
             UserError: for an unknown suite, or one of which it has none.
         """
-        names = SUITES[suite]
+        names = (suite,) if suite not in SUITES and EVALUATORS.plugin(suite) is not None else SUITES[suite]
         evaluators = tuple(name for name in names if not self.evaluators or name in self.evaluators)
         if not evaluators:
             raise UserError(
@@ -237,6 +238,8 @@ PROTOCOLS: Family[Protocol] = Family(
         "sadajem": (".papers:SADAJEM", "SADA-JEM: Yang, Su & Ji, CVPR 2023 (arXiv 2209.07959)"),
     },
     __package__,
+    group="jembench.protocols",
+    fits=lambda thing: isinstance(thing, Protocol),
 )
 
 

@@ -150,6 +150,7 @@ class Request:
         trained_on: images that the models were trained on (:mod:`jembench.data.origins`), which are looked for among
             the test and OOD images: what is found is a warning of the results.
         detectors: post-hoc detectors of suite ``ood``, by name (:mod:`jembench.measurements.detector`).
+        scores: OOD scores of plug-ins that suite ``ood`` judges beside ours.
         seed: seed of every generator of the run.
         limit: number of examples of every image set, the first in its fixed shuffled order; None for all.
         device: a torch device.
@@ -223,6 +224,13 @@ class Request:
         list[str] | None,
         "--detector",
         help="A post-hoc OOD detector: see `jembench list detectors`; repeat.",
+        default=(),
+        parse=tuple,
+    )
+    scores: tuple[str, ...] = flagged(
+        list[str] | None,
+        "--score",
+        help="An OOD score of a plug-in, beside ours: see `jembench list scores`; repeat.",
         default=(),
         parse=tuple,
     )

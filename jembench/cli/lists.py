@@ -40,7 +40,7 @@ def list_(
 ) -> None:
     """List what there is."""
     entry = LISTS[what]
-    lines = {name: entry.about(name) for name in entry} if isinstance(entry, Family) else entry(track)
+    lines = entry.lines() if isinstance(entry, Family) else entry(track)
     width = max(map(len, lines))
     for name, about in lines.items():
         typer.echo(f"{name:{width}}  {about}")
@@ -50,7 +50,7 @@ def tracks(track: str | None) -> dict[str, str]:
     """The tracks of jembench, and those that are found by name."""
     from jembench.data import own
 
-    ours = {name: data.TRACKS.about(name) for name in data.TRACKS}
+    ours = data.TRACKS.lines()
     return ours | {name: f"a track of yours, {path}" for name, path in own.shelf().items() if name not in ours}
 
 

@@ -37,6 +37,8 @@ TRACKS: Family[Track] = Family(
         "gauss": (".gauss:TRACK", "a Gaussian mixture with known truth, 8x8"),
     },
     __package__,
+    group="jembench.tracks",
+    fits=lambda thing: hasattr(thing, "sources") and hasattr(thing, "shape"),
 )
 
 

@@ -20,14 +20,21 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from jembench import data
+from jembench.attacks import ATTACKS
+from jembench.choices.protocols import PROTOCOLS
 from jembench.engine import executors
 from jembench.engine.plan import Job, Plan
+from jembench.evaluators import EVALUATORS
 from jembench.evaluators.contract import scalars
 from jembench.ground import generators, guard
+from jembench.ground.families import Family
 from jembench.ground.identity import sha256
 from jembench.ground.numerics import reproducible
 from jembench.ground.progress import Show, silent
+from jembench.measurements import MEASUREMENTS
 from jembench.measurements.contract import Need, RecordBatch, describe
+from jembench.measurements.detector import DETECTORS
+from jembench.metrics.scores import SCORES
 from jembench.store import provenance
 from jembench.store.history import HISTORY, read_history
 from jembench.store.records import Store, encode
@@ -45,6 +52,7 @@ from jembench.store.results import (
 )
 from jembench.types import Batch, UserError
 from jembench.zoo import baselines, catalogue
+from jembench.zoo.plugged import MODELS
 
 if TYPE_CHECKING:
     import torch
@@ -316,9 +324,27 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         ),
         provenance=provenance.provenance(cost.environment for cost in costs),
         warnings=plan.warnings,
+        plugins=_plugins(plan),
     )
     write_result(place, document, examples)
     return document
+
+
+def _plugins(plan: Plan) -> dict[str, str]:
+    """The packages of plug-ins that a plan names: name -> version."""
+    attacks = [name for each in plan.protocol["evaluators"] for name in each.get("battery", {}).get("attacks", ())]
+    used: list[tuple[Family[Any], str]] = [
+        (data.TRACKS, plan.track.name),
+        (PROTOCOLS, plan.protocol["name"]),
+        *(((MODELS, plan.model.name),) if plan.model.ref.form == "code" else ()),
+        *((EVALUATORS, each.name) for each in plan.evaluators),
+        *((MEASUREMENTS, each["name"]) for each in plan.protocol["measurements"]),
+        *((DETECTORS, each["detector"]) for each in plan.protocol["measurements"] if "detector" in each),
+        *((SCORES, name) for each in plan.evaluators if each.name == "scores" for name in each.columns),
+        *((ATTACKS, name) for name in attacks),
+    ]
+    plugins = [family.plugin(name) for family, name in used]
+    return {plugin.package: plugin.version for plugin in plugins if plugin is not None}
 
 
 def _cost(store: Store, key: str) -> ChunkCost:

@@ -124,6 +124,7 @@ def planned(request: Request) -> list[Plan]:
                 request,
                 sampling=request.sampling if suite in generating else Sampling(),
                 detectors=request.detectors if suite in detecting else (),
+                scores=request.scores if suite in detecting else (),
             ),
         )
         for suite in request.suites
@@ -154,4 +155,4 @@ def specs(request: Request, track: Track) -> list[ModelSpec]:
 
 def _serving(request: Request, evaluator: str) -> tuple[str, ...]:
     """The suites with an evaluator, which its options go to; all of them if none has it, to be told so."""
-    return tuple(name for name in request.suites if evaluator in SUITES[name]) or request.suites
+    return tuple(name for name in request.suites if name in SUITES and evaluator in SUITES[name]) or request.suites

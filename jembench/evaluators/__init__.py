@@ -31,4 +31,6 @@ EVALUATORS: Family[type[Evaluator]] = Family(
         "distance": (".distance:Distance", "how far the nearest adversarial of every image is"),
     },
     __package__,
+    group="jembench.evaluators",
+    fits=lambda thing: isinstance(thing, type) and hasattr(thing, "needs") and hasattr(thing, "metrics"),
 )

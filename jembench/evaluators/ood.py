@@ -74,6 +74,10 @@ class Ood:
     pictures: ClassVar[dict[str, str]] = {"scores": "jembench.gallery:draw_scores"}
     columns: ClassVar[tuple[str, ...]] = tuple(SCORES)
 
+    def scores(self) -> tuple[Score, ...]:
+        """The scores that are judged."""
+        return tuple(SCORES.values())
+
     def needs(self, track: Track) -> tuple[Need, ...]:
         """All measurements of the test split and of every OOD set at hand; log densities of first training images."""
         measurements: tuple[Measurement, ...] = (Logits(), InputGradient(), CodeLength(), RefinementEffect())
@@ -85,15 +89,15 @@ class Ood:
         """One column for every score that the batch's measurement carries alone."""
         return {
             score.name: score.compute(*(batch.columns[read.column] for read in score.reads))
-            for score in SCORES.values()
+            for score in self.scores()
             if score.fit is None and {read.measurement for read in score.reads} == {batch.measurement.name}
         }
 
     def joined(self, batches: Iterable[RecordBatch]) -> Scores:
         """Every score of every source that has the records which the score reads."""
-        records = _by_measurement(list(batches))
+        records = _by_measurement(list(batches), self.scores())
         result: Scores = {source: {} for columns in records.values() for source in columns}
-        for score in SCORES.values():
+        for score in self.scores():
             fit: tuple[float, ...] = ()
             if score.fit is not None:
                 training = _columns(records, "train", score)
@@ -111,11 +115,11 @@ class Ood:
         scores = self.joined(batches)
         result = []
         for source in track.ood:
-            for score in SCORES.values():
+            for score in self.scores():
                 rows = detected(scores, source.name, score.name, _problem(scores, (source,), score))
                 result += _claimed([*rows, *_gain(scores, source.name, (source,), score)], (source,))
         for name, sources in groups(track).items():
-            for score in SCORES.values():
+            for score in self.scores():
                 rows = means(scores, name, sources, score.name, _problem(scores, sources, score))
                 result += _claimed([*rows, *_gain(scores, name, sources, score)], sources)
         return result
@@ -215,10 +219,10 @@ def _problem(scores: Scores, sources: Sequence[Source], score: Score) -> str | N
     return None
 
 
-def _by_measurement(batches: Sequence[RecordBatch]) -> dict[str, Scores]:
+def _by_measurement(batches: Sequence[RecordBatch], scores: Iterable[Score]) -> dict[str, Scores]:
     """Measurement -> source -> the columns that scores read."""
     reads: dict[str, list[str]] = {}
-    for score in SCORES.values():
+    for score in scores:
         for read in score.reads:
             reads.setdefault(read.measurement, []).append(read.column)
     return {

@@ -42,4 +42,6 @@ MEASUREMENTS: Family[type[Measurement]] = Family(
         ),
     },
     __package__,
+    group="jembench.measurements",
+    fits=lambda thing: isinstance(thing, type) and hasattr(thing, "columns"),
 )

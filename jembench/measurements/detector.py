@@ -115,6 +115,8 @@ DETECTORS: Family[PostHoc] = Family(
         "odin": (".detector:ODIN", "perturbed and tempered confidence (Liang et al. 2018)"),
     },
     __package__,
+    group="jembench.detectors",
+    fits=lambda thing: isinstance(thing, PostHoc),
 )
 
 

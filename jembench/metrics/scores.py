@@ -209,4 +209,6 @@ SCORES: Family[Score] = Family(
         "refine_distance": (".scores:REFINE_DISTANCE", "SGLD L2: minus the L2 distance that SGLD moves the image"),
     },
     __package__,
+    group="jembench.scores",
+    fits=lambda thing: isinstance(thing, Score),
 )

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from jembench.ground import files
 from jembench.ground.entry import Entry, reason
@@ -20,7 +20,7 @@ from jembench.types import UserError
 
 RESULT = "result.json"
 EXAMPLES = "examples.parquet"
-LATER = ("warnings",)  # parts of a document that older ones do not have
+LATER = ("warnings", "plugins")  # parts of a document that older ones do not have
 
 
 class ModelEntry(Entry):
@@ -104,7 +104,10 @@ class Provenance(Entry):
 
 
 class ResultDocument(Entry):
-    """The content of ``result.json``; ``warnings`` are what must be known beside its numbers, a sentence each."""
+    """The content of ``result.json``; ``warnings`` are what must be known beside its numbers, a sentence each.
+
+    ``plugins`` are the packages of others that it was measured with: name -> version.
+    """
 
     schema_version: Literal[1] = 1
     key: str
@@ -121,6 +124,7 @@ class ResultDocument(Entry):
     cost: Cost
     provenance: Provenance
     warnings: tuple[str, ...] = ()
+    plugins: dict[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from jembench.ground.progress import silence
 from jembench.models import KINDS, NETWORKS, able
 from jembench.models.recipes import Recipe, read_recipe
 from jembench.types import Capability, UserError, capabilities
-from jembench.zoo import baselines, extractors, foreign, hub, named, official
+from jembench.zoo import baselines, extractors, foreign, hub, named, official, plugged
 from jembench.zoo.checkpoints import digest
 from jembench.zoo.fitting import load_checkpoint
 from jembench.zoo.references import ModelRef
@@ -89,6 +89,8 @@ def resolve(ref: ModelRef, *, track: str, folder: str = "") -> ModelSpec:
     """
     description = data.track(track, folder=Path(folder) if folder else None)
     ref = hub.fetched(ref)
+    if ref.form == "baseline" and ref.place not in (*baselines.names(description.ref), *official.NAMES):
+        ref = plugged.plugged(ref)
     _check_settings(ref, description)
     spec = _resolved(ref, description)
     if not ref.name:

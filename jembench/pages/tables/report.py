@@ -72,7 +72,7 @@ def plain(evaluator: str, documents: Sequence[ResultDocument]) -> list[Table]:
 
 def _page(evaluator: str) -> Callable[[Sequence[ResultDocument]], list[Table]]:
     target = getattr(EVALUATORS.get(evaluator), "tables", None)
-    return partial(plain, evaluator) if target is None else load(target)
+    return partial(plain, evaluator) if not target else load(target)
 
 
 def text(cell: Cell) -> str:
