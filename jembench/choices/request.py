@@ -97,7 +97,7 @@ def _number(value: object) -> bool:
 
 
 def _references(
-    model: list[str],
+    model: list[str] | None,
     weights: Path | None,
     weights_key: str | None,
     mean: str | None,
@@ -106,7 +106,7 @@ def _references(
     name: str | None,
 ) -> tuple[ModelRef, ...]:
     """The models that were named, one of them with weights and settings of its own."""
-    words = dict.fromkeys(model)
+    words = dict.fromkeys(model or ())
     settings = {"weights": weights, "weights-key": weights_key, "mean": mean, "std": std, "range": range, "name": name}
     if len(words) > 1 and (typed := [f"--{option}" for option, value in settings.items() if value is not None]):
         more = ": name weights as MODEL@WEIGHTS" if weights is not None else ", or a folder with model.toml"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jembench.choices import runfile
 from jembench.choices.request import Request
-from jembench.cli.options import QuietOption, member, requesting
+from jembench.cli.options import QuietOption, member, overridden, requesting
+from jembench.ground import files
 from jembench.ground.progress import progress
 from jembench.pages import EXPORTERS
 from jembench.types import UserError
@@ -20,9 +22,16 @@ if TYPE_CHECKING:
     from jembench.api import Result
 
 
-@requesting()
+@requesting(model=None)
 def run(
     request: Request,
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(help="A run file (TOML), or a result to be measured again; options go before it.")
+    ] = None,
+    save_config: Annotated[
+        Path | None, typer.Option("--save-config", help="A run file to write: all that was asked for.")
+    ] = None,
     format: Annotated[
         str,
         typer.Option(
@@ -42,6 +51,13 @@ def run(
     from jembench import api, gallery
 
     start = time.perf_counter()
+    if file is not None:
+        typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
+        request = overridden(runfile.read(file), request, typed)
+    if save_config is not None:
+        if save_config.exists():
+            raise UserError(f"{save_config} is there already: choose another file")
+        files.write(save_config, runfile.written(request))
     if save_adversarials is not None and "robustness" not in request.suites:
         raise UserError("--save-adversarials goes with --suite robustness")
     with progress(quiet) as show:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +74,25 @@ def requesting(
         return run
 
     return command
+
+
+def overridden(base: Request, request: Request, typed: set[str]) -> Request:
+    """A request with the fields of another in place of its own, where one of their options was typed.
+
+    Args:
+        base: what holds for all else.
+        request: the request of the command line.
+        typed: names of the options that were typed.
+    """
+    changes = {}
+    for each in fields(Request):
+        if KEY not in each.metadata:
+            inner = {part.name for part in _inner(each) if typed & set(_flags(part))}
+            own, other = getattr(base, each.name), getattr(request, each.name)
+            changes[each.name] = replace(own, **{name: getattr(other, name) for name in inner})
+        elif typed & set(_flags(each)):
+            changes[each.name] = getattr(request, each.name)
+    return replace(base, **changes)
 
 
 def _flags(field: Field[Any]) -> Mapping[str, Flag]:

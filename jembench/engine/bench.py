@@ -325,6 +325,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         provenance=provenance.provenance(cost.environment for cost in costs),
         warnings=plan.warnings,
         plugins=_plugins(plan),
+        request=dict(plan.request),
     )
     write_result(place, document, examples)
     return document

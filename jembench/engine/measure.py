@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jembench import data
 from jembench.choices.request import Sampling
+from jembench.choices.runfile import PLACE, described
 from jembench.choices.suites import SUITES
 from jembench.data import contamination, user
 from jembench.engine import bench, sanity
@@ -84,11 +85,28 @@ def measure(
     """
     store = Store.open(request.output)
     trained_on = _trained_on(request)
-    plans = [_warned(each, store, request.device, trained_on) for each in planned(request)]
+    plans = [_warned(_asked(each, request), store, request.device, trained_on) for each in planned(request)]
     for each in plans:
         inspect(each)
     outcomes = bench.run(plans, store, workers=request.workers, progress=progress)
     return [Evaluation(each, outcome, store) for each, outcome in zip(plans, outcomes, strict=True)]
+
+
+def _asked(plan: Plan, request: Request) -> Plan:
+    """A plan with the request of its result alone, unless the model is an object."""
+    if plan.model.ref.form == "object":
+        return plan
+    names = {source.name for source in plan.track.sources}
+    alone = replace(
+        request,
+        models=(plan.model.ref,),
+        suites=(plan.suite,),
+        track=plan.track.ref,
+        data_dir=request.data_dir and request.data_dir.expanduser().resolve(),
+        ood={name: place for name, place in dict(request.ood).items() if name in names} or (),
+        defences=(plan.model.defence,),
+    )
+    return replace(plan, request=described(alone, free=PLACE))
 
 
 def _warned(plan: Plan, store: Store, device: str, trained_on: tuple[str, ...]) -> Plan:

@@ -6,7 +6,8 @@ of all that its records depend on, so equal keys mean equal records, whoever com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -103,7 +104,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything behind one result; ``warnings`` are what must be known beside its numbers, a sentence each."""
+    """Everything behind one result; ``warnings`` are what must be known beside its numbers, a sentence each.
+
+    ``request`` is what was asked for, as plain values.
+    """
 
     model: ModelSpec
     track: Track
@@ -114,6 +118,7 @@ class Plan:
     seed: int
     limit: int | None
     warnings: tuple[str, ...] = ()
+    request: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:

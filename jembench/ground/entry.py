@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,6 +25,22 @@ class Entry(BaseModel):
 E = TypeVar("E", bound=Entry)
 
 
+def read_table(path: Path, noun: str) -> dict[str, Any]:
+    """The content of a TOML file, with or without the byte order mark of some editors.
+
+    Args:
+        path: of the file.
+        noun: what such a file is called in an error, such as ``recipe``.
+
+    Raises:
+        UserError: if it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: not a readable {noun} ({error})") from error
+
+
 def read_toml(path: Path, kind: type[E], noun: str) -> E:
     """The object of a TOML file, with or without the byte order mark of some editors.
 
@@ -36,10 +52,9 @@ def read_toml(path: Path, kind: type[E], noun: str) -> E:
     Raises:
         UserError: if it cannot be read, is not TOML, has an unknown key, or a value that is not valid.
     """
+    content = read_table(path, noun)
     try:
-        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not a readable {noun} ({error})") from error
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"]]

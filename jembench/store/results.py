@@ -20,7 +20,7 @@ from jembench.types import UserError
 
 RESULT = "result.json"
 EXAMPLES = "examples.parquet"
-LATER = ("warnings", "plugins")  # parts of a document that older ones do not have
+LATER = ("warnings", "plugins", "request")  # parts of a document that older ones do not have
 
 
 class ModelEntry(Entry):
@@ -106,7 +106,8 @@ class Provenance(Entry):
 class ResultDocument(Entry):
     """The content of ``result.json``; ``warnings`` are what must be known beside its numbers, a sentence each.
 
-    ``plugins`` are the packages of others that it was measured with: name -> version.
+    ``plugins`` are the packages of others that it was measured with: name -> version. ``request`` is what was
+    asked for, by the fields of :class:`jembench.choices.request.Request`: `jembench run RESULT` asks for it again.
     """
 
     schema_version: Literal[1] = 1
@@ -125,6 +126,7 @@ class ResultDocument(Entry):
     provenance: Provenance
     warnings: tuple[str, ...] = ()
     plugins: dict[str, str] = Field(default_factory=dict)
+    request: dict[str, Any] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -153,9 +155,9 @@ def write_result(folder: Path, document: ResultDocument, examples: bytes) -> Non
 
 
 def copy_result(result: Path, folder: Path) -> None:
-    """Copy a result to a folder; ``result.json`` comes last, so that a folder with it is complete."""
-    for name in (EXAMPLES, RESULT):
-        files.write(folder / name, (result / name).read_bytes())
+    """Copy a result to a folder without what was asked for, which has paths of this machine."""
+    document = read_result(result).model_copy(update={"request": {}})
+    write_result(folder, document, (result / EXAMPLES).read_bytes())
 
 
 def read_result(folder: Path) -> ResultDocument:
