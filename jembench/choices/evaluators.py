@@ -12,6 +12,7 @@ from jembench.choices.protocols import PROTOCOLS, V1
 from jembench.choices.request import PLAIN
 from jembench.choices.sampling import chains, generation
 from jembench.evaluators import EVALUATORS
+from jembench.evaluators.corruptions import Corruptions
 from jembench.evaluators.detectors import Detectors
 from jembench.evaluators.robustness import Robustness
 from jembench.evaluators.scores import Scores
@@ -52,6 +53,8 @@ def evaluators(suite: str, spec: ModelSpec, track: Track, request: Request = PLA
         "chains": lambda: chains(track, sampling),
     }
     judges = [own[name]() if name in own else EVALUATORS[name]() for name in names]
+    if shifted := tuple(dict.fromkeys(s.name.rpartition("-")[0] for s in track.sources if s.role == "shift")):
+        judges.append(Corruptions(shifted))
     if request.scores:
         judges.append(Scores(tuple(dict.fromkeys(request.scores))))
     if request.detectors:
@@ -71,7 +74,7 @@ def _check_options(suite: str, names: tuple[str, ...], track: Track, request: Re
         raise UserError(f"suite {suite!r} detects nothing: scores are of suite 'ood'")
     if request.detectors and "ood" not in names:
         raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
-    if "ood" not in names and any(source.origin for source in track.sources):
+    if "ood" not in names and any(source.origin and source.role == "ood" for source in track.sources):
         raise UserError(f"suite {suite!r} has no OOD sets: those of the user are of suite 'ood'")
     if request.detectors and PROTOCOLS[request.protocol].evaluators:
         raise UserError(f"protocol {request.protocol!r} has no detectors: leave them out, or take protocol {V1.name!r}")

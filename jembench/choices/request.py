@@ -143,6 +143,7 @@ class Request:
         track: name of the track.
         data_dir: folder with the images of a track that does not carry its own; None for its downloads.
         ood: further OOD sets, name -> folder of pictures, ``.npz`` file or another origin (:mod:`jembench.data.user`).
+        corruptions: folder of corrupted copies of the test images (:mod:`jembench.data.corruptions`).
         protocol: name of the choices behind the numbers: ``v1``, or a published one.
         defences: what stands before each model, a row for each; None is the bare model.
         options: of the attacks of suites ``robustness`` and ``distance``.
@@ -200,6 +201,11 @@ class Request:
         help="A further OOD set, name=PATH: a folder of pictures, .npz, .npy; repeat.",
         default=(),
         parse=places,
+    )
+    corruptions: Path | None = flagged(
+        Path | None,
+        "--corruptions",
+        help="Folder of CIFAR-10-C, CIFAR-100-C or alike: accuracy and calibration on its images too.",
     )
     protocol: str = flagged(
         str, "--protocol", "-p", help="The choices behind the numbers; see `jembench list protocols`.", default="v1"

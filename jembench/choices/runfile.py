@@ -18,7 +18,7 @@ from jembench.ground.entry import read_table, reason
 from jembench.types import UserError, unknown
 from jembench.zoo.references import ModelRef, Scale, parse
 
-PATHS = ("data_dir", "output", "trained_on")
+PATHS = ("data_dir", "output", "trained_on", "corruptions")
 PLACE = ("output", "workers")  # where and how fast: no number depends on them
 SETTINGS = ("weights", "weights_key", "mean", "std", "range", "name")  # of a model, beside its reference
 

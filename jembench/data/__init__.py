@@ -129,13 +129,14 @@ def load(track_name: str, source_name: str, *, origin: str = "", sha256: str = "
     Raises:
         UserError: if the bytes are not those that the track was published with, or those that were found.
     """
-    from jembench.data import external, user
+    from jembench.data import corruptions, external, user
 
     description = track(track_name)
     if origin:
         if source_name in [source.name for source in description.sources]:
             return external.load(description, source_name, origin, sha256=sha256)
-        own = user.load(source_name, origin, description)
+        shifted = origin.startswith(corruptions.START)
+        own = corruptions.load(origin, description) if shifted else user.load(source_name, origin, description)
         if sha256 and own.sha256 != sha256:
             raise UserError(
                 f"{origin}: the images of {source_name!r} have changed since they were planned for: run the command "

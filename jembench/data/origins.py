@@ -6,6 +6,7 @@
 ``FILE.npz``, ``FILE.npy``         arrays of 0..255 (:mod:`jembench.data.arrays`); of another range ``FILE.npz@0..16``
 ``FILE.parquet``                   a table with a column of images
 ``FILE.txt``                       a list of pictures, ``path label`` a line, as OpenOOD's are; paths relative to it
+``imglist:FILE.txt:FOLDER``        such a list whose paths are relative to the folder
 ``torchvision:NAME:FOLDER``        a data set of torchvision that lies there; nothing is downloaded
 ``pytorch-ood:NAME:FOLDER``        one of pytorch-ood, likewise
 ``file.py:function``               a function without arguments that gives images, or images and labels
@@ -29,9 +30,11 @@ from jembench.data import arrays, pictures
 from jembench.data.arrays import Range
 from jembench.data.pictures import Bytes
 from jembench.ground import families, guard, usercode
+from jembench.ground.files import require_file
 from jembench.types import UserError, unknown
 
 GROUP = "jembench.ood"
+LIST = "imglist"
 TABLES = (".parquet", ".arrow")
 LIBRARIES = {"torchvision": "torchvision.datasets", "pytorch-ood": "pytorch_ood.dataset.img"}
 
@@ -70,6 +73,9 @@ def read(origin: str, what: str, *, labelled: bool = False, split: str = "test")
     library, colon, rest = text.partition(":")
     if colon and library in LIBRARIES:
         return _of_library(library, rest, what, split)
+    if colon and library == LIST:
+        list_path, _, base = rest.rpartition(":")
+        return _of_list(Path(list_path), what, labelled=labelled, base=Path(base))
     if path.is_dir():
         if tables := _tables(path, split):
             return _of_tables(tables, what, labelled=labelled)
@@ -79,7 +85,7 @@ def read(origin: str, what: str, *, labelled: bool = False, split: str = "test")
     if path.suffix.lower() in TABLES and path.is_file():
         return _of_tables((path,), what, labelled=labelled)
     if path.suffix.lower() == ".txt" and path.is_file():
-        return _of_list(path, what, labelled=labelled)
+        return _of_list(path, what, labelled=labelled, base=path.parent)
     if path.exists():
         raise UserError(
             f"{what}: {origin} is no folder of pictures, and neither .npz, .npy, .parquet nor a list of pictures (.txt)"
@@ -129,8 +135,9 @@ def _of_arrays(images: Any, labels: Any) -> Rows:
     return Rows(zip(images, np.full(len(images), -1) if labels is None else labels, strict=True))
 
 
-def _of_list(path: Path, what: str, *, labelled: bool) -> Rows:
+def _of_list(path: Path, what: str, *, labelled: bool, base: Path) -> Rows:
     """The pictures that a list names: ``path`` or ``path label`` a line."""
+    require_file(path)
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not (words := line.split()):
@@ -140,7 +147,7 @@ def _of_list(path: Path, what: str, *, labelled: bool) -> Rows:
             if labelled:
                 raise UserError(f"{what}: {path}, line {number}: {label!r} is no number of a class")
             name, label = line.strip(), "-1"
-        picture = path.parent / name
+        picture = base / name
         if not picture.is_file():
             raise UserError(f"{what}: {path}, line {number}: no picture {picture}")
         rows.append((picture, int(label)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jembench.ground.identity import array_sha256, let_go
 from jembench.types import Norm
 
-Role = Literal["train", "validation", "ood-base", "test", "ood", "chains"]
+Role = Literal["train", "validation", "ood-base", "test", "ood", "chains", "shift"]
 
 BATCH = 100  # images of a batch of JEM's evaluation, of which ``interp`` is mixed
 CHAINS = "chains"  # the source whose rows are sampling chains, not images
@@ -51,7 +51,8 @@ class Source:
 
     Attributes:
         name: identifier of the set, unique in the track.
-        role: use of the set; only ``test``, ``ood`` and ``chains`` may appear in a published number.
+        role: use of the set; only ``test``, ``ood``, ``chains`` and ``shift`` (corrupted test images) may
+            appear in a published number.
         n: number of images.
         sha256: hash of its images and labels (:func:`jembench.ground.identity.array_sha256`); empty where no complete
             copy of a published set was at hand to pin it.

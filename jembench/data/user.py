@@ -11,10 +11,11 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from jembench.data import origins, own
+from jembench.data import openood, origins, own
 from jembench.data.sets import ImageSet, Source, Track
 from jembench.ground import seeding
 from jembench.types import UserError
@@ -46,13 +47,18 @@ def source(name: str, origin: str, track: Track) -> Source:
 
 
 def extended(track: Track, sets: Mapping[str, str]) -> Track:
-    """A track with OOD sets of the user: name -> origin.
+    """A track with OOD sets of the user: name -> origin, or ``openood`` -> folder (:mod:`jembench.data.openood`).
 
     Raises:
         UserError: see :func:`source`.
     """
     for name, origin in sets.items():
-        track = replace(track, sources=(*track.sources, source(name, origin, track)))
+        if name == openood.NAME:
+            parts = openood.sets(track, Path(origin).expanduser())
+            more = [replace(source(part, place, track), near=near) for part, (place, near) in parts.items()]
+        else:
+            more = [source(name, origin, track)]
+        track = replace(track, sources=(*track.sources, *more))
     return track
 
 

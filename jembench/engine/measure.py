@@ -16,7 +16,7 @@ from jembench import data
 from jembench.choices.request import Sampling
 from jembench.choices.runfile import PLACE, described
 from jembench.choices.suites import SUITES
-from jembench.data import contamination, user
+from jembench.data import contamination, corruptions, user
 from jembench.engine import bench, sanity
 from jembench.engine.bench import Outcome
 from jembench.engine.plan import Plan, plan
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from jembench.measurements.contract import Need
     from jembench.store.results import ResultDocument
     from jembench.zoo.catalogue import ModelSpec
+
+
+CORRUPTED = ("accuracy", "calibration")  # suites that look at corrupted test images, where there are some
 
 
 @dataclass(frozen=True)
@@ -129,15 +132,25 @@ def _trained_on(request: Request) -> tuple[str, ...]:
 def planned(request: Request) -> list[Plan]:
     """The plans of a request, suite by suite; a model object is copied for them."""
     track = data.track(request.track, folder=request.data_dir)
-    outliers = user.extended(track, dict(request.ood))
     rows = specs(request, track)
+    outliers = user.extended(track, dict(request.ood)).sources[len(track.sources) :]
+    if request.corruptions is not None and not set(request.suites) & set(CORRUPTED):
+        raise UserError(f"--corruptions goes with suite {' or '.join(CORRUPTED)}")
+    copies = () if request.corruptions is None else corruptions.sources(request.corruptions, track)
     detecting = _serving(request, "ood")
     generating = _serving(request, "generation")
     return [
         plan(
             spec,
             suite,
-            track=outliers if suite in detecting else track,
+            track=replace(
+                track,
+                sources=(
+                    *track.sources,
+                    *(outliers if suite in detecting else ()),
+                    *(copies if suite in CORRUPTED else ()),
+                ),
+            ),
             request=replace(
                 request,
                 sampling=request.sampling if suite in generating else Sampling(),

@@ -23,6 +23,8 @@ EVALUATORS: Family[type[Evaluator]] = Family(
         "unlabelled": (".unlabelled:Unlabelled", "accuracy as estimated without labels"),
         "ood": (".ood:Ood", "OOD detection by every score"),
         "stress": (".stress:Stress", "OOD detection under attack, refinement and shift"),
+        "corruptions": (".corruptions:Corruptions", "accuracy and calibration on corrupted copies of the test images"),
+        "scores": (".scores:Scores", "OOD detection by scores of plug-ins"),
         "detectors": (".detectors:Detectors", "OOD detection by post-hoc detectors"),
         "generation": (".generation:Generation", "how good, varied and new generated images are"),
         "chains": (".chains:Chains", "what SGLD chains do that are longer than in training"),

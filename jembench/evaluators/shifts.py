@@ -11,7 +11,7 @@ is the mean confidence less the accuracy, with the interval of a mean of paired 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -71,13 +71,13 @@ class Shifts(WithoutScalars):
             lacks = "differentiable log density" if "density" in view.requires else "logits"
             reason = f"the model gives no {lacks}" if "label" not in record else NO_LOGITS
             if "logits" not in record or fit is None:
-                result += _missing(name, reason)
+                result += missing(name, reason)
             elif bad := int((~np.isfinite(record["logits"]).all(axis=1)).sum()):  # of refined images only
                 count = len(record["logits"])
-                result += _missing(name, f"the logits of {bad} of {count} images are not finite: the chains diverge")
+                result += missing(name, f"the logits of {bad} of {count} images are not finite: the chains diverge")
             else:
-                result += _measured(name, record["logits"], record["label"], fit)
-        return [*result, *_means(result, track)]
+                result += measured(name, record["logits"], record["label"], fit)
+        return [*result, *means(result, _grid(track))]
 
 
 def views_of(track: Track) -> dict[str, Seen]:
@@ -93,13 +93,25 @@ def views_of(track: Track) -> dict[str, Seen]:
     return {**views, "refined": Seen(Refined())}
 
 
-def _missing(name: str, reason: str) -> list[Metric]:
+def missing(name: str, reason: str) -> list[Metric]:
+    """The metrics of a view where there are none."""
     cells = [kind.missing(reason, source=name, variant=variant) for variant in VARIANTS for kind in KINDS]
     return [ACCURACY.missing(reason, source=name), *cells]
 
 
-def _measured(name: str, logits: NDArray[np.floating], labels: NDArray[np.int64], fit: float) -> list[Metric]:
-    n = {"test": len(labels)}
+def measured(
+    name: str, logits: NDArray[np.floating], labels: NDArray[np.int64], fit: float, *, split: str = "test"
+) -> list[Metric]:
+    """Accuracy and calibration on one view.
+
+    Args:
+        name: name of the view.
+        logits: logits ``(N, K)`` of its images.
+        labels: classes ``(N,)`` of its images.
+        fit: temperature of the validation split.
+        split: name of the source of the images.
+    """
+    n = {split: len(labels)}
     correct = classification.prediction(logits) == labels
     result = [ACCURACY.of(classification.accuracy(correct), source=name, n=n)]
     rng = partial(seeding.rng, "shifts")
@@ -117,15 +129,26 @@ def _measured(name: str, logits: NDArray[np.floating], labels: NDArray[np.int64]
     return result
 
 
-def _means(metrics: list[Metric], track: Track) -> list[Metric]:
-    """Means over the kinds of a severity, of what is not missing in any of them."""
+def _grid(track: Track) -> dict[int, list[str]]:
+    """The names of the shifted views at every severity that all kinds have."""
+    severities = min((len(grid.amounts) for grid in track.shifts), default=0)
+    return {severity: [f"{grid.kind}-{severity}" for grid in track.shifts] for severity in range(1, 1 + severities)}
+
+
+def means(metrics: list[Metric], grid: Mapping[int, list[str]]) -> list[Metric]:
+    """Means over the views of a severity, of what is not missing in any of them.
+
+    Args:
+        metrics: the metrics of all views.
+        grid: names of the views of each severity.
+    """
     by_id = {metric.id: metric for metric in metrics}
     result = []
-    for severity in range(1, 1 + min((len(grid.amounts) for grid in track.shifts), default=0)):
+    for severity, names in grid.items():
         for kind, variants in ((ACCURACY, ("",)), *((kind, VARIANTS) for kind in KINDS)):
             for variant in variants:
                 tail = f"{variant}/{kind.name}" if variant else kind.name
-                parts = [by_id[f"{grid.kind}-{severity}/{tail}"] for grid in track.shifts]
+                parts = [by_id[f"{name}/{tail}"] for name in names]
                 values = [part.value for part in parts if part.value is not None]
                 source = f"severity-{severity}"
                 if len(values) < len(parts):

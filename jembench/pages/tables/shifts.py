@@ -44,6 +44,21 @@ def shifts(documents: Sequence[ResultDocument]) -> list[Table]:
     return [Table(f"calibration under shift · {documents[0].track}", header, rows, notes, wide=True)]
 
 
+def corruptions(documents: Sequence[ResultDocument]) -> list[Table]:
+    """Accuracy, ECE and NLL on corrupted copies of the test images, means over corruptions at each severity."""
+    severities = range(1, int(documents[0].settings("corruptions")["severities"]) + 1)
+    tails = {"accuracy": "accuracy", "ECE raw": "raw/ece15", "ECE T": "temperature/ece15", "NLL raw": "raw/nll"}
+    rows: list[list[Cell]] = [
+        [document.model.name, label, *(get(document, f"severity-{severity}/{tail}") for severity in severities)]
+        for document in documents
+        for label, tail in tails.items()
+    ]
+    count = len(documents[0].settings("corruptions")["names"])
+    notes = [f"means over {count} corruptions at each severity, so without intervals; each alone in result.json"]
+    header = ["model", "", *map(str, severities)]
+    return [Table(f"corrupted test images · {documents[0].track}", header, rows, notes)]
+
+
 def stress(documents: Sequence[ResultDocument]) -> list[Table]:
     """Mean AUROC clean, attacked and refined; then the AUROC of clean against shifted images."""
     rows: list[list[Cell]] = [
