@@ -170,7 +170,7 @@ def specs(request: Request, track: Track) -> list[ModelSpec]:
         UserError: if there is none, or one cannot be built, loaded or defended.
     """
     if not request.models:
-        raise UserError("name a model to measure")
+        raise UserError("name a model to measure, by --model")
     rows = [
         spec if defence is None else catalogue.defended(spec, defence)
         for spec in (catalogue.resolve(ref, track=track.ref, folder=track.folder) for ref in request.models)

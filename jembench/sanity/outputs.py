@@ -71,7 +71,7 @@ def untouched(subject: Subject) -> str:
     extra = {"generator": generators.generator("sanity")} if subject.noisy else {}
     with torch.no_grad():
         method = subject.model.logits
-        getattr(method, "__wrapped__", method)(x, **extra)  # a user's model gets copies otherwise
+        getattr(method, "unprotected", method)(x, **extra)  # a user's model gets copies otherwise
     if torch.equal(x, subject.images[:FEW]):
         return ""
     return "changes the images that it is given in place: write x = x - mean, not x -= mean or x.sub_(mean)"

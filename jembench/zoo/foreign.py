@@ -85,7 +85,7 @@ def protected(model: Any) -> Any:
     """A user's model of the contract, which gets copies of the images: what it does to them in place stays with it."""
     for name in ("logits", "log_density", "log_conditional", "penultimate"):
         method = getattr(model, name, None)
-        if callable(method) and not hasattr(method, "__wrapped__"):
+        if callable(method) and not hasattr(method, "unprotected"):
             with suppress(AttributeError, TypeError):  # a class with slots
                 setattr(model, name, _copying(method))
     return model
@@ -96,6 +96,7 @@ def _copying(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(x: Any, *rest: Any, **options: Any) -> Any:
         return method(x.clone(), *rest, **options)
 
+    call.unprotected = method  # type: ignore[attr-defined]  # __wrapped__ may be a decorator's of the user
     return call
 
 

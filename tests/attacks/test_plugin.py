@@ -116,7 +116,7 @@ def test_what_is_no_batch_of_images_is_refused_in_one_line(run, linear, write, r
 def test_a_file_that_is_not_there_or_has_no_such_function(run, linear, write, tmp_path):
     with pytest.raises(UserError, match="no such file"):
         attack(f"{tmp_path}/nothing.py:mine")
-    with pytest.raises(UserError, match="failed: AttributeError"):
+    with pytest.raises(UserError, match="no function 'mine' in it"):
         run(attack(write("other = 1\n")), linear.model, linear.x, linear.y, "linf", 0.1)
 
 

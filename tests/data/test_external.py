@@ -399,6 +399,7 @@ def test_a_touched_or_moved_file_is_not_prepared_again(shelf, monkeypatch, tmp_p
 
 
 def test_a_memo_that_is_damaged_or_a_file_that_is_being_written_is_hashed_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("JEMBENCH_CACHE", str(tmp_path / "own-cache"))
     path = tmp_path / "f"
     path.write_bytes(b"a")
     assert cache.content(path) == sha256(b"a")

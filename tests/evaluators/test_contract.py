@@ -100,7 +100,7 @@ def test_evaluators_are_frozen_and_measurements_say_what_they_need() -> None:
 
 def test_evaluators_are_registered_under_their_own_names() -> None:
     assert [kind.name for kind in EVALUATORS.values()] == list(EVALUATORS)
-    assert {made.name for made in _all()} == set(EVALUATORS) - {"detectors"}
+    assert {made.name for made in _all()} == set(EVALUATORS) - {"detectors", "scores", "corruptions"}
 
 
 def _all() -> list[Any]:

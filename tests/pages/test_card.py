@@ -132,7 +132,7 @@ def test_notes_and_pictures_are_taken_over(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("recipe.toml", b"track = 'digits'", "recipe.toml: about: Field required"),
+        ("recipe.toml", b"track = 'digits'", "recipe.toml: model: Field required"),
         ("training.json", b"{}", "not a valid training record"),
         ("NOTES.md", b"\xff", "NOTES.md: not readable"),
         ("golden/result.json", b"{}", "examples.parquet: no such file"),

@@ -138,7 +138,7 @@ def test_a_recipe_of_another_track_is_refused(recipe: Path) -> None:
 def test_an_extractor_is_a_model_of_its_own() -> None:
     spec = catalogue.extractor("digits-ref", track="digits")
     assert spec.name == "digits-ref"
-    assert spec.weights == str(extractors.recipe_path("digits-ref").parent / baselines.WEIGHTS)
+    assert spec.weights == str(extractors.recipe_path("digits-ref", data.track("digits")).parent / baselines.WEIGHTS)
     assert spec.fingerprint not in {
         catalogue.resolve(parse(name), track="digits").fingerprint for name in baselines.names("digits")
     }

@@ -33,8 +33,8 @@ def test_what_is_refused() -> None:
 def test_every_extractor_is_code_or_has_its_files() -> None:
     for name in EXTRACTORS:
         if name not in models.KINDS:
-            assert recipe_path(name).is_file()
-            assert (recipe_path(name).parent / baselines.WEIGHTS).is_file()
+            assert recipe_path(name, data.track("digits")).is_file()
+            assert (recipe_path(name, data.track("digits")).parent / baselines.WEIGHTS).is_file()
 
 
 def test_an_extractor_is_evaluated_nowhere() -> None:

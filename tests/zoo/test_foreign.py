@@ -425,6 +425,20 @@ def build():
 """
 
 
+@pytest.mark.parametrize("decorator", ["torch.no_grad()", "functools.wraps(print)"])
+def test_a_decorated_method_is_called_and_protected(write, decorator):
+    """A mark of the user's decorator is not ours."""
+    wrapped = "def logged(f):\n    @functools.wraps(f)\n    def g(*a):\n        return f(*a)\n    return g\n"
+    name = "logged" if "wraps" in decorator else decorator
+    text = f"import functools\n{wrapped}class Model:\n    @{name}\n    def logits(self, x):\n        x.sub_(0.5)\n"
+    text += "        return x.flatten(1)[:, :10]\ndef build():\n    return Model()\n"
+    model = catalogue.load(catalogue.resolve(parse(f"{write(text)}:build"), track="digits"))
+    x = torch.rand((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    before = x.clone()
+    assert torch.equal(model.logits(x), (before - 0.5).flatten(1)[:, :10])
+    assert torch.equal(x, before)
+
+
 @pytest.mark.parametrize("method", ["logits", "log_density", "penultimate"])
 def test_no_method_changes_the_images(write, method):
     model = catalogue.load(catalogue.resolve(parse(f"{write(IN_PLACE_METHODS)}:build"), track="digits"))
