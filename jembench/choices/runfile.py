@@ -20,6 +20,8 @@ from jembench.zoo.references import ModelRef, Scale, parse
 
 PATHS = ("data_dir", "output", "trained_on", "corruptions")
 PLACE = ("output", "workers")  # where and how fast: no number depends on them
+LISTS = ("models", "suites", "defences", "detectors", "scores")
+TEXTS = ("track", "protocol", "device", *PATHS)
 SETTINGS = ("weights", "weights_key", "mean", "std", "range", "name")  # of a model, beside its reference
 
 
@@ -61,6 +63,12 @@ def requested(values: Mapping[str, Any], where: str, *, folder: Path | None = No
 
     _check(values, Request, where)
     known = dict(values)
+    for key in LISTS:
+        if not isinstance(known.get(key, []), list):
+            raise UserError(f"{where}: {key!r} is a list, not {known[key]!r}")
+    for key in TEXTS:
+        if not isinstance(known.get(key, ""), str):
+            raise UserError(f"{where}: {key!r} is a text, not {known[key]!r}")
     if folder is not None:
         known |= {key: str(folder / Path(known[key]).expanduser()) for key in PATHS if key in known}
         if str(known.get("track", "")).endswith(".toml"):
@@ -142,13 +150,20 @@ def _model(ref: ModelRef) -> Any:
 def _reference(value: Any, where: str, folder: Path | None) -> ModelRef:
     if isinstance(value, str):
         return parse(_joined(value, folder))
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: a model is a reference, or a table with one, not {value!r}")
     settings = dict(value)
     for key in settings:
         if key not in ("reference", *SETTINGS):
             raise UserError(f"{where}: {unknown('key of a model', key, ('reference', *SETTINGS))}")
     if "reference" not in settings:
         raise UserError(f"{where}: a model needs its 'reference'")
-    numbers = {key: tuple(map(float, settings[key])) for key in ("mean", "std", "range") if key in settings}
+    for key in ("reference", "weights", "weights_key", "name"):
+        if not isinstance(settings.get(key, ""), str):
+            raise UserError(f"{where}: {key!r} of a model is a text, not {settings[key]!r}")
+    listed = {key: settings[key] for key in ("mean", "std", "range") if key in settings}
+    listed = {key: value if isinstance(value, list) else [value] for key, value in listed.items()}
+    numbers = {key: tuple(map(float, value)) for key, value in listed.items()}
     weights = settings.get("weights")
     ref = parse(_joined(settings["reference"], folder))
     if weights is not None:
@@ -161,6 +176,9 @@ def _joined(text: str, folder: Path | None) -> str:
     """A text whose path is relative to a folder, if it is one that is there."""
     if folder is None:
         return text
+    reference, at, weights = text.partition("@")
+    if at and (folder / weights).exists():
+        return f"{_joined(reference, folder)}@{folder / weights}"
     head, code, function = text.partition(".py:")
     path = folder / (f"{head}.py" if code else text)
     return (f"{path}:{function}" if code else f"{path}{'/' if text.endswith('/') else ''}") if path.exists() else text

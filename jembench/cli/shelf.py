@@ -103,8 +103,10 @@ def overlap(
 
     from jembench.data import contamination
 
-    found = contamination.of(origin, data.track(track, folder=data_dir))
+    description = data.track(track, folder=data_dir)
+    found = contamination.of(origin, description)
     rows = [[name, each.n, each.exact, each.near] for name, each in found.items()]
+    rows += [[name, "not here", "", ""] for name in contamination.absent(description, found)]
     typer.echo(tabulate(rows, headers=["set", "images", "the same", "nearly the same"]))
     if any(each.exact or each.near for each in found.values()):
         raise typer.Exit(1)

@@ -66,8 +66,21 @@ def content(path: Path) -> str:
 
 
 def _content_of_folder(folder: Path) -> str:
-    paths = sorted(Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in names)
-    facts = {str(path.relative_to(folder)): path.stat() for path in paths if path.exists()}
+    entered: set[str] = set()
+    paths = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in entered:
+            folders.clear()  # a link that leads back
+            continue
+        entered.add(real)
+        folders.sort()
+        paths += [Path(place) / name for name in names]
+    return contents(sorted(path for path in paths if path.exists()), folder)
+
+
+def contents(paths: list[Path], folder: Path) -> str:
+    """The SHA-256 of files and of their names relative to a folder, as :func:`content`."""
+    facts = {os.path.relpath(path, folder): path.stat() for path in paths}
     stamp = [str(folder.resolve()), [[name, *_stamp(each)] for name, each in facts.items()]]
     newest = max((each.st_ctime_ns for each in facts.values()), default=0)
     return _remembered(stamp, newest, lambda: identity([[name, file_sha256(folder / name)] for name in facts]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jembench.data.pictures import Bytes
+from jembench.data.pictures import START, Bytes, deep
 from jembench.ground import guard
 from jembench.types import UserError
 
@@ -39,14 +39,22 @@ def read(paths: tuple[Path, ...], what: str, *, labelled: bool) -> tuple[Iterabl
         raise UserError(f"{what}: {paths[0]} has no column 'image' of pictures (it has {', '.join(names)})")
     if labelled and label is None:
         raise UserError(f"{what}: {paths[0]} has no column 'label' of classes (it has {', '.join(names)})")
-    return _rows(paths, image, label, what), _classes(schema, label)
+    if labelled and not _whole(schema.field(label).type):
+        raise UserError(f"{what}: {paths[0]}: {label!r} is {schema.field(label).type}, needs integers")
+    return _rows(paths, image, label if labelled else None, what), _classes(schema, label)
+
+
+def _whole(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind))
 
 
 def _schema(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return pq.read_schema(path)
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_stream(source).schema
@@ -56,7 +64,7 @@ def _batches(path: Path, names: list[str]) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         yield from pq.ParquetFile(path).iter_batches(batch_size=256, columns=names)
         return
     with pa.memory_map(str(path)) as source:
@@ -81,7 +89,7 @@ def _picture(cell: Any) -> Bytes:
     if not isinstance(content, bytes):
         raise TypeError("an image is not kept in the table itself, as its bytes")
     with Image.open(io.BytesIO(content)) as picture:
-        if picture.mode[0] in "IF":
+        if deep(content[:START], picture):
             raise ValueError("an image has more than 8 bits a colour")
         turned = ImageOps.exif_transpose(picture)
         pixels = np.asarray(turned.convert("L" if turned.mode in ("1", "L", "LA") else "RGB"), dtype=np.uint8)

@@ -66,7 +66,11 @@ def load(origin: str, track: Track) -> ImageSet:
         wanted = f"uint8 (5 N, {height}, {width}, {channels})"
         raise UserError(f"{path}: is {images.dtype} {images.shape}, track {track.name} needs {wanted}")
     n = len(images) // SEVERITIES
-    if labels.dtype.kind not in "iu" or labels.shape not in ((n,), (len(images),)) or labels.max() >= track.classes:
+    if (
+        labels.dtype.kind not in "iu"
+        or labels.shape not in ((n,), (len(images),))
+        or not 0 <= labels.min() <= labels.max() < track.classes
+    ):
         raise UserError(f"{Path(place) / LABELS}.npy: {labels.dtype} {labels.shape} are no classes of {n} images")
     order = seeding.permutation("corruptions", n=n)
     block = images[(severity - 1) * n : severity * n][order].transpose(0, 3, 1, 2)

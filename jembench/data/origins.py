@@ -35,6 +35,10 @@ from jembench.types import UserError, unknown
 
 GROUP = "jembench.ood"
 LIST = "imglist"
+#: First words of the names of tables, and the split that they mean.
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
+    ("validation", "valid", "val", "dev"), "validation"
+)
 TABLES = (".parquet", ".arrow")
 LIBRARIES = {"torchvision": "torchvision.datasets", "pytorch-ood": "pytorch_ood.dataset.img"}
 
@@ -68,13 +72,15 @@ def read(origin: str, what: str, *, labelled: bool = False, split: str = "test")
     Raises:
         UserError: if there is nothing, or it cannot be read.
     """
-    text, pixels = _ranged(origin)
+    text, pixels = ranged(origin)
     path = Path(text).expanduser()
     library, colon, rest = text.partition(":")
     if colon and library in LIBRARIES:
         return _of_library(library, rest, what, split)
     if colon and library == LIST:
-        list_path, _, base = rest.rpartition(":")
+        list_path, apart, base = rest.rpartition(":")
+        if not apart:
+            raise UserError(f"{what}: {origin}: a list and the folder of its pictures are {LIST}:FILE.txt:FOLDER")
         return _of_list(Path(list_path), what, labelled=labelled, base=Path(base))
     if path.is_dir():
         if tables := _tables(path, split):
@@ -99,11 +105,14 @@ def place(origin: str, folder: Path) -> str:
     if colon and library in LIBRARIES:
         name, _, inner = rest.partition(":")
         return f"{library}:{name}:{folder / Path(inner).expanduser()}" if inner else origin
+    if colon and library == LIST:
+        listed, _, base = rest.rpartition(":")
+        return f"{LIST}:{folder / Path(listed).expanduser()}:{folder / Path(base).expanduser()}"
     name_alone = re.fullmatch(r"[\w-]+", origin) and not (folder / origin).exists()
     return origin if name_alone else str(folder / Path(origin).expanduser())
 
 
-def _ranged(origin: str) -> tuple[str, Range | None]:
+def ranged(origin: str) -> tuple[str, Range | None]:
     """An origin without the range that is said behind it, and that range."""
     match = re.fullmatch(r"(.+)@(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)", origin)
     if match is None:
@@ -114,11 +123,52 @@ def _ranged(origin: str) -> tuple[str, Range | None]:
     return match[1], Range(low, high)
 
 
+def tables(folder: Path) -> list[Path]:
+    """The tables of a folder of Hugging Face; none if it has none."""
+    places = [place for place in (folder, *(folder / name for name in ("data", *SPLITS))) if place.is_dir()]
+    return [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in TABLES]
+
+
 def _tables(folder: Path, split: str) -> tuple[Path, ...]:
     """The tables of a folder, those of a split where names say of which they are; none if it has none."""
-    places = [place for place in (folder, folder / "data", folder / split) if place.is_dir()]
-    tables = [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in TABLES]
-    return tuple([path for path in tables if path.stem.startswith(split) or path.parent.name == split] or tables)
+    named = {path: _split(path) for path in tables(folder)}
+    if not any(named.values()):
+        return tuple(named)
+    found = tuple(path for path, name in named.items() if name == split)
+    if not found:
+        parts = ", ".join(sorted(set(filter(None, named.values()))))
+        raise UserError(f"{folder}: has no part {split!r}, only {parts}: name a file of it, or the split that is meant")
+    return found
+
+
+def _split(path: Path) -> str:
+    """The split that the name of a table, or of its folder, says; empty if none."""
+    names = (re.split(r"[-_.]", path.stem)[0], path.parent.name)
+    return next((SPLITS[name] for name in names if name in SPLITS), "")
+
+
+def listed(path: Path, base: Path, what: str) -> list[tuple[Path, str, int]]:
+    """The pictures that a list names, with what it says of their class, and the number of the line.
+
+    Raises:
+        UserError: if it cannot be read, or a picture is not there.
+    """
+    require_file(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{what}: {path} is no list of pictures ({error})") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not (words := line.split()):
+            continue
+        name, label = (" ".join(words[:-1]), words[-1]) if len(words) > 1 else (words[0], "")
+        if not (base / name).is_file() and (base / line.strip()).is_file():
+            name, label = line.strip(), ""
+        if not (base / name).is_file():
+            raise UserError(f"{what}: {path}, line {number}: no picture {base / name}")
+        rows.append((base / name, label, number))
+    return rows
 
 
 def _of_tables(paths: tuple[Path, ...], what: str, *, labelled: bool) -> Rows:
@@ -137,20 +187,11 @@ def _of_arrays(images: Any, labels: Any) -> Rows:
 
 def _of_list(path: Path, what: str, *, labelled: bool, base: Path) -> Rows:
     """The pictures that a list names: ``path`` or ``path label`` a line."""
-    require_file(path)
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not (words := line.split()):
-            continue
-        name, label = (" ".join(words[:-1]), words[-1]) if len(words) > 1 else (words[0], "-1")
-        if not label.lstrip("-").isdecimal():
-            if labelled:
-                raise UserError(f"{what}: {path}, line {number}: {label!r} is no number of a class")
-            name, label = line.strip(), "-1"
-        picture = base / name
-        if not picture.is_file():
-            raise UserError(f"{what}: {path}, line {number}: no picture {picture}")
-        rows.append((picture, int(label)))
+    for picture, label, number in listed(path, base, what):
+        if labelled and not re.fullmatch(r"-?\d+", label):
+            raise UserError(f"{what}: {path}, line {number}: {label!r} is no number of a class")
+        rows.append((picture, int(label) if labelled else -1))
     return Rows((pictures.read(picture, what), label) for picture, label in rows)
 
 
@@ -168,6 +209,8 @@ def _of_library(library: str, rest: str, what: str, split: str) -> Rows:
     parameters = inspect.signature(constructor).parameters
     if {"classes", "background"} & set(parameters):
         raise UserError(f"{what}: {library}'s {name} has no test part")
+    if "train" in parameters and split not in ("train", "test"):
+        raise UserError(f"{what}: {library}'s {name} has no part {split!r}, only train and test")
     options: dict[str, Any] = {"root": folder} if "root" in parameters else {}
     options |= (
         {"train": split == "train"} if "train" in parameters else {"split": split} if "split" in parameters else {}
@@ -204,4 +247,11 @@ def _of_function(text: str, what: str, pixels: Range | None) -> Rows:
     images, labels = content if isinstance(content, tuple) and len(content) == 2 else (content, None)
     with guard.guarded(f"{what}: {text} gives no array"):
         array = np.asarray(images)
-    return _of_arrays(arrays.images(array, f"{what}: {text}", pixels), labels)
+    values = arrays.images(array, f"{what}: {text}", pixels)
+    if labels is not None:
+        with guard.guarded(f"{what}: {text} gives no labels"):
+            labels = np.asarray(labels)
+        if labels.shape != (len(values),) or labels.dtype.kind not in "iu":
+            wanted = f"integers ({len(values)},)"
+            raise UserError(f"{what}: {text}: labels are {labels.dtype} {labels.shape}, needs {wanted}")
+    return _of_arrays(values, labels)

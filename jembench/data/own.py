@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from jembench.data import cache, digits, external, origins, photographs
+from jembench.data import cache, digits, external, origins, photographs, pictures
 from jembench.data.sets import ASKED, CHAINS, Grid, Part, Source, Track
 from jembench.ground.entry import Entry, read_toml
-from jembench.ground.identity import identity
+from jembench.ground.identity import array_sha256, identity
 from jembench.types import Norm, UserError, unknown
 
 if TYPE_CHECKING:
@@ -181,18 +181,24 @@ def _check(file: TrackFile, path: Path, builtin: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: ood.{taken[0]}: that name means something else: choose another")
     if file.channels == 2:
         raise UserError(f"{path}: channels: 1 (grey) or 3 (colours), not 2")
+    for norm, eps in file.eps.items():
+        if not eps or not all(0 < radius < float("inf") for radius in eps):
+            raise UserError(f"{path}: eps.{norm}: radii are above 0, in units of the [0, 1] pixel range, not {eps}")
 
 
 def _classes(file: TrackFile, path: Path) -> tuple[str, ...]:
-    """The names of the classes."""
-    if isinstance(file.classes, int):
-        return tuple(map(str, range(file.classes)))
+    """The names of the classes; numbers where nobody named them."""
     folder = path.parent / file.train.origin
-    names = file.classes or (
-        tuple(sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith((".", "__"))))
-        if folder.is_dir()
-        else ()
-    )
+    folders = [each.name for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+    named = tuple(pictures.ordered(name for name in folders if not name.startswith((".", "__"))))
+    if isinstance(file.classes, int):
+        if named and len(named) != file.classes and not origins.tables(folder):
+            raise UserError(f"{path}: classes: {file.classes}, {file.train.origin} has {len(named)} folders")
+        names = named if len(named) == file.classes else tuple(map(str, range(file.classes)))
+    else:
+        names = file.classes or named
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: classes: a name is there twice")
     if len(names) < 2:
         raise UserError(f"{path}: classes: say how many, or their names; {file.train.origin} has no folder for each")
     return names
@@ -211,11 +217,16 @@ def _sources(file: TrackFile, folder: Path) -> list[Source]:
     chains = Source(CHAINS, "chains", 1000, "", about=ASKED)
     return [
         source("train", "train", file.train, "train", spans["train"]),
-        source("validation", "validation", file.validation or file.train, "train", spans["validation"]),
+        source("validation", "validation", *_validation(file), spans["validation"]),
         source("test", "test", file.test, "test"),
         *(source(name, "ood", each, "test") for name, each in file.ood.items()),
         chains,
     ]
+
+
+def _validation(file: TrackFile) -> tuple[SetFile, str]:
+    """The set that validates, and its part: a share of the training images where none is named."""
+    return (file.train, "train") if file.validation is None else (file.validation, "validation")
 
 
 def found(track: Track, source: Source) -> tuple[int, str, Path]:
@@ -234,22 +245,30 @@ def found(track: Track, source: Source) -> tuple[int, str, Path]:
 
 def _place(track: Track, source: Source) -> Path:
     assert source.part is not None
-    part = {**asdict(source.part), "set": _content(source.part.set)}
+    part = {**asdict(source.part), "set": _content(source, f"{track.name}/{source.name}")}
     labels = list(track.labels) if source.role != "ood" else []
     settings = [track.shape, track.levels, source.crop, labels]
     return cache.prepared(identity(["own", VERSION, source.role, part, settings]))
 
 
-def _content(origin: str) -> list[Any]:
-    """What stands for the content of an origin: the hash of its files, if they are files."""
-    text = origin.partition("@")[0] if not Path(origin).exists() else origin
-    path = Path(text.partition(".py:")[0] + ".py") if ".py:" in text else Path(text)
-    library = text.partition(":")[0]
+def _content(source: Source, what: str) -> list[Any]:
+    """What stands for the content of an origin: the hash of its files, or of what a function gives."""
+    assert source.part is not None
+    origin = source.part.set
+    text, pixels = origins.ranged(origin)
+    library, _, rest = text.partition(":")
     if library in origins.LIBRARIES:
-        path = Path(text.split(":", 2)[2]) if text.count(":") > 1 else path
-    tail = origin[len(text) :] + (text.partition(".py")[2] if ".py:" in text else "")
-    name = text if not path.exists() or library in origins.LIBRARIES else ""
-    return [name, tail, cache.content(path) if path.exists() else ""]
+        folder = Path(rest.partition(":")[2])
+        return [text, cache.content(folder) if folder.is_dir() else ""]
+    if library == origins.LIST or (text.lower().endswith(".txt") and Path(text).is_file()):
+        place, _, base = rest.rpartition(":") if library == origins.LIST else (text, "", str(Path(text).parent))
+        rows = origins.listed(Path(place), Path(base), what)
+        lines = [[os.path.relpath(picture, base), label] for picture, label, _ in rows]
+        return [lines, cache.contents([picture for picture, *_ in rows], Path(base))]
+    if Path(text).exists():
+        return [str(pixels), cache.content(Path(text))]
+    given = origins.read(origin, what, split=source.part.split).images  # a function: nobody knows what it reads
+    return [str(pixels), [[array_sha256(image), int(y)] for image, y in given]]
 
 
 def _prepare(track: Track, source: Source, place: Path) -> external.Facts:
@@ -278,7 +297,7 @@ def _named(labels: NDArray[np.int64], names: tuple[str, ...], track: Track, what
     """Labels by the order of the track's classes."""
     if (labels < 0).any():
         raise UserError(f"{what}: {int((labels < 0).sum())} images have no class: put them in a folder for each class")
-    if names and not all(name.isdecimal() for name in track.labels):
+    if names:
         for name in names:
             if name not in track.labels:
                 raise unknown(f"class of {what}:", name, track.labels)

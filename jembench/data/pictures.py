@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from jembench.types import UserError
 
 DOCUMENTS = {".pdf", ".eps", ".ps", ".wmf", ".emf", ".mpg", ".mpeg"}  # what pillow opens and is no picture
 HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
+START = 64  # bytes that tell how deep a picture is
 PNG_DEPTH = 24  # place of the bits a colour in a PNG
+TIFF_DEPTH = 258  # tag of the bits a colour in a TIFF
 
 Bytes = NDArray[np.uint8]
 
@@ -58,13 +61,24 @@ def found(folder: Path, what: str) -> Pictures:
         else:
             others[path.suffix.lower() or "without a suffix"] += 1
     paths.sort()
-    tops = sorted({path.relative_to(folder).parts[0] for path in paths if len(path.relative_to(folder).parts) > 1})
+    tops = ordered({path.relative_to(folder).parts[0] for path in paths if len(path.relative_to(folder).parts) > 1})
     classes = tuple(tops) if all(len(path.relative_to(folder).parts) > 1 for path in paths) else ()
     words = ""
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         words = f"{what}: files in {folder} that are no pictures are left out: {kinds}"
     return Pictures(tuple(paths), classes, words)
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names of classes in order: numbers by their value, so that 2 comes before 10, others by their letters.
+
+    >>> ordered({"10", "2", "1"}), ordered({"b", "10", "a"})
+    (['1', '2', '10'], ['10', 'a', 'b'])
+    """
+    known = list(names)
+    numbers = all(name.isdecimal() for name in known)
+    return sorted(known, key=lambda name: (int(name), name) if numbers else (0, name))
 
 
 def read(path: Path, what: str) -> Bytes:
@@ -76,10 +90,10 @@ def read(path: Path, what: str) -> Bytes:
     from PIL import Image, ImageOps
 
     try:
-        if _deep(path):
-            raise _too_deep(path, what)
+        with path.open("rb") as file:
+            start = file.read(START)
         with Image.open(path) as picture:
-            if picture.mode[0] in "IF":
+            if deep(start, picture):
                 raise _too_deep(path, what)
             turned = ImageOps.exif_transpose(picture)
             grey = turned.mode in ("1", "L", "LA")
@@ -116,12 +130,19 @@ def _files(folder: Path, what: str) -> Iterator[Path]:
             yield path
 
 
-def _deep(path: Path) -> bool:
-    """Whether a file has 16 bits a colour, of which pillow would drop the lower ones without a word."""
-    with path.open("rb") as file:
-        start = file.read(64)
+def deep(start: bytes, picture: Any) -> bool:
+    """Whether a picture has more than 8 bits a colour, of which pillow would drop the lower ones without a word.
+
+    Args:
+        start: first :data:`START` bytes of its file.
+        picture: the picture as pillow opens it.
+    """
+    if picture.mode[0] in "IF":
+        return True
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return start[PNG_DEPTH] > 8
+    if picture.format == "TIFF":
+        return bool(max(picture.tag_v2.get(TIFF_DEPTH, (8,))) > 8)
     if start[:2] in (b"P2", b"P3", b"P5", b"P6"):
         numbers = [word for word in start.split(b"\n") if not word.startswith(b"#")]
         values = b" ".join(numbers).split()[1:4]

@@ -73,18 +73,20 @@ def load(name: str, origin: str, track: Track) -> ImageSet:
     return replace(images, images=images.images[order])
 
 
-def fitted(what: str, origin: str, track: Track) -> ImageSet:
+def fitted(what: str, origin: str, track: Track, *, split: str = "test", crop: int = 0) -> ImageSet:
     """The images of an origin as those of a track, without labels.
 
     Args:
         what: what they are, for messages.
         origin: one of the forms of :mod:`jembench.data.origins`.
         track: track whose shape and grey levels they are brought to.
+        split: the part that is meant, where a data set has parts.
+        crop: side of the square in the middle that is cut out before; 0 for all of the image.
 
     Raises:
         UserError: if they cannot be read, or there are none.
     """
-    raw = [own.fitted(image, track.shape) for image, _ in origins.read(str(origin), what).images]
+    raw = [own.fitted(image, track.shape, crop) for image, _ in origins.read(str(origin), what, split=split).images]
     if not raw:
         raise UserError(f"{what}: {origin} holds no images")
     images = np.stack(raw)

@@ -179,6 +179,8 @@ def _weighted(text: str) -> tuple[str, Path] | None:
         return None
     for place in places:
         tail = text[place + 1 :]
+        if tail == TWIN:
+            continue
         if tail.startswith(f"{HUB}:") or Path(tail).exists():
             return text[:place], Path(tail)
     if places and not Path(text).exists() and Path(text).suffix in SUFFIXES:  # a file that is not there

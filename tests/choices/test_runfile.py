@@ -91,6 +91,13 @@ BAD = {
     "seed = 1.5": "seed must be a whole number",
     "limit = 0": "limit must be a whole number of at least 1",
     "sampling = 3": "a table of sampling is expected",
+    "track = 3": "'track' is a text, not 3",
+    "trained_on = 3": "'trained_on' is a text, not 3",
+    'models = "jem"': "'models' is a list, not 'jem'",
+    'suites = "accuracy"': "'suites' is a list, not 'accuracy'",
+    "models = [3]": "a model is a reference, or a table with one, not 3",
+    "models = [{ reference = 3 }]": "'reference' of a model is a text, not 3",
+    "models = [{ reference = 'a.py:b', weights = 3 }]": "'weights' of a model is a text, not 3",
     "models =": "not a readable run file",
 }
 
@@ -102,6 +109,15 @@ def test_a_wrong_file_is_one_line(tmp_path, text):
         runfile.read(tmp_path / "run.toml")
     assert BAD[text] in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_weights_behind_a_model_are_relative_to_the_file_too(tmp_path):
+    (tmp_path / "net.py").write_text("")
+    (tmp_path / "w.pt").write_text("")
+    (tmp_path / "run.toml").write_text('models = ["net.py:build@w.pt", { reference = "net.py:build", mean = 0.5 }]')
+    one, other = runfile.read(tmp_path / "run.toml").models
+    assert one == ModelRef("code", str(tmp_path / "net.py"), "build", tmp_path / "w.pt")
+    assert other.scale == Scale(mean=(0.5,))
 
 
 def test_a_model_object_has_no_text():

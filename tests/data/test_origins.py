@@ -288,3 +288,79 @@ def test_tables_without_pictures_or_labels(tmp_path, images):
     with pytest.raises(UserError, match="has no column 'label' of classes"):
         rows(tmp_path / "b.parquet", labelled=True)
     same(rows(tmp_path / "b.parquet"), images)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", b"0.png --5", b"0.png 1.5"])
+def test_a_list_that_cannot_be_read_is_one_line(tmp_path, images, content):
+    (tmp_path / "0.png").write_bytes(png(images[0]))
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        rows(tmp_path / "list.txt", labelled=True)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("labels", ["[0] * 11", "['a'] * 12", "[[0]] * 12", "[0.5] * 12"])
+def test_labels_of_a_function_are_an_integer_for_each_image(tmp_path, images, labels):
+    origin = function(tmp_path / "f", images)
+    path = tmp_path / "f" / "mine.py"
+    path.write_text(path.read_text().replace("a['labels']", labels))
+    with pytest.raises(UserError, match=r"labels are .* needs integers \(12,\)"):
+        rows(origin, labelled=True)
+
+
+def test_labels_of_a_table_are_integers(tmp_path, images):
+    pq.write_table(table(images, struct=True).set_column(1, "label", pa.array(LABELS * 0.9)), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="'label' is double, needs integers"):
+        rows(tmp_path / "a.parquet", labelled=True)
+    same(rows(tmp_path / "a.parquet"), images)
+
+
+def deep_png():
+    """A PNG of 16 bits a colour."""
+    import struct
+    import zlib
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + bytes(12) for _ in range(2)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def deep_tiff():
+    """A TIFF of 2x2 pixels, three colours of 16 bits."""
+    import struct
+
+    pixels, tags = bytes(24), []
+    entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 0), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 8)]
+    entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24), (284, 3, 1, 1)]
+    place = 8 + len(pixels)
+    depth = place + 2 + 12 * len(entries) + 4
+    for tag, kind, count, value in entries:
+        tags.append(struct.pack("<HHII", tag, kind, count, depth if tag == 258 else value))
+    start = b"II*\0" + struct.pack("<I", place) + pixels + struct.pack("<H", len(entries))
+    return start + b"".join(tags) + bytes(4) + struct.pack("<HHH", 16, 16, 16)
+
+
+@pytest.mark.parametrize("content", [deep_png(), deep_tiff()], ids=["png", "tiff"])
+def test_deep_pictures_are_refused_in_a_table_as_in_a_folder(tmp_path, content):
+    pq.write_table(pa.table({"image": [content]}), tmp_path / "a.PARQUET")
+    with pytest.raises(UserError, match="more than 8 bits a colour"):
+        rows(tmp_path / "a.PARQUET")
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "a.tif").write_bytes(content)
+    with pytest.raises(UserError, match="more than 8 bits a colour"):
+        rows(tmp_path / "f")
+
+
+def test_a_list_needs_its_folder(tmp_path):
+    with pytest.raises(UserError, match=r"are imglist:FILE\.txt:FOLDER"):
+        rows("imglist:nope")
+
+
+@pytest.mark.parametrize("name", ["MNIST", "CIFAR10"])
+def test_a_library_has_no_other_part_in_place_of_one(name):
+    """The constructor knows train or not: validation would be test."""
+    with pytest.raises(UserError, match="has no part 'validation', only train and test"):
+        rows(f"torchvision:{name}:nowhere", split="validation")

@@ -264,3 +264,137 @@ def test_sets_that_cannot_be_are_one_line(place, name):
         data.images(data.track("bars.toml"), source)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def table(path, images, labels):
+    """A Parquet file as Hugging Face keeps images."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def png(image):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "png")
+        return {"bytes": file.getvalue(), "path": None}
+
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"image": [png(image) for image in images], "label": labels}), path)
+
+
+def test_each_set_is_the_part_that_its_role_means(place):
+    """Of a folder with all parts validation is validation, not the training images."""
+    parts = {"train": 12, "validation": 6, "test": 9}
+    for name, n in parts.items():
+        table(place / "hf" / f"{name}-0.parquet", bars(0, n, seed=n), np.arange(n) % 3)
+    text = (
+        TOML.replace("train/", "hf")
+        .replace("test/", "hf")
+        .replace("size = 8", 'size = 8\nclasses = 3\nvalidation = "hf"')
+    )
+    Path("hf.toml").write_text(text)
+    track = data.track("hf.toml")
+    assert {name: data.found(track, name).n for name in parts} == parts
+    assert len({data.found(track, name).sha256 for name in parts}) == 3
+
+
+def test_a_part_that_is_not_there_is_no_other_part(place):
+    table(place / "hf" / "train-0.parquet", bars(0, 12, seed=1), np.arange(12) % 3)
+    Path("hf.toml").write_text(TOML.replace("test/", "hf"))
+    with pytest.raises(UserError, match="has no part 'test', only train"):
+        data.images(data.track("hf.toml"), "test")
+
+
+def renamed(split, names):
+    for old, new in zip(NAMES, names, strict=True):
+        Path(split, old).rename(Path(split, new))
+
+
+def test_classes_that_are_numbers_are_in_their_order(place):
+    """10 comes after 2, so that folders and the labels of an array mean the same."""
+    for split in ("train", "test"):
+        renamed(split, ("2", "0", "10"))
+    track = data.track("bars.toml")
+    assert track.labels == ("0", "2", "10")
+    slanted = [own.fitted(image, track.shape).tobytes() for image in bars(2, 15, seed=len("test"))]
+    images = data.images(track, "test")
+    assert {int(y) for x, y in zip(images.images, images.labels, strict=True) if x.tobytes() in slanted} == {2}
+
+
+@pytest.mark.parametrize(("train", "test"), [("012", "017"), ("abc", "abd")])
+@pytest.mark.parametrize("classes", ["", "classes = 3\n"])
+def test_classes_of_other_names_are_refused(place, train, test, classes):
+    renamed("train", train)
+    renamed("test", test)
+    Path("bars.toml").write_text(TOML.replace("size = 8\n", f"size = 8\n{classes}"))
+    with pytest.raises(UserError, match=f"unknown class of bars/test: '{test[2]}'"):
+        data.images(data.track("bars.toml"), "test")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("eps = { linf = [-0.1] }", "eps.linf: radii are above 0"),
+        ("eps = { l2 = [] }", "eps.l2: radii are above 0"),
+        ("classes = 1", "classes: 1, train/ has 3 folders"),
+        ("classes = 4", "classes: 4, train/ has 3 folders"),
+        ('classes = ["a", "a", "b"]', "a name is there twice"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(place, line, words):
+    Path("bars.toml").write_text(TOML.replace("size = 8\n", f"size = 8\n{line}\n"))
+    with pytest.raises(UserError, match=words):
+        data.track("bars.toml")
+
+
+@pytest.mark.parametrize("form", ["list.txt", "imglist:list.txt:noise"])
+def test_pictures_behind_a_list_are_part_of_its_content(place, form, monkeypatch):
+    monkeypatch.setattr(cache, "FRESH", -1)
+    prefix = "" if form.startswith("imglist") else "noise/"
+    Path("list.txt").write_text("\n".join(f"{prefix}{path.name}" for path in sorted(Path("noise").iterdir())))
+    Path("bars.toml").write_text(TOML.replace("noise/", form))
+    before = data.images(data.track("bars.toml"), "noise")
+    Image.fromarray(bars(0, 1, 5)[0]).save("noise/000.png")
+    after = data.images(data.track("bars.toml"), "noise")
+    assert len(before) == len(after) == 20
+    assert before.sha256 != after.sha256
+
+
+def test_what_a_function_reads_is_part_of_its_content(place):
+    code = "import numpy as np\n\ndef make():\n    return np.load('waves.npz')['images']\n"
+    Path("mine.py").write_text(code)
+    Path("bars.toml").write_text(TOML.replace("noise/", "mine.py:make"))
+    before = data.images(data.track("bars.toml"), "noise").sha256
+    np.savez("waves.npz", images=bars(1, 9, 3))
+    assert data.images(data.track("bars.toml"), "noise").sha256 != before
+
+
+def test_an_at_sign_in_a_path_is_no_range(place):
+    Path("me@x").mkdir()
+    np.savez("me@x/o.npz", images=np.full((5, 8, 8, 3), 9, np.uint8))
+    Path("bars.toml").write_text(TOML.replace("noise/", "me@x/o.npz@0..16"))
+    assert data.found(data.track("bars.toml"), "noise").n == 5
+    np.savez("me@x/o.npz", images=np.full((9, 8, 8, 3), 9, np.uint8))
+    assert data.found(data.track("bars.toml"), "noise").n == 9
+
+
+def test_links_that_lead_back_are_entered_once(place):
+    for name in ("p", "q", "r"):
+        Path("noise", name).symlink_to(".")
+    assert data.found(data.track("bars.toml"), "noise").n == 20
+
+
+def test_training_images_are_cut_as_the_set_that_they_are_looked_for_in(place):
+    from jembench.data import contamination
+
+    Path("bars.toml").write_text(TOML.replace('test = "test/"', 'test = { origin = "test/", crop = 8 }'))
+    found = contamination.of("test/", data.track("bars.toml"))
+    assert found["test"].exact == 45
+
+
+def test_training_images_are_the_part_that_was_trained_on(place):
+    from jembench.data import contamination
+
+    table(place / "hf" / "train-0.parquet", bars(2, 4, seed=55), [0] * 4)
+    table(place / "hf" / "test-0.parquet", np.concatenate([bars(k, 15, seed=4) for k in range(3)]), [0] * 45)
+    assert contamination.of("hf", data.track("bars.toml"))["test"].exact == 0

@@ -61,6 +61,7 @@ BAD = {
     "another shape": (lambda folder: np.save(folder / "dark.npy", np.zeros((5, 3, 3, 3), np.uint8)), "needs uint8"),
     "no fifth": (lambda folder: np.save(folder / "dark.npy", np.zeros((7, 8, 8, 1), np.uint8)), "needs uint8"),
     "wrong labels": (lambda folder: np.save(folder / "labels.npy", np.full(360, 12)), "are no classes of 360 images"),
+    "negative labels": (lambda folder: np.save(folder / "labels.npy", np.full(360, -1)), "are no classes"),
     "a pickle": (
         lambda folder: np.save(folder / "dark.npy", np.array([{}], dtype=object), allow_pickle=True), "not a readable"
     ),

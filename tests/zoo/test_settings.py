@@ -154,6 +154,8 @@ def test_weights_stand_behind_the_model(place):
 )
 def test_an_at_sign_is_read_as_what_stands_behind_it(place, text, expected):
     assert parse(text) == expected
+    Path("twin").touch()  # a file of that name is not what is meant
+    assert parse(text) == expected
 
 
 BAD = {
