@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jembench.attacks.defences import Defence
 from jembench.choices.request import Request
-from jembench.data import own
+from jembench.data import trackfile
 from jembench.engine.measure import measure
 from jembench.ground import files
 from jembench.ground.progress import Show, silent
@@ -116,11 +116,11 @@ def extractor(track: Track, *, iterations: int, setup: Setup, resume: bool, obse
     Raises:
         UserError: if there is one, or it cannot be trained.
     """
-    name = f"{track.name}{own.TRAINED}"
+    name = f"{track.name}{trackfile.TRAINED}"
     folder = Path(track.file).parent / name
     if (folder / baselines.WEIGHTS).exists():
         raise UserError(f"{folder} holds an extractor: remove it to train another")
-    network = SMALL_NETWORK if max(track.shape[1:]) <= own.SMALL else LARGE_NETWORK
+    network = SMALL_NETWORK if max(track.shape[1:]) <= trackfile.SMALL else LARGE_NETWORK
     text = (
         f'track = "{track.name}"\nabout = "feature extractor of sample quality, evaluated nowhere"\n\n'
         f'[model]\nkind = "softmax"\n{network}\n[data]\nshift = 1\nnoise = 0.015\n\n'

@@ -14,7 +14,7 @@ from jembench import data
 from jembench.attacks.defences import Defence
 from jembench.choices.flags import Flag, composed, ends, flagged, numbers, places, radii, whole, words
 from jembench.types import Precision, UserError
-from jembench.zoo.references import ModelRef, Scale, parse
+from jembench.zoo.references import ModelRef, Normalisation, parse
 
 STORE = Path("jembench-runs")
 
@@ -111,7 +111,7 @@ def _references(
     if len(words) > 1 and (typed := [f"--{option}" for option, value in settings.items() if value is not None]):
         more = ": name weights as MODEL@WEIGHTS" if weights is not None else ", or a folder with model.toml"
         raise UserError(f"{', '.join(typed)} goes with one --model{more}")
-    scale = Scale(
+    scale = Normalisation(
         None if mean is None else numbers(mean, "--mean"),
         None if std is None else numbers(std, "--std"),
         None if range is None else ends(range),

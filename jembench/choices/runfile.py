@@ -14,9 +14,9 @@ from typing import Any
 
 from jembench.attacks.defences import Defence
 from jembench.choices.request import Options, Request, Sampling
-from jembench.ground.entry import read_table, reason
+from jembench.ground.files import read_table
 from jembench.types import UserError, unknown
-from jembench.zoo.references import ModelRef, Scale, parse
+from jembench.zoo.references import ModelRef, Normalisation, parse
 
 PATHS = ("data_dir", "output", "trained_on", "corruptions")
 PLACE = ("output", "workers")  # where and how fast: no number depends on them
@@ -59,33 +59,30 @@ def requested(values: Mapping[str, Any], where: str, *, folder: Path | None = No
     Raises:
         UserError: for an unknown key, or a value that cannot be.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     _check(values, Request, where)
-    known = dict(values)
+    content = dict(values)
     for key in LISTS:
-        if not isinstance(known.get(key, []), list):
-            raise UserError(f"{where}: {key!r} is a list, not {known[key]!r}")
+        if not isinstance(content.get(key, []), list):
+            raise UserError(f"{where}: {key!r} is a list, not {content[key]!r}")
     for key in TEXTS:
-        if not isinstance(known.get(key, ""), str):
-            raise UserError(f"{where}: {key!r} is a text, not {known[key]!r}")
+        if not isinstance(content.get(key, ""), str):
+            raise UserError(f"{where}: {key!r} is a text, not {content[key]!r}")
     if folder is not None:
-        known |= {key: str(folder / Path(known[key]).expanduser()) for key in PATHS if key in known}
-        if str(known.get("track", "")).endswith(".toml"):
-            known["track"] = str(folder / known["track"])
+        content |= {key: str(folder / Path(content[key]).expanduser()) for key in PATHS if key in content}
+        if str(content.get("track", "")).endswith(".toml"):
+            content["track"] = str(folder / content["track"])
     try:
-        models = tuple(_reference(each, where, folder) for each in known.pop("models", ()))
-        defences = tuple(_built(Defence, each, where) for each in known.pop("defences", ())) or (None,)
-        ood = known.pop("ood", {})
+        models = tuple(_reference(each, where, folder) for each in content.pop("models", ()))
+        defences = tuple(_built(Defence, each, where) for each in content.pop("defences", ())) or (None,)
+        ood = content.pop("ood", {})
         nested = {"options": Options, "sampling": Sampling}
-        parts = {key: _built(kind, known.pop(key), where) for key, kind in nested.items() if key in known}
+        parts = {key: _built(kind, content.pop(key), where) for key, kind in nested.items() if key in content}
         plain = {each.name: each.type for each in fields(Request)}
-        hints = TypeAdapter(dict[str, Any]).validate_python(known)
-        typed = {key: _typed(value, str(plain[key])) for key, value in hints.items()}
+        options = {key: _typed(value, str(plain[key])) for key, value in content.items()}
         sets = {name: _joined(str(place), folder) for name, place in dict(ood).items()}
-        return Request(models=models, defences=defences, ood=sets, **parts, **typed)
-    except (ValidationError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{where}: {reason(error)}") from error
+        return Request(models=models, defences=defences, ood=sets, **parts, **options)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def read(path: Path) -> Request:
@@ -161,14 +158,14 @@ def _reference(value: Any, where: str, folder: Path | None) -> ModelRef:
     for key in ("reference", "weights", "weights_key", "name"):
         if not isinstance(settings.get(key, ""), str):
             raise UserError(f"{where}: {key!r} of a model is a text, not {settings[key]!r}")
-    listed = {key: settings[key] for key in ("mean", "std", "range") if key in settings}
-    listed = {key: value if isinstance(value, list) else [value] for key, value in listed.items()}
-    numbers = {key: tuple(map(float, value)) for key, value in listed.items()}
+    columns = {key: settings[key] for key in ("mean", "std", "range") if key in settings}
+    columns = {key: value if isinstance(value, list) else [value] for key, value in columns.items()}
+    numbers = {key: tuple(map(float, value)) for key, value in columns.items()}
     weights = settings.get("weights")
     ref = parse(_joined(settings["reference"], folder))
     if weights is not None:
         ref = ref.with_weights(Path(_joined(weights, folder)))
-    scale = Scale(**numbers)  # type: ignore[arg-type]
+    scale = Normalisation(**numbers)  # type: ignore[arg-type]
     return ref.adjusted(key=settings.get("weights_key", ""), scale=scale, name=settings.get("name", ""))
 
 

@@ -8,6 +8,7 @@ import typer
 
 from jembench import data
 from jembench.cli.options import member
+from jembench.data import lookup
 from jembench.ground.families import Family
 from jembench.types import UserError
 
@@ -48,10 +49,8 @@ def list_(
 
 def tracks(track: str | None) -> dict[str, str]:
     """The tracks of jembench, and those that are found by name."""
-    from jembench.data import own
-
     ours = data.TRACKS.lines()
-    return ours | {name: f"a track of yours, {path}" for name, path in own.shelf().items() if name not in ours}
+    return ours | {name: f"a track of yours, {path}" for name, path in lookup.shelf().items() if name not in ours}
 
 
 def models(track: str | None) -> dict[str, str]:

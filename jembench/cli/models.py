@@ -12,7 +12,6 @@ from jembench import data
 from jembench.choices.request import STORE, Request
 from jembench.cli.options import QuietOption, requesting
 from jembench.data import PAPERS
-from jembench.models.recipes import read_recipe
 from jembench.zoo.references import RECIPE, ModelRef, parse
 
 
@@ -60,6 +59,8 @@ def _track_of(ref: ModelRef, request: Request) -> str:
     """The track that was typed, or that of the recipe, or the default."""
     if request.track is not None:
         return request.track
+    from jembench.models.recipes import read_recipe
+
     return read_recipe(Path(ref.place)).track if ref.form == "recipe" else data.DEFAULT
 
 

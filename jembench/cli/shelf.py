@@ -67,8 +67,8 @@ def verify(
         return
     entries = _show(description)
     shared = overlaps.of_track(description)
-    if shared is not None and (said := overlaps.words(shared, description.name)):
-        typer.echo(f"warning: {said}", err=True)
+    if shared is not None and (words := overlaps.words(shared, description.name)):
+        typer.echo(f"warning: {words}", err=True)
     faults = [entry.words for entry in entries if entry.state == "damaged"]
     if faults:
         raise UserError(faults[0])
@@ -104,11 +104,11 @@ def overlap(
     from jembench.data import contamination
 
     description = data.track(track, folder=data_dir)
-    found = contamination.of(origin, description)
-    rows = [[name, each.n, each.exact, each.near] for name, each in found.items()]
-    rows += [[name, "not here", "", ""] for name in contamination.absent(description, found)]
+    overlaps = contamination.of(origin, description)
+    rows = [[name, each.n, each.exact, each.near] for name, each in overlaps.items()]
+    rows += [[name, "not here", "", ""] for name in contamination.absent(description, overlaps)]
     typer.echo(tabulate(rows, headers=["set", "images", "the same", "nearly the same"]))
-    if any(each.exact or each.near for each in found.values()):
+    if any(each.exact or each.near for each in overlaps.values()):
         raise typer.Exit(1)
 
 

@@ -36,9 +36,9 @@ def check(
             images = data.images(description, source.name)
             rows.append([source.name, source.role, len(images), *overlap.facts(images)])
     typer.echo(tabulate(rows, headers=["set", "role", "images", "a class", "pixels", "mean"]))
-    shared = overlap.of_track(description)
-    if shared is not None:
-        typer.echo(overlap.words(shared, description.name) or "no test image is a training image, or nearly one")
+    overlaps = overlap.of_track(description)
+    if overlaps is not None:
+        typer.echo(overlap.words(overlaps, description.name) or "no test image is a training image, or nearly one")
     if picture is not None:
         gallery.save_track(description, picture)
         typer.echo(str(picture))

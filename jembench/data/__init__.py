@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jembench.data import lookup
 from jembench.ground import families
 from jembench.ground.families import Family
 from jembench.types import UserError
@@ -46,18 +47,17 @@ def track(name: str, *, folder: Path | None = None) -> Track:
     """The description of a track; loads no image.
 
     Args:
-        name: name of the track, or path of the file of an own one (:mod:`jembench.data.own`).
+        name: name of the track, or path of the file of an own one (:mod:`jembench.data.trackfile`).
         folder: folder of ``.npz`` files with its images, if they are not part of jembench; its downloads by default.
 
     Raises:
         UserError: for an unknown name, no such folder, or a folder for a track that has its images.
     """
-    from jembench.data import own
-
-    if (file := own.located(name, TRACKS)) is not None:
+    if (file := lookup.located(name, TRACKS)) is not None:
         if folder is not None:
             raise UserError(f"track file {file} says where its images are: leave out --data-dir")
-        return own.described(file, TRACKS)
+        described: Track = families.load(".trackfile:described", __package__)(file, TRACKS)
+        return described
     description = TRACKS[name]
     if folder is None:
         return description

@@ -97,10 +97,10 @@ def read(
             names = content.files
             key = next((key for key in IMAGES if key in names), None)
             label = next((key for key in LABELS if key in names), None)
-            others = [name for name in names if name != label]
-            if key is None and len(others) != 1:
+            members = [name for name in names if name != label]
+            if key is None and len(members) != 1:
                 raise UserError(f"{what}: {path} holds {', '.join(names) or 'nothing'}: call the images 'images'")
-            array = images(member(content, key or others[0]), f"{what}: {path}", pixels)
+            array = images(member(content, key or members[0]), f"{what}: {path}", pixels)
             labels = member(content, label) if labelled and label is not None else None
     if labels is None:
         return array, None

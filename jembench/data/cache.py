@@ -94,15 +94,15 @@ def _remembered(stamp: list[Any], changed: int, digest: Callable[[], str]) -> st
     """The digest that is kept under a stamp; made, and kept unless something was changed just now."""
     memo = root() / "hashes" / f"{identity(stamp)[:32]}.txt"
     try:
-        known = memo.read_text(encoding="ascii")
+        memory = memo.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
-        known = ""
-    if re.fullmatch(r"[0-9a-f]{64}", known):
-        return known
-    made = digest()
+        memory = ""
+    if re.fullmatch(r"[0-9a-f]{64}", memory):
+        return memory
+    fresh = digest()
     if time.time_ns() - changed > FRESH:  # of a file that is being written its time may stand still
-        files.write(memo, made.encode("ascii"))
-    return made
+        files.write(memo, fresh.encode("ascii"))
+    return fresh
 
 
 @contextmanager

@@ -91,8 +91,8 @@ def _picture(cell: Any) -> Bytes:
     with Image.open(io.BytesIO(content)) as picture:
         if deep(content[:START], picture):
             raise ValueError("an image has more than 8 bits a colour")
-        turned = ImageOps.exif_transpose(picture)
-        pixels = np.asarray(turned.convert("L" if turned.mode in ("1", "L", "LA") else "RGB"), dtype=np.uint8)
+        upright = ImageOps.exif_transpose(picture)
+        pixels = np.asarray(upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB"), dtype=np.uint8)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 

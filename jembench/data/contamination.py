@@ -30,30 +30,30 @@ def of(origin: str, track: Track) -> dict[str, Overlap]:
     crops = {source.crop for source in track.sources if source.role in ROLES}
     what = f"training images {origin}"
     training = {crop: user.fitted(what, origin, track, split="train", crop=crop) for crop in crops}
-    found = {}
+    overlaps = {}
     for source in track.sources:
         if source.role in ROLES:
             try:
                 images = data.images(track, source.name)
             except UserError:
                 continue
-            found[source.name] = overlap.compare(images, [training[source.crop]])
-    return found
+            overlaps[source.name] = overlap.compare(images, [training[source.crop]])
+    return overlaps
 
 
-def absent(track: Track, found: dict[str, Overlap]) -> list[str]:
+def absent(track: Track, overlaps: dict[str, Overlap]) -> list[str]:
     """The test and OOD sets of a track that were not compared, since they are not on this machine."""
-    return [source.name for source in track.sources if source.role in ROLES and source.name not in found]
+    return [source.name for source in track.sources if source.role in ROLES and source.name not in overlaps]
 
 
 def words(origin: str, track: Track) -> list[str]:
     """What must be known of a model that was trained on these images, a sentence for each set."""
-    found = of(origin, track)
-    lost = absent(track, found)
+    overlaps = of(origin, track)
+    lost = absent(track, overlaps)
     unknown = [f"training images {origin}: not looked for in {', '.join(lost)}: not on this machine"] if lost else []
     return unknown + [
         f"training images {origin}: {each.exact} of {each.n} images of {name!r} are among them"
         + (f", {each.near} more nearly" if each.near else "")
-        for name, each in found.items()
+        for name, each in overlaps.items()
         if each.exact or each.near
     ]

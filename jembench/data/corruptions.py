@@ -29,10 +29,10 @@ def names(folder: Path) -> tuple[str, ...]:
     Raises:
         UserError: if it has none, or no labels.
     """
-    found = tuple(sorted(path.stem for path in folder.glob("*.npy") if path.stem != LABELS))
-    if not found or not (folder / f"{LABELS}.npy").is_file():
+    stems = tuple(sorted(path.stem for path in folder.glob("*.npy") if path.stem != LABELS))
+    if not stems or not (folder / f"{LABELS}.npy").is_file():
         raise UserError(f"--corruptions {folder}: no NAME.npy with {LABELS}.npy is in it; {WHENCE}")
-    return found
+    return stems
 
 
 def sources(folder: Path, track: Track) -> tuple[Source, ...]:
@@ -42,14 +42,14 @@ def sources(folder: Path, track: Track) -> tuple[Source, ...]:
         UserError: if there are none, or the images are not those of the track.
     """
     folder = folder.expanduser().resolve()
-    found = []
+    copies = []
     for name in names(folder):
         for severity in range(1, SEVERITIES + 1):
             origin = f"{START}{severity}:{name}:{folder}"
             images = load(origin, track)
             about = f"{name} at severity {severity}"
-            found.append(Source(f"{name}-{severity}", "shift", len(images), images.sha256, about=about, origin=origin))
-    return tuple(found)
+            copies.append(Source(f"{name}-{severity}", "shift", len(images), images.sha256, about=about, origin=origin))
+    return tuple(copies)
 
 
 def load(origin: str, track: Track) -> ImageSet:
@@ -63,8 +63,8 @@ def load(origin: str, track: Track) -> ImageSet:
     images, labels = _mapped(path), _mapped(Path(place) / f"{LABELS}.npy")
     channels, height, width = track.shape
     if images.dtype != np.uint8 or images.shape[1:] != (height, width, channels) or len(images) % SEVERITIES:
-        wanted = f"uint8 (5 N, {height}, {width}, {channels})"
-        raise UserError(f"{path}: is {images.dtype} {images.shape}, track {track.name} needs {wanted}")
+        shape = f"uint8 (5 N, {height}, {width}, {channels})"
+        raise UserError(f"{path}: is {images.dtype} {images.shape}, track {track.name} needs {shape}")
     n = len(images) // SEVERITIES
     if (
         labels.dtype.kind not in "iu"

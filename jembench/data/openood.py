@@ -33,12 +33,12 @@ def sets(track: Track, folder: Path) -> dict[str, tuple[str, bool]]:
         raise UserError(
             f"OpenOOD has lists of tracks {', '.join(SETS)}, not of {track.name}: name sets by --ood NAME=PATH"
         )
-    found = {}
+    origins = {}
     for name, near in SETS[track.name].items():
-        listed = folder / LISTS / track.name / f"test_{name}.txt"
-        if listed.is_file() and (folder / PICTURES / name).is_dir():
-            found[f"{NAME}-{name}"] = (f"imglist:{listed}:{folder / PICTURES}", near)
-    if not found:
-        wanted = f"{LISTS}/{track.name}/test_*.txt with {PICTURES}/*"
-        raise UserError(f"{folder}: no set of OpenOOD: {wanted} is not in it; {WHENCE}")
-    return found
+        imglist = folder / LISTS / track.name / f"test_{name}.txt"
+        if imglist.is_file() and (folder / PICTURES / name).is_dir():
+            origins[f"{NAME}-{name}"] = (f"imglist:{imglist}:{folder / PICTURES}", near)
+    if not origins:
+        layout = f"{LISTS}/{track.name}/test_*.txt with {PICTURES}/*"
+        raise UserError(f"{folder}: no set of OpenOOD: {layout} is not in it; {WHENCE}")
+    return origins

@@ -131,12 +131,12 @@ def tables(folder: Path) -> list[Path]:
 
 def _tables(folder: Path, split: str) -> tuple[Path, ...]:
     """The tables of a folder, those of a split where names say of which they are; none if it has none."""
-    named = {path: _split(path) for path in tables(folder)}
-    if not any(named.values()):
-        return tuple(named)
-    found = tuple(path for path, name in named.items() if name == split)
+    splits = {path: _split(path) for path in tables(folder)}
+    if not any(splits.values()):
+        return tuple(splits)
+    found = tuple(path for path, name in splits.items() if name == split)
     if not found:
-        parts = ", ".join(sorted(set(filter(None, named.values()))))
+        parts = ", ".join(sorted(set(filter(None, splits.values()))))
         raise UserError(f"{folder}: has no part {split!r}, only {parts}: name a file of it, or the split that is meant")
     return found
 
@@ -252,6 +252,6 @@ def _of_function(text: str, what: str, pixels: Range | None) -> Rows:
         with guard.guarded(f"{what}: {text} gives no labels"):
             labels = np.asarray(labels)
         if labels.shape != (len(values),) or labels.dtype.kind not in "iu":
-            wanted = f"integers ({len(values)},)"
-            raise UserError(f"{what}: {text}: labels are {labels.dtype} {labels.shape}, needs {wanted}")
+            shape = f"integers ({len(values)},)"
+            raise UserError(f"{what}: {text}: labels are {labels.dtype} {labels.shape}, needs {shape}")
     return _of_arrays(values, labels)

@@ -56,10 +56,10 @@ def compare(images: ImageSet, others: Sequence[ImageSet], *, near: bool = True) 
         near: whether images that are slightly changed are looked for too.
     """
     prints = _prints(images)
-    known = {name for other in others for name in _prints(other)}
-    exact = np.array([name in known for name in prints], dtype=bool)
+    prints_of_others = {name for other in others for name in _prints(other)}
+    exact = np.array([name in prints_of_others for name in prints], dtype=bool)
     close = np.zeros(len(prints), dtype=bool)
-    if near and known:
+    if near and prints_of_others:
         thumbnails, theirs = _thumbnails(images), np.concatenate([_thumbnails(other) for other in others])
         for start in range(0, len(thumbnails), BLOCK):
             products = thumbnails[start : start + BLOCK] @ theirs.T

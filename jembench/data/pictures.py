@@ -76,9 +76,9 @@ def ordered(names: Iterable[str]) -> list[str]:
     >>> ordered({"10", "2", "1"}), ordered({"b", "10", "a"})
     (['1', '2', '10'], ['10', 'a', 'b'])
     """
-    known = list(names)
-    numbers = all(name.isdecimal() for name in known)
-    return sorted(known, key=lambda name: (int(name), name) if numbers else (0, name))
+    words = list(names)
+    numbers = all(name.isdecimal() for name in words)
+    return sorted(words, key=lambda name: (int(name), name) if numbers else (0, name))
 
 
 def read(path: Path, what: str) -> Bytes:
@@ -95,14 +95,36 @@ def read(path: Path, what: str) -> Bytes:
         with Image.open(path) as picture:
             if deep(start, picture):
                 raise _too_deep(path, what)
-            turned = ImageOps.exif_transpose(picture)
-            grey = turned.mode in ("1", "L", "LA")
-            pixels = np.asarray(turned.convert("L" if grey else "RGB"), dtype=np.uint8)
+            upright = ImageOps.exif_transpose(picture)
+            grey = upright.mode in ("1", "L", "LA")
+            pixels = np.asarray(upright.convert("L" if grey else "RGB"), dtype=np.uint8)
     except UserError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{what}: {path} is no picture that can be read ({error})") from error
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def fitted(image: Bytes, shape: tuple[int, int, int], crop: int = 0) -> Bytes:
+    """An image ``(H, W, C)`` as one of a track ``(C, H, W)``: the middle of it, resized (antialiased, bilinear).
+
+    Args:
+        image: values 0..255, C = 1 or 3.
+        shape: shape of the images of the track; colours are made grey, or grey repeated.
+        crop: side of the square in the middle that is cut out before; 0 for all of the image.
+    """
+    from PIL import Image
+
+    channels, height, width = shape
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if crop:
+        x, y = (max(0, (side - crop) // 2) for side in picture.size)
+        picture = picture.crop((x, y, min(picture.width, x + crop), min(picture.height, y + crop)))
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(picture, dtype=np.uint8)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy()
 
 
 def _suffixes() -> set[str]:

@@ -131,7 +131,7 @@ class Track:
         costly: number of the first images of a source that are used by measurements that take many passes for an image
             or look at it many times (views and refinements); all by default.
         folder: the user's folder of ``.npz`` files, for a track with external sources; the downloads if empty.
-        file: path of the file of an own track (:mod:`jembench.data.own`); empty for those of jembench.
+        file: path of the file of an own track (:mod:`jembench.data.trackfile`); empty for those of jembench.
         labels: names of the classes of an own track.
     """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jembench.data import openood, origins, own
+from jembench.data import openood, origins, pictures
 from jembench.data.sets import ImageSet, Source, Track
 from jembench.ground import seeding
 from jembench.types import UserError
@@ -86,7 +86,8 @@ def fitted(what: str, origin: str, track: Track, *, split: str = "test", crop: i
     Raises:
         UserError: if they cannot be read, or there are none.
     """
-    raw = [own.fitted(image, track.shape, crop) for image, _ in origins.read(str(origin), what, split=split).images]
+    rows = origins.read(str(origin), what, split=split).images
+    raw = [pictures.fitted(image, track.shape, crop) for image, _ in rows]
     if not raw:
         raise UserError(f"{what}: {origin} holds no images")
     images = np.stack(raw)

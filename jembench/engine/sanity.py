@@ -31,12 +31,12 @@ def inspected(spec: ModelSpec, track: Track, store: Store, *, device: str = "cpu
         return ()
     base = spec if spec.defence is None else replace(spec, name=spec.base, defence=None, stochastic=False)
     key = identity([spec.fingerprint, track.id, data.found(track, "test").sha256, VERSION])
-    found = kept(store, key)
-    if found is None:
-        found = checked(base, track, device=device)
-        if "finite" not in found:  # such a run ends in an error, which leaves nothing behind
-            keep(store, key, found)
-    return tuple(f"{base.name}: {words}" for words in found.values())
+    slips = kept(store, key)
+    if slips is None:
+        slips = checked(base, track, device=device)
+        if "finite" not in slips:  # such a run ends in an error, which leaves nothing behind
+            keep(store, key, slips)
+    return tuple(f"{base.name}: {words}" for words in slips.values())
 
 
 def shared(track: Track, store: Store) -> str:
@@ -54,13 +54,13 @@ def shared(track: Track, store: Store) -> str:
     if all(here.sha256 == source.sha256 for here, source in zip(local, sources, strict=True)):
         return ""
     key = identity(["shared", VERSION, [source.sha256 for source in local]])
-    found = kept(store, key)
-    if found is None:
+    findings = kept(store, key)
+    if findings is None:
         counts = overlap.of_track(track, near=False)
         words = "" if counts is None else overlap.words(counts, track.name)
-        found = {"shared": words} if words else {}
-        keep(store, key, found)
-    return found.get("shared", "")
+        findings = {"shared": words} if words else {}
+        keep(store, key, findings)
+    return findings.get("shared", "")
 
 
 def checked(spec: ModelSpec, track: Track, *, device: str = "cpu") -> dict[str, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jembench.ground.files import read_table
 from jembench.types import UserError, unknown
 
 
@@ -23,22 +23,6 @@ class Entry(BaseModel):
 
 
 E = TypeVar("E", bound=Entry)
-
-
-def read_table(path: Path, noun: str) -> dict[str, Any]:
-    """The content of a TOML file, with or without the byte order mark of some editors.
-
-    Args:
-        path: of the file.
-        noun: what such a file is called in an error, such as ``recipe``.
-
-    Raises:
-        UserError: if it cannot be read, or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not a readable {noun} ({error})") from error
 
 
 def read_toml(path: Path, kind: type[E], noun: str) -> E:

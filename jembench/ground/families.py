@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from jembench.ground.plugins import Plugin, installed, single
+from jembench.ground.plugins import Extension, installed, single
 from jembench.types import UserError, unknown
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Family(Mapping[str, T]):
         if name not in self:
             raise unknown(self.noun, name, [*self._table, *(plugin.name for plugin in self.plugins())])
 
-    def plugin(self, name: str) -> Plugin | None:
+    def plugin(self, name: str) -> Extension | None:
         """The plug-in of a name that is not one of ours; None if it is, or there is none.
 
         Raises:
@@ -69,7 +69,7 @@ class Family(Mapping[str, T]):
         """
         return None if name in self._table else single(self.plugins(), name)
 
-    def plugins(self) -> list[Plugin]:
+    def plugins(self) -> list[Extension]:
         """The plug-ins that are installed, also those whose names are ours and that are never taken."""
         return [] if self._group is None else installed(self._group)
 

@@ -1,4 +1,4 @@
-"""The one way to write a file, or a folder of them: whole or not at all."""
+"""Files: the one way to write one, or a folder of them, whole or not at all; and the one way to read TOML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from jembench.types import UserError
 
@@ -21,6 +21,24 @@ def require_file(path: Path) -> None:
         exists = False
     if not exists:
         raise UserError(f"{path}: no such file")
+
+
+def read_table(path: Path, noun: str) -> dict[str, Any]:
+    """The content of a TOML file, with or without the byte order mark of some editors.
+
+    Args:
+        path: of the file.
+        noun: what such a file is called in an error, such as ``recipe``.
+
+    Raises:
+        UserError: if it cannot be read, or is not TOML.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: not a readable {noun} ({error})") from error
 
 
 def write(path: Path, data: bytes) -> None:

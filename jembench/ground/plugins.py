@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from jembench.ground import guard
@@ -16,7 +15,7 @@ from jembench.types import UserError
 
 
 @dataclass(frozen=True)
-class Plugin:
+class Extension:
     """An entry point of a package.
 
     Attributes:
@@ -43,6 +42,8 @@ class Plugin:
         Raises:
             UserError: if it cannot be imported, or is no such thing.
         """
+        from importlib import metadata
+
         entry = metadata.EntryPoint(self.name, self.target, self.group)
         with guard.guarded(f"{self} cannot be loaded"):
             thing = entry.load()
@@ -54,17 +55,19 @@ class Plugin:
         return f"plug-in {self.name!r} ({self.group}) of {self.package} {self.version}"
 
 
-def installed(group: str) -> list[Plugin]:
+def installed(group: str) -> list[Extension]:
     """The plug-ins of a group, by name and package."""
-    found = []
+    from importlib import metadata  # which takes as long as the rest of the table
+
+    extensions = set()
     for entry in metadata.entry_points(group=group):
         package = entry.dist.name if entry.dist else "an unknown package"
         version = entry.dist.version if entry.dist else ""
-        found.append(Plugin(group, entry.name, entry.value, package, version))
-    return sorted(dict.fromkeys(found), key=lambda each: (each.name, each.package))
+        extensions.add(Extension(group, entry.name, entry.value, package, version))
+    return sorted(extensions, key=lambda each: (each.name, each.package))
 
 
-def single(plugins: Iterable[Plugin], name: str) -> Plugin | None:
+def single(plugins: Iterable[Extension], name: str) -> Extension | None:
     """The plug-in of a name; None if there is none.
 
     Raises:

@@ -149,8 +149,8 @@ def _capital(text: str) -> str:
 
 def measured(track: Track, places: Sequence[Path], suite: str) -> list[Path]:
     """The result folders of a track and a suite in or below places, by the name of the model."""
-    found = {path.parent for place in places for path in place.rglob(RESULT)}
-    documents = {folder: read_result(folder) for folder in found}
+    folders = {path.parent for place in places for path in place.rglob(RESULT)}
+    documents = {folder: read_result(folder) for folder in folders}
     fitting = [folder for folder, each in documents.items() if (each.track, each.suite) == (track.id, suite)]
     return sorted(fitting, key=lambda folder: (documents[folder].model.name, str(folder)))
 

@@ -55,11 +55,11 @@ def findings(subject: Subject) -> dict[str, str]:
         UserError: if the model fails on the images.
     """
     with guard.guarded(f"model {subject.name!r} fails on images of the track"), reproducible():
-        found: dict[str, str] = {}
+        slips: dict[str, str] = {}
         for name in CHECKS:
-            if NEEDS.get(name, "classifier") not in capabilities(subject.model) or set(found) & FIRST.get(name, set()):
+            if NEEDS.get(name, "classifier") not in capabilities(subject.model) or set(slips) & FIRST.get(name, set()):
                 continue
             with generators.forked("sanity", name):
                 if words := CHECKS[name](subject):
-                    found[name] = words
-        return found
+                    slips[name] = words
+        return slips

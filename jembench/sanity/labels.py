@@ -26,14 +26,14 @@ def ordered(subject: Subject) -> str:
     table = np.zeros((subject.classes, subject.classes))
     np.add.at(table, (predictions[half], labels[half]), 1)
     _, order = linear_sum_assignment(-table)
-    turned = order[predictions[~half]] == labels[~half]
+    permuted = order[predictions[~half]] == labels[~half]
     plain = predictions[~half] == labels[~half]
-    if turned.mean() < CONFUSED or turned.mean() < 2 * plain.mean():
+    if permuted.mean() < CONFUSED or permuted.mean() < 2 * plain.mean():
         return ""
     words = ", ".join(map(str, order[:20])) + (", …" if len(order) > 20 else "")
     return (
-        f"accuracy {plain.mean():.2f} becomes {turned.mean():.2f} with its classes in another order: its outputs seem "
-        f"to be the track's classes {words}; put them in the track's order"
+        f"accuracy {plain.mean():.2f} becomes {permuted.mean():.2f} with its classes in another order: they seem to "
+        f"be the track's classes {words}; put them in the track's order"
     )
 
 

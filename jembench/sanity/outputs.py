@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jembench.ground import generators
 from jembench.sanity.subject import Subject
 from jembench.types import capabilities
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEW = 16  # images that are asked about again
 TOLERANCE = 1e-2  # share of the spread of the logits by which rounding may move them
@@ -117,11 +122,7 @@ def gradient(subject: Subject) -> str:
     return "" if bool(slope.any()) else "gives gradients by the pixels that are 0: attacks by gradient find nothing"
 
 
-def _same(one: object, other: object) -> bool:
-    import torch
-
-    assert isinstance(one, torch.Tensor)
-    assert isinstance(other, torch.Tensor)
+def _same(one: Tensor, other: Tensor) -> bool:
     if not bool(one.isfinite().all() and other.isfinite().all()):
         return True  # that is a finding of its own
     spread = float(other.std()) if other.numel() > 1 else 0.0

@@ -73,8 +73,8 @@ class Subject:
             with torch.no_grad():
                 f = self.model.logits(part.clone(), **extra)
             if f.shape != (len(part), self.classes):
-                wanted = (len(part), self.classes)
-                raise ValueError(f"logits of {len(part)} images have shape {tuple(f.shape)}, not {wanted}")
+                shape = (len(part), self.classes)
+                raise ValueError(f"logits of {len(part)} images have shape {tuple(f.shape)}, not {shape}")
             parts.append(f.float())
         return torch.cat(parts)
 

@@ -164,8 +164,8 @@ def extractor(name: str, *, track: str, weights: Path | None = None) -> ModelSpe
         raise UserError(f"weights go with extractor {INCEPTION!r}, not with {name!r}")
     if name in KINDS:
         source = data.found(description, "train") if description.file else None  # its classes are those of the images
-        seen = {} if source is None else {"data": source.sha256}
-        exact = identity({"kind": name, "version": KINDS[name].version, "track": description.id, **seen})
+        images = {} if source is None else {"data": source.sha256}
+        exact = identity({"kind": name, "version": KINDS[name].version, "track": description.id, **images})
         return ModelSpec(name, track, own, None, exact, frozenset(), images="" if source is None else source.origin)
     return _resolve_recipe(ModelRef("recipe", str(extractors.recipe_path(name, description))), description)
 
@@ -209,8 +209,6 @@ def load(spec: ModelSpec, *, device: str = "cpu", said: Callable[[str], None] = 
     if spec.images:
         track = track.placed("train", spec.images)
     check_device(device)
-    from jembench.models.softmax import Softmax
-
     model = _built(spec, track, said)
     with guard.guarded(f"model {spec.name!r} cannot be used"), generators.forked("load"):
         for method, arguments in (("eval", ()), ("requires_grad_", (False,))):
@@ -218,8 +216,8 @@ def load(spec: ModelSpec, *, device: str = "cpu", said: Callable[[str], None] = 
                 getattr(model, method)(*arguments)
         probe(model, spec.name, track)
         foreigner = spec.ref.form in ("object", "code")
-        if foreigner and not isinstance(model, Softmax):
-            foreign.protected(model)
+        if foreigner:
+            foreign.protect(model)
         if spec.fingerprint and foreigner and _fingerprint(spec, model) != spec.fingerprint:
             raise UserError(f"model {spec.name!r} is another one each time it is built: its build() must not vary")
         return model.to(device) if hasattr(model, "to") else model

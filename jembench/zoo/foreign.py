@@ -20,17 +20,22 @@ from jembench.measurements.logits import Logits
 from jembench.measurements.samples import Samples
 from jembench.types import Batch, Capability, UserError, capabilities
 from jembench.zoo.fitting import load_checkpoint
-from jembench.zoo.references import Scale
+from jembench.zoo.references import Normalisation
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
 
 
-PLAIN = Scale()
+PLAIN = Normalisation()
 
 
 def build(
-    reference: str, weights: Path | None, *, key: str = "", scale: Scale = PLAIN, said: Callable[[str], None] = silence
+    reference: str,
+    weights: Path | None,
+    *,
+    key: str = "",
+    scale: Normalisation = PLAIN,
+    said: Callable[[str], None] = silence,
 ) -> Any:
     """A user's model from ``file.py:build`` or ``package.module:build``; a bare module is wrapped.
 
@@ -60,7 +65,7 @@ def _is_module(thing: Any) -> bool:
     return isinstance(thing, nn.Module)
 
 
-def behind_contract(model: Any, name: str, scale: Scale = PLAIN) -> Any:
+def behind_contract(model: Any, name: str, scale: Normalisation = PLAIN) -> Any:
     """A model of the contract as it is; any other ``torch.nn.Module`` is read as a softmax classifier.
 
     Raises:
@@ -81,14 +86,17 @@ def behind_contract(model: Any, name: str, scale: Scale = PLAIN) -> Any:
     raise UserError(f"model {name!r} is a {type(model).__name__}, neither a torch.nn.Module nor a model with logits(x)")
 
 
-def protected(model: Any) -> Any:
-    """A user's model of the contract, which gets copies of the images: what it does to them in place stays with it."""
+def protect(model: Any) -> None:
+    """Have a user's model get copies of the images: what it does to them in place stays with it."""
+    from jembench.models.softmax import Softmax
+
+    if isinstance(model, Softmax):  # whose normalisation makes copies
+        return
     for name in ("logits", "log_density", "log_conditional", "penultimate"):
         method = getattr(model, name, None)
         if callable(method) and not hasattr(method, "unprotected"):
             with suppress(AttributeError, TypeError):  # a class with slots
                 setattr(model, name, _copying(method))
-    return model
 
 
 def _copying(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jembench.ground.entry import Entry, read_toml
-from jembench.types import UserError
+from jembench.ground import families
 
 RECIPE = "recipe.toml"
 MODEL = "model.toml"
@@ -32,7 +31,7 @@ Form = Literal["baseline", "recipe", "library", "code", "object"]
 
 
 @dataclass(frozen=True)
-class Scale:
+class Normalisation:
     """What is done to the pixels of a network that takes others than [0, 1]; None for nothing.
 
     Attributes:
@@ -75,7 +74,7 @@ class ModelRef:
     weights: Path | None = None
     key: str = ""
     twin: bool = False
-    scale: Scale = Scale()
+    scale: Normalisation = Normalisation()
     name: str = ""
     module: Any = field(default=None, compare=False, repr=False)
 
@@ -88,10 +87,10 @@ class ModelRef:
         """The same model with the weights of a file."""
         return replace(self, weights=weights)
 
-    def adjusted(self, *, key: str = "", scale: Scale = Scale(), name: str = "") -> ModelRef:
+    def adjusted(self, *, key: str = "", scale: Normalisation = Normalisation(), name: str = "") -> ModelRef:
         """The same model with other settings, where these are not empty."""
-        merged = {each.name: getattr(scale, each.name) or getattr(self.scale, each.name) for each in fields(Scale)}
-        return replace(self, key=key or self.key, scale=Scale(**merged), name=name or self.name)
+        merged = Normalisation(**(self.scale.options() | scale.options()))
+        return replace(self, key=key or self.key, scale=merged, name=name or self.name)
 
 
 def parse(text: str, *, weights: Path | None = None) -> ModelRef:
@@ -107,7 +106,8 @@ def parse(text: str, *, weights: Path | None = None) -> ModelRef:
     if weights is None and (parts := _weighted(text)) is not None:
         text, weights = parts
     if (file := _file(text)) is not None:
-        return _of_file(file, weights)
+        ref: ModelRef = families.load("jembench.zoo.modelfile:read")(file, weights)  # pydantic, which takes a while
+        return ref
     library, colon, name = text.partition(":")
     if colon and library in LIBRARIES:
         return ModelRef("library", library, name, weights)
@@ -124,52 +124,12 @@ def parse(text: str, *, weights: Path | None = None) -> ModelRef:
     return ModelRef("baseline", text, "", weights)
 
 
-class ModelFile(Entry):
-    """A ``model.toml``: a model of one's own by one word. Paths are relative to its folder.
-
-    Attributes:
-        factory: ``file.py:build``, ``package.module:build``, ``timm:NAME`` or ``torchvision:NAME``.
-        weights: file of weights, in any form that :mod:`jembench.zoo.fitting` reads.
-        weights_key: place in the file, where it holds several networks.
-        mean: number, or one per channel, that is subtracted from the pixels, in units of ``range``.
-        std: number, or one per channel, that the pixels are then divided by.
-        range: the ends of the range that [0, 1] is brought to before: 0 and 255, or -1 and 1.
-        name: what tables call the model; the name of its folder by default.
-    """
-
-    factory: str
-    weights: str | None = None
-    weights_key: str = ""
-    mean: float | tuple[float, ...] | None = None
-    std: float | tuple[float, ...] | None = None
-    range: tuple[float, float] | None = None
-    name: str = ""
-
-
 def _file(text: str) -> Path | None:
     """The ``model.toml`` that a text names, or the folder that it names has."""
     path = Path(text)
     if path.name == MODEL:
         return path
     return path / MODEL if "/" in text and (path / MODEL).is_file() else None
-
-
-def _of_file(path: Path, weights: Path | None) -> ModelRef:
-    """The model of a ``model.toml``, with weights of its own or others."""
-    file = read_toml(path, ModelFile, "model")
-    folder = path.parent
-    place, _, attribute = file.factory.rpartition(":")
-    factory = f"{folder / place}:{attribute}" if place.endswith(".py") else file.factory
-    ref = parse(factory)
-    if ref.form not in ("code", "library"):
-        raise UserError(f"{path}: factory is file.py:build, package.module:build or timm:NAME, not {file.factory!r}")
-    if weights is None and file.weights is not None:
-        weights = Path(file.weights) if file.weights.startswith(f"{HUB}:") else folder / file.weights
-    mean, std = ((each,) if isinstance(each, float) else each for each in (file.mean, file.std))
-    own = Scale(mean, std, file.range)
-    return ref.with_weights(weights).adjusted(
-        key=file.weights_key, scale=own, name=file.name or path.resolve().parent.name
-    )
 
 
 def _weighted(text: str) -> tuple[str, Path] | None:

@@ -14,7 +14,7 @@ from jembench.choices import runfile
 from jembench.choices.request import Options, Request, Sampling
 from jembench.cli.options import overridden
 from jembench.types import UserError
-from jembench.zoo.references import ModelRef, Scale, parse
+from jembench.zoo.references import ModelRef, Normalisation, parse
 
 words = st.text("abcdefghij-_", min_size=1, max_size=8)
 odd = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=12)
@@ -26,7 +26,7 @@ def maybe(strategy):
     return st.none() | strategy
 
 
-scales = st.builds(Scale, maybe(numbers), maybe(numbers), maybe(st.just((0.0, 255.0))))
+scales = st.builds(Normalisation, maybe(numbers), maybe(numbers), maybe(st.just((0.0, 255.0))))
 models = st.sampled_from(["jem", "net.py:build", "timm:resnet18", "jem@twin", "my/recipe.toml"]).map(parse)
 settled = st.builds(
     lambda ref, key, scale, name: ref.with_weights(Path("w.pt")).adjusted(key=key, scale=scale, name=name),
@@ -117,7 +117,7 @@ def test_weights_behind_a_model_are_relative_to_the_file_too(tmp_path):
     (tmp_path / "run.toml").write_text('models = ["net.py:build@w.pt", { reference = "net.py:build", mean = 0.5 }]')
     one, other = runfile.read(tmp_path / "run.toml").models
     assert one == ModelRef("code", str(tmp_path / "net.py"), "build", tmp_path / "w.pt")
-    assert other.scale == Scale(mean=(0.5,))
+    assert other.scale == Normalisation(mean=(0.5,))
 
 
 def test_a_model_object_has_no_text():

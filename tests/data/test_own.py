@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jembench import api, data, rebuild
-from jembench.data import cache, own
+from jembench.data import cache, lookup, own, pictures
 from jembench.ground import files
 from jembench.types import UserError
 
@@ -87,7 +87,7 @@ def test_images_are_those_of_the_files_and_train_and_validation_are_apart(place)
     track = data.track("bars.toml")
     images = data.images(track, "test")
     wanted = {
-        (own.fitted(image, track.shape).tobytes(), k) for k in range(3) for image in bars(k, 15, seed=len("test"))
+        (pictures.fitted(image, track.shape).tobytes(), k) for k in range(3) for image in bars(k, 15, seed=len("test"))
     }
     assert {(image.tobytes(), int(y)) for image, y in zip(images.images, images.labels, strict=True)} == wanted
     train, validation = ({bytes(x) for x in data.images(track, name).images} for name in ("train", "validation"))
@@ -140,7 +140,7 @@ def test_a_track_is_found_by_its_name(place, tmp_path):
         text = TOML.replace('"train/"', f'"{place}/train/"').replace('"test/"', f'"{place}/test/"')
         (folder / "bars.toml").write_text(text)
         assert data.track("bars").file == str(folder / "bars.toml")
-        assert own.shelf()["bars"].name == "bars.toml"
+        assert lookup.shelf()["bars"].name == "bars.toml"
         (folder / "bars.toml").unlink()
     with pytest.raises(UserError, match="unknown track 'bars'"):
         data.track("bars")
@@ -316,7 +316,7 @@ def test_classes_that_are_numbers_are_in_their_order(place):
         renamed(split, ("2", "0", "10"))
     track = data.track("bars.toml")
     assert track.labels == ("0", "2", "10")
-    slanted = [own.fitted(image, track.shape).tobytes() for image in bars(2, 15, seed=len("test"))]
+    slanted = [pictures.fitted(image, track.shape).tobytes() for image in bars(2, 15, seed=len("test"))]
     images = data.images(track, "test")
     assert {int(y) for x, y in zip(images.images, images.labels, strict=True) if x.tobytes() in slanted} == {2}
 

@@ -12,7 +12,7 @@ from jembench.cli.options import _value
 from jembench.ground import generators
 from jembench.types import UserError
 from jembench.zoo import catalogue
-from jembench.zoo.references import ModelRef, Scale, parse
+from jembench.zoo.references import ModelRef, Normalisation, parse
 
 CODE = """
 import torch
@@ -110,7 +110,7 @@ def test_what_is_typed_is_put_in_place_of_what_the_file_says(place):
     Path("mine").mkdir()
     Path("mine/model.toml").write_text('factory = "net.py:build"\nmean = 0.1\nname = "a"\n')
     (ref,) = typed("mine/", mean="0.2", name="b")
-    assert ref.scale == Scale(mean=(0.2,))
+    assert ref.scale == Normalisation(mean=(0.2,))
     assert ref.name == "b"
 
 
