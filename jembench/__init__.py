@@ -7,7 +7,8 @@ Three calls do the work, and importing this package loads nothing heavy:
 - :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.attacks.defences.Defence`
   may stand before it, and :class:`~jembench.choices.request.Options` say which attacks it meets.
 
-Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`.
+Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`; :func:`check`
+looks for slips in how a model is wired.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-    from jembench.api import Defence, Options, Request, Sampling, evaluate, load, measure, wrap
+    from jembench.api import Defence, Options, Request, Sampling, check, evaluate, load, measure, wrap
 
 __all__ = [
     "Defence",
@@ -27,6 +28,7 @@ __all__ = [
     "Sampling",
     "UserError",
     "__version__",
+    "check",
     "evaluate",
     "load",
     "measure",

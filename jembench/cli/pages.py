@@ -42,7 +42,7 @@ def leaderboard(
         literature = publications.tables(name)
         if everything and not (golden or robustness or literature):
             continue
-        content = leaderboard.leaderboard(description, golden, robustness, literature)
+        content = leaderboard.leaderboard(description, golden, robustness, literature, guests=bool(results))
         path = output / f"{description.name}.md"
         current = path.read_text(encoding="utf-8") if path.exists() else None
         if not check:

@@ -46,7 +46,12 @@ PUBLISHED = (
 
 
 def leaderboard(
-    track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument] = (), publications: Sequence[Table] = ()
+    track: Track,
+    golden: Sequence[Path],
+    attacks: Sequence[ResultDocument] = (),
+    publications: Sequence[Table] = (),
+    *,
+    guests: bool = False,
 ) -> str:
     """The markdown of a track's leaderboard.
 
@@ -56,6 +61,7 @@ def leaderboard(
             one, lies beside it.
         attacks: results of the suite ``robustness``, of baselines and of those behind a defence (:func:`robustness`).
         publications: tables of published rows (:func:`jembench.pages.tables.publications.tables`).
+        guests: whether results that a user names are among the others.
 
     Raises:
         UserError: if there are neither results nor published rows, if a result is not of the track as it is now, or if
@@ -64,7 +70,8 @@ def leaderboard(
     if not golden and not attacks and not publications:
         raise UserError(f"track {track.name} has no golden results and no published rows, so no leaderboard")
     rows = [_row(folder, track) for folder in golden]
-    origins = [f"the golden results in `baselines/{track.name}`"] if golden or attacks else []
+    origins = [f"the golden results in `baselines/{track.name}`"] if (golden or attacks) and not track.file else []
+    origins += ["results of a user"] if guests else []
     origins += [f"`leaderboards/{published.PUBLISHED}`"] if publications else []
     bold = "Bold: best of its column, and its 95 % interval overlaps with no other's."
     blocks = [

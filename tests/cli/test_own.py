@@ -49,6 +49,7 @@ def test_a_track_is_checked_and_measured_and_has_a_leaderboard(place, call):
     board = Path("boards/halves.md").read_text()
     assert "net.Halves" in board
     assert str(place) not in board
+    assert "from results of a user; do not edit" in board
     assert call("golden", "gold", *measured, "-o", "runs").code == 0
     assert call("gate", "--golden", "gold", *measured, "-o", "runs").code == 0
 

@@ -120,7 +120,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_model_is_told_nothing(name):
-    assert api.check(RIGHT[name]()) == {}
+    assert jembench.check(RIGHT[name]()) == {}
 
 
 @pytest.mark.parametrize("name", [*baselines.recipes("digits"), "oracle"])
