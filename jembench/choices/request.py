@@ -155,7 +155,8 @@ class Request:
         seed: seed of every generator of the run.
         limit: number of examples of every image set, the first in its fixed shuffled order; None for all.
         device: a torch device.
-        output: the store: folder of records and results.
+        label: words behind the names of the results' folders.
+        output: the store: folder of results, with their records.
         workers: number of processes that compute chunks; no number depends on it.
 
     Raises:
@@ -245,7 +246,8 @@ class Request:
         int | None, "--limit", help="Only the first N of every image set, in its fixed shuffled order."
     )
     device: str = flagged(str, "--device", help="A torch device: cpu, cuda, cuda:1, mps.", default="cpu")
-    output: Path = flagged(Path, "--output", "-o", help="The store: records and results.", default=STORE)
+    label: str = flagged(str, "--label", help="Words behind the names of the results' folders.", default="")
+    output: Path = flagged(Path, "--output", "-o", help="Folder of results and their records.", default=STORE)
     workers: int = flagged(int, "--workers", "-j", help="Processes; the numbers do not depend on it.", default=1)
 
     def __post_init__(self) -> None:

@@ -19,9 +19,9 @@ from jembench.types import UserError, unknown
 from jembench.zoo.references import ModelRef, Normalisation, parse
 
 PATHS = ("data_dir", "output", "trained_on", "corruptions")
-PLACE = ("output", "workers")  # where and how fast: no number depends on them
+PLACE = ("output", "workers", "label")  # where and how fast: no number depends on them
 LISTS = ("models", "suites", "defences", "detectors", "scores")
-TEXTS = ("track", "protocol", "device", *PATHS)
+TEXTS = ("track", "protocol", "device", "label", *PATHS)
 SETTINGS = ("weights", "weights_key", "mean", "std", "range", "name")  # of a model, beside its reference
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from jembench.ground.families import Family
 
 ACCURACY = ("accuracy",)
-CALIBRATION = ("calibration", "shifts", "unlabelled")
-OOD = ("ood", "stress")
+CALIBRATION = ("calibration", "shifts")
+UNLABELLED = ("unlabelled",)
+OOD = ("ood",)
+STRESS = ("stress",)
 GENERATION = ("generation", "chains")
 HYBRID = ("accuracy", "generation")
 LIKELIHOOD = ("likelihood",)
 ROBUSTNESS = ("robustness",)
 DISTANCE = ("distance",)
-ALL = (*ACCURACY, *CALIBRATION, *OOD, *GENERATION, *LIKELIHOOD)
+ALL = (*ACCURACY, *CALIBRATION, *UNLABELLED, *OOD, *STRESS, *GENERATION, *LIKELIHOOD)
 
 SUITES: Family[tuple[str, ...]] = Family(
     "suite",
@@ -20,9 +22,11 @@ SUITES: Family[tuple[str, ...]] = Family(
         "accuracy": (".suites:ACCURACY", "top-1 accuracy on the test split"),
         "calibration": (
             ".suites:CALIBRATION",
-            "does p(y|x) mean what it says: clean, shifted, attacked, refined, and without labels",
+            "does p(y|x) mean what it says: clean, shifted, attacked, refined",
         ),
-        "ood": (".suites:OOD", "every score against every OOD set: clean, attacked, refined, along shifts"),
+        "unlabelled": (".suites:UNLABELLED", "accuracy and a temperature as estimated without labels"),
+        "ood": (".suites:OOD", "every score against every OOD set; detectors"),
+        "stress": (".suites:STRESS", "OOD detection under attack, after refinement, along shifts"),
         "generation": (".suites:GENERATION", "sample quality: IS, FD, KD, precision, coverage; long chains"),
         "hybrid": (".suites:HYBRID", "accuracy, IS and FD in one row: the paper's table 1"),
         "likelihood": (

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, maintain, measure, models, pages, shelf, track
+from jembench.cli import judge, lists, maintain, measure, models, pages, results, shelf, track
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -27,7 +27,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": measure.check,
     "list": lists.list_,
     "explain": lists.explain,
-    "compare": judge.compare,
+    "show": results.show,
+    "compare": results.compare,
     "train": models.train,
     "convert": models.convert,
     "gate": judge.gate,

@@ -1,9 +1,9 @@
-"""Commands that compare with what was measured before: ``compare``, ``gate``, ``golden``, ``verify-adversarials``."""
+"""Commands that compare with what was measured before: ``gate``, ``golden``, ``verify-adversarials``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,21 +13,6 @@ from jembench.ground.progress import progress
 
 MODEL = ("models", "track", "data_dir", "defences", "seed", "device")  # of a request for one model
 RESULT = (*MODEL, "suites", "protocol", "limit", "output", "workers")  # of a request for one result
-
-
-def compare(
-    results: Annotated[list[Path], typer.Argument(help="Result folders of one track; the first is the reference.")],
-    format: Annotated[Literal["table", "markdown"], typer.Option("--format", "-f", help="Of the tables.")] = "table",
-) -> None:
-    """Paired differences between results on the same images: which model is better, and how sure that is."""
-    from jembench.pages import compare as comparison
-    from jembench.pages.tables import report
-
-    tables = comparison.compare(results)
-    if format == "markdown":
-        typer.echo(report.markdown_of(tables))
-    else:
-        typer.echo(report.terminal(tables), nl=False)
 
 
 @requesting(*RESULT)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from jembench import data
+from jembench.choices.request import STORE
 from jembench.cli.options import member
+from jembench.cli.results import ShelfOption, rows
 from jembench.data import lookup
 from jembench.ground.families import Family
 from jembench.types import UserError
@@ -29,6 +32,8 @@ LISTS: Family[Any] = Family(
         "extractors": ("jembench.zoo.extractors:EXTRACTORS", "feature extractors of suite generation"),
         "kinds": ("jembench.models:KINDS", "kinds of models that a recipe can name"),
         "networks": ("jembench.models:NETWORKS", "networks that a recipe can name"),
+        "results": ("jembench.cli.lists:results", "what was measured before, the latest last"),
+        "metrics": ("jembench.cli.lists:metrics", "every number by its id, direction and unit; * is read first"),
         "formats": ("jembench.pages:EXPORTERS", "formats of results"),
         "lists": ("jembench.cli.lists:LISTS", "what can be listed"),
     },
@@ -38,29 +43,53 @@ LISTS: Family[Any] = Family(
 def list_(
     what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(LISTS)}.", callback=member(LISTS))] = "lists",
     track: Annotated[str | None, typer.Option("--track", "-t", help="Models or recipes of this track only.")] = None,
+    output: ShelfOption = STORE,
 ) -> None:
     """List what there is."""
     entry = LISTS[what]
-    lines = entry.lines() if isinstance(entry, Family) else entry(track)
-    width = max(map(len, lines))
-    for name, about in lines.items():
+    found = entry.lines() if isinstance(entry, Family) else entry(track, output)
+    if not found:
+        raise UserError(f"there are no {what} in {output}")
+    width = max(map(len, found))
+    for name, about in found.items():
         typer.echo(f"{name:{width}}  {about}")
 
 
-def tracks(track: str | None) -> dict[str, str]:
+def tracks(track: str | None, output: Path) -> dict[str, str]:
     """The tracks of jembench, and those that are found by name."""
     ours = data.TRACKS.lines()
     return ours | {name: f"a track of yours, {path}" for name, path in lookup.shelf().items() if name not in ours}
 
 
-def models(track: str | None) -> dict[str, str]:
+def results(track: str | None, output: Path) -> dict[str, str]:
+    """What was measured before: by name, and what is read first of it."""
+    return rows(track, output)
+
+
+def metrics(track: str | None, output: Path) -> dict[str, str]:
+    """Every number by the pattern of its id, with the evaluator that publishes it."""
+    from jembench.evaluators import EVALUATORS
+    from jembench.evaluators.quantities import QUANTITIES
+
+    found = {}
+    for evaluator, quantities in QUANTITIES.items():
+        headlines = getattr(EVALUATORS[evaluator], "headlines", ())
+        for each in quantities:
+            star = " *" if any(map(each.holds, headlines)) else ""
+            better = {"higher": "↑ ", "lower": "↓ ", "neither": ""}[each.better]
+            unit = f" [{each.unit}]" if each.unit else ""
+            found[f"{evaluator}: {each.id}{star}"] = f"{better}{each.about}{unit}"
+    return found
+
+
+def models(track: str | None, output: Path) -> dict[str, str]:
     """The models that come with jembench, with the track of each."""
     from jembench.zoo import baselines
 
     return {f"{name} ({owner})": about for owner in _tracks(track) for name, about in baselines.names(owner).items()}
 
 
-def recipes(track: str | None) -> dict[str, str]:
+def recipes(track: str | None, output: Path) -> dict[str, str]:
     """The paths of the recipes by the values of papers."""
     from jembench.models.recipes import read_recipe
     from jembench.zoo import baselines
@@ -71,7 +100,7 @@ def recipes(track: str | None) -> dict[str, str]:
     return {str(path): read_recipe(path).about for path in paths}
 
 
-def attacks(track: str | None) -> dict[str, str]:
+def attacks(track: str | None, output: Path) -> dict[str, str]:
     """Our attacks and the classes of torchattacks, the same for every track."""
     from jembench import attacks
 

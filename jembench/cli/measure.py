@@ -11,8 +11,9 @@ import typer
 from jembench.choices import runfile
 from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, member, overridden, requesting
+from jembench.cli.results import FullOption
 from jembench.ground import files
-from jembench.ground.progress import progress
+from jembench.ground.progress import duration, progress
 from jembench.pages import EXPORTERS
 from jembench.types import UserError
 
@@ -45,10 +46,12 @@ def run(
     save_adversarials: Annotated[
         Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
     ] = None,
+    full: FullOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure models and print a table per suite; what was measured before is not measured again."""
+    """Measure models and print what came out; what was measured before is not measured again."""
     from jembench import api, gallery
+    from jembench.cli.results import page
 
     start = time.perf_counter()
     if file is not None:
@@ -65,16 +68,14 @@ def run(
     pictures = gallery.pictures(results, request.output)
     if save_adversarials is not None:
         pictures += gallery.save(results, save_adversarials)
-    typer.echo(EXPORTERS[format]([result.document for result in results]))
-    aside = format != "table"  # stdout is the result's alone
-    if quiet and aside:
+    documents, folders = [result.document for result in results], [result.folder for result in results]
+    cost = _cost(results, time.perf_counter() - start)
+    if format == "table" and not full:
+        typer.echo(page(documents, folders, request.output, aside=cost, pictures=pictures, table=quiet), nl=False)
         return
-    for folder in dict.fromkeys(path.parent for path in pictures):  # a line for each: there may be ten in one
-        names = ", ".join(path.name for path in pictures if path.parent == folder)
-        typer.echo(f"{folder}: {names}", err=aside)
-    for result in results:
-        typer.echo(f"{result.folder / 'result.json'}", err=aside)
-    typer.echo(_cost(results, time.perf_counter() - start), err=aside)
+    typer.echo(EXPORTERS[format](documents))
+    if not quiet:
+        typer.echo(f"{', '.join(map(str, folders))}: {cost}", err=True)
 
 
 @requesting("models", "track", "data_dir", "device", arguments=("model",))
@@ -98,6 +99,6 @@ def _cost(results: Sequence[Result], seconds: float) -> str:
     """What was computed, and how long it took."""
     chunks = len({key for result in results for key in result.outcome.chunks})
     fresh = len({key for result in results for key in result.outcome.computed})
-    if fresh == 0:
-        return f"nothing to compute: all {chunks} chunks were there, {seconds:.2f} s"
-    return f"{fresh} of {chunks} chunks computed, {seconds:.2f} s"
+    if fresh == chunks:
+        return f"{duration(seconds)}, nothing reused"
+    return f"{duration(seconds)}, {'all' if fresh == 0 else f'{chunks - fresh} of'} {chunks} chunks reused"

@@ -35,7 +35,7 @@ from jembench.measurements import MEASUREMENTS
 from jembench.measurements.contract import Need, RecordBatch, describe
 from jembench.measurements.detector import DETECTORS
 from jembench.metrics.scores import SCORES
-from jembench.store import provenance
+from jembench.store import provenance, shelf
 from jembench.store.history import HISTORY, read_history
 from jembench.store.records import Store, encode
 from jembench.store.results import (
@@ -107,7 +107,8 @@ def run(plans: Sequence[Plan], store: Store, *, workers: int = 1, progress: Show
 
 def missing(plan: Plan, store: Store) -> bool:
     """Whether the result of a plan is not there yet."""
-    return not (folder(plan, store) / RESULT).exists()
+    place = shelf.place(store, plan.key, plan.name)
+    return place is None or not (place / RESULT).exists()
 
 
 def _warn(warnings: Iterable[tuple[str, ...]]) -> None:
@@ -138,11 +139,6 @@ def seen(plan: Plan) -> str:
         f"{plan.model.name} was trained on other images than {train.name!r} is here (sha256 {then[:12]}, here "
         f"{now[:12]}): some of {', '.join(used)} may be among them (docs/data.md, Subsets)"
     )
-
-
-def folder(plan: Plan, store: Store) -> Path:
-    """Where the result of a plan is kept."""
-    return store.root / plan.track.id / plan.model.name / plan.suite / plan.key[:12]
 
 
 class Bench:
@@ -258,7 +254,7 @@ def _compute(missing: list[Job], store: Store, workers: int, progress: Show) -> 
 
 
 def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
-    place = folder(plan, store)
+    place = shelf.claim(store, plan.key, plan.name)
     complete = (place / RESULT).exists()
     document = read_result(place) if complete else _assemble(plan, store, place)
     ours = (plan.key, plan.model.name, plan.track.id, plan.suite, plan.seed, plan.limit, plan.protocol_hash)

@@ -22,6 +22,7 @@ from jembench.engine.bench import Outcome
 from jembench.engine.plan import Plan, plan
 from jembench.ground.progress import Show, silent
 from jembench.measurements.contract import by_need
+from jembench.store import shelf
 from jembench.store.records import Store, decode
 from jembench.store.results import EXAMPLES
 from jembench.types import UserError
@@ -86,6 +87,7 @@ def measure(
     Raises:
         UserError: for bad input of any kind; chunks that were finished stay.
     """
+    shelf.settle(request.output)
     store = Store.open(request.output)
     trained_on = _trained_on(request)
     plans = [_warned(_asked(each, request), store, request.device, trained_on) for each in planned(request)]

@@ -19,7 +19,7 @@ from jembench.data.sets import Source, Track
 from jembench.evaluators.contract import Evaluator
 from jembench.ground.identity import canonical, identity
 from jembench.measurements.contract import Measurement, Need, describe
-from jembench.store import records
+from jembench.store import records, shelf
 from jembench.zoo import catalogue
 from jembench.zoo.catalogue import ModelSpec
 from jembench.zoo.extractors import known
@@ -106,7 +106,7 @@ class Job:
 class Plan:
     """Everything behind one result; ``warnings`` are what must be known beside its numbers, a sentence each.
 
-    ``request`` is what was asked for, as plain values.
+    ``request`` is what was asked for, as plain values; ``name`` is that of the result's folder, and in no hash.
     """
 
     model: ModelSpec
@@ -119,6 +119,7 @@ class Plan:
     limit: int | None
     warnings: tuple[str, ...] = ()
     request: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
@@ -167,7 +168,8 @@ def plan(model: ModelSpec, suite: str, *, track: Track, request: Request = PLAIN
         "evaluators": [describe(evaluator) for evaluator in judges],
     }
     parts = tuple((need, jobs) for need, jobs in planner.jobs.items() if jobs)
-    return Plan(model, track, suite, judges, parts, facts, request.seed, request.limit)
+    name = shelf.word(model.name, track.name, suite, shelf.own(protocol.name), request.label)
+    return Plan(model, track, suite, judges, parts, facts, request.seed, request.limit, name=name)
 
 
 def _noisy(model: ModelSpec) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.evaluators.quantities import Headline
 from jembench.measurements.contract import Need, RecordBatch, gather
 from jembench.measurements.logits import Logits
 from jembench.metrics import classification
@@ -25,6 +26,9 @@ class Accuracy:
 
     name: ClassVar[str] = "accuracy"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("test/accuracy", "accuracy", "share of test images classified right"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.accuracy:accuracy"
     figures: ClassVar[dict[str, str]] = {"hybrid": "jembench.gallery:plot_hybrid"}
     columns: ClassVar[tuple[str, ...]] = ("label", "prediction")

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.evaluators.quantities import Headline
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, gather
 from jembench.measurements.logits import Logits
@@ -100,6 +101,12 @@ class Calibration:
 
     name: ClassVar[str] = "calibration"
     version: ClassVar[int] = 2
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("test/raw/ece15", "ECE", "gap between confidence and accuracy, 15 bins"),
+        Headline("test/temperature/ece15", "ECE scaled", "the same with a temperature fitted on validation data"),
+        Headline("test/raw/nll", "NLL", "negative log-likelihood of the true class"),
+        Headline("test/raw/aurc", "AURC", "error where the least confident images are left out first"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.calibration:calibration"
     pictures: ClassVar[dict[str, str]] = {"reliability": "jembench.gallery:draw_reliability"}
     columns: ClassVar[tuple[str, ...]] = (*SCALARS, *TWINS)

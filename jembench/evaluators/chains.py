@@ -25,6 +25,7 @@ import numpy as np
 from jembench.data.sets import CHAINS
 from jembench.evaluators.contract import WithoutScalars
 from jembench.evaluators.generation import Looker, tolerated
+from jembench.evaluators.quantities import Headline
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, by_need
 from jembench.measurements.embedded import Embedded
@@ -68,6 +69,10 @@ class Chains(WithoutScalars):
 
     name: ClassVar[str] = "chains"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("chain/runaway", "runaway", "distance at 20 K steps over that at K; above 1: away from data"),
+        Headline("chain/effective_share", "mixing", "independent draws per chain and K steps"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.samples:chains"
     pictures: ClassVar[dict[str, str]] = {
         "chains": "jembench.gallery:draw_chains",

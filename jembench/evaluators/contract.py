@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Evaluator(Protocol):
     """A frozen dataclass that turns records into numbers: its fields are its settings.
 
-    What people see of it are class variables of its own, functions as ``module:function``: ``tables`` maps results to
-    tables (:mod:`jembench.pages.tables.report`), a plain one where it is not there; ``pictures`` and ``figures`` are
-    such functions by name (:mod:`jembench.gallery`).
+    What people see of it are class variables of its own: ``headlines``, the two to five numbers that are read first
+    (:mod:`jembench.evaluators.quantities` has them all), and functions as ``module:function``: ``tables`` maps results
+    to tables (:mod:`jembench.pages.tables.report`), a plain one where it is not there; ``pictures`` and ``figures``
+    are such functions by name (:mod:`jembench.gallery`).
 
     Attributes:
         name: name of the evaluator, a key of its results.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from jembench.evaluators.contract import WithoutScalars
+from jembench.evaluators.quantities import Headline
 from jembench.evaluators.shifts import NO_LOGITS, means, measured, missing
 from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.measurements.logits import Logits
@@ -35,6 +36,10 @@ class Corruptions(WithoutScalars):
 
     name: ClassVar[str] = "corruptions"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("severity-3/accuracy", "corrupted acc", "accuracy at severity 3 of 5, mean over corruptions"),
+        Headline("severity-3/raw/ece15", "corrupted ECE", "ECE at severity 3 of 5, mean over corruptions"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.shifts:corruptions"
 
     def needs(self, track: Track) -> tuple[Need, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from jembench.evaluators.contract import scalars
 from jembench.evaluators.ood import Scores, detected, groups, means
+from jembench.evaluators.quantities import Headline
 from jembench.measurements.contract import Need, RecordBatch
 from jembench.measurements.detector import DETECTORS, Detector
 from jembench.measurements.features import Features
@@ -42,6 +43,9 @@ class Detectors:
 
     name: ClassVar[str] = "detectors"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("mean/<detector>/auroc", "AUROC", "of the first detector, mean over OOD sets"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.ood:detectors"
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from jembench.attacks.distance import MinimalDistance
 from jembench.attacks.threat import Threat
 from jembench.evaluators.contract import scalars
+from jembench.evaluators.quantities import Headline
 from jembench.measurements.attacked import AttackOutcome
 from jembench.measurements.contract import Need, RecordBatch
 from jembench.metrics import classification, order
@@ -55,6 +56,10 @@ class Distance:
 
     name: ClassVar[str] = "distance"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("test/linf/median_distance", "median Linf", "distance of the nearest adversarial, median image"),
+        Headline("test/l2/median_distance", "median L2", "the same by the L2 norm"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.robustness:distance"
 
     @property

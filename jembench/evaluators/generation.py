@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.data.sets import CHAINS
+from jembench.evaluators.quantities import Headline
 from jembench.ground import seeding
 from jembench.measurements.contract import LATER, Need, RecordBatch, by_need
 from jembench.measurements.embedded import Embedded
@@ -145,6 +146,12 @@ class Generation:
 
     name: ClassVar[str] = "generation"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("fresh/<extractor>/<fd>", "FD samples", "distance of fresh chains to training images"),
+        Headline("buffer/<extractor>/<fd>", "FD buffer", "the same of the replay buffer"),
+        Headline("fresh/<extractor>/inception_score", "IS", "how sure and how varied the classes of samples are"),
+        Headline("fresh/<extractor>/coverage", "coverage", "share of training neighbourhoods with a sample"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.samples:generation"
     pictures: ClassVar[dict[str, str]] = {
         "samples-fresh": "jembench.gallery:draw_fresh",

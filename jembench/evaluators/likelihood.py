@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from jembench.evaluators.quantities import Headline
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, gather
 from jembench.measurements.dequantised import Dequantised, Unnormalised
@@ -65,6 +66,9 @@ class Likelihood:
 
     name: ClassVar[str] = "likelihood"
     version: ClassVar[int] = 2
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("test/bits_per_dim", "bits/dim", "code length of a test pixel under p(x)"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.likelihood:likelihood"
     columns: ClassVar[tuple[str, ...]] = (
         "log_px_dequantised",

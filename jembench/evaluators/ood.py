@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.evaluators.quantities import Headline
 from jembench.measurements.code_length import CodeLength
 from jembench.measurements.contract import Measurement, Need, RecordBatch, gather
 from jembench.measurements.input_gradient import InputGradient
@@ -70,6 +71,11 @@ class Ood:
 
     name: ClassVar[str] = "ood"
     version: ClassVar[int] = 2
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("mean/log_px/auroc", "AUROC log p", "whether log p(x) tells test images from OOD sets; .5: chance"),
+        Headline("mean/max_py/auroc", "AUROC max p", "the same by confidence, as any classifier can"),
+        Headline("mean/mass/auroc", "AUROC mass", "the same by the gradient of log p(x)"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.ood:ood"
     pictures: ClassVar[dict[str, str]] = {"scores": "jembench.gallery:draw_scores"}
     columns: ClassVar[tuple[str, ...]] = tuple(SCORES)

@@ -26,6 +26,7 @@ import numpy as np
 from jembench.attacks import attack as attack_of
 from jembench.evaluators import reliability
 from jembench.evaluators.battery import CHECK, NULL, WORST, Battery, BatteryPart
+from jembench.evaluators.quantities import Headline
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.metrics import certification, classification, intervals, paired
@@ -63,6 +64,11 @@ class Robustness:
 
     name: ClassVar[str] = "robustness"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("test/<linf>/worst/robust_accuracy", "robust Linf", "accuracy left by all attacks together"),
+        Headline("test/<l2>/worst/robust_accuracy", "robust L2", "the same in the L2 ball"),
+        Headline("test/clean/robust_accuracy", "clean", "accuracy without an attack, as defended"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.robustness:robustness"
     pictures: ClassVar[dict[str, str]] = {
         "adversarials": "jembench.gallery:draw_pairs",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from jembench.evaluators.ood import Ood
+from jembench.evaluators.quantities import Headline
 from jembench.metrics.scores import SCORES, Score
 
 
@@ -21,6 +22,9 @@ class Scores(Ood):
 
     name: ClassVar[str] = "scores"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("mean/<score>/auroc", "AUROC", "of the first score of a plug-in, mean over OOD sets"),
+    )
     tables: ClassVar[str] = ""
     pictures: ClassVar[dict[str, str]] = {}
 

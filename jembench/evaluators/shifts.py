@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from jembench.evaluators.contract import WithoutScalars
+from jembench.evaluators.quantities import Headline
 from jembench.ground import seeding
 from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.measurements.logits import Logits
@@ -52,6 +53,10 @@ class Shifts(WithoutScalars):
 
     name: ClassVar[str] = "shifts"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("severity-3/accuracy", "shifted acc", "accuracy at severity 3 of 5, mean over kinds of shift"),
+        Headline("severity-3/raw/ece15", "shifted ECE", "ECE at severity 3 of 5, mean over kinds of shift"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.shifts:shifts"
     figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.evaluators.contract import WithoutScalars
+from jembench.evaluators.quantities import Headline
 from jembench.evaluators.shifts import views_of
 from jembench.measurements.contract import Need, RecordBatch, joined
 from jembench.measurements.input_gradient import InputGradient
@@ -64,6 +65,10 @@ class Stress(WithoutScalars):
 
     name: ClassVar[str] = "stress"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("mean/log_px/both_pushed_auroc", "attacked", "AUROC of log p(x), all images optimised against it"),
+        Headline("mean/log_px/refined_auroc", "refined", "AUROC of log p(x) after ten SGLD steps on all images"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.shifts:stress"
     figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
 

@@ -69,6 +69,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.evaluators.contract import WithoutScalars
+from jembench.evaluators.quantities import Headline
 from jembench.ground import seeding
 from jembench.measurements.contract import UNDESCRIBED, Measurement, Need, RecordBatch, joined
 from jembench.measurements.input_gradient import InputGradient
@@ -145,6 +146,10 @@ class Unlabelled(WithoutScalars):
 
     name: ClassVar[str] = "unlabelled"
     version: ClassVar[int] = 1
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("shifts/doc/mean_error", "DoC error", "error of accuracy estimated by confidence, without labels"),
+        Headline("shifts/balanced/mean_error", "ours, error", "the same by balanced log-odds"),
+    )
     tables: ClassVar[str] = "jembench.pages.tables.unlabelled:unlabelled"
     pictures: ClassVar[dict[str, str]] = {"unlabelled": "jembench.gallery:draw_unlabelled"}
 

@@ -51,6 +51,26 @@ def write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def create(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` if nobody else has: of several at the same time one wins.
+
+    Raises:
+        FileExistsError: if the file is there.
+        UserError: if the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write(temporary, data)
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was lost") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to be written piece by piece, which is at ``path`` once all of it is on the disk, and nowhere if not.

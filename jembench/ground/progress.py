@@ -13,6 +13,18 @@ LOG_EVERY = 10.0  # seconds
 Show = Callable[..., None]
 
 
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(4.13), duration(112), duration(7300)
+    ('4.1 s', '1 min 52 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def silent(done: int, total: int, words: str = "") -> None:
     """Show nothing."""
 

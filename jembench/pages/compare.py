@@ -15,7 +15,7 @@ holds 95 % alone. Both are of the test images and not of training: another train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -31,8 +31,8 @@ from jembench.ground import seeding
 from jembench.metrics import intervals, paired, paired_auroc
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Kind, Metric
-from jembench.metrics.scores import SCORES
-from jembench.pages.tables import report
+from jembench.metrics.scores import PAPER, SCORES
+from jembench.pages.tables.figures import p_value
 from jembench.pages.tables.table import Cell, Table, get, metrics, subset
 from jembench.store import records
 from jembench.store.results import EXAMPLES, ResultDocument, read_result
@@ -40,6 +40,7 @@ from jembench.types import UserError
 
 HEADER = ["difference", "p", "p (Holm)"]
 INTERVALS = "low–high: 95 % interval, of test variance; p: two-sided; Holm: corrected for all tests of this table"
+SURE = 0.05  # p-value below which a verdict is given
 LOSSES = {"nll": "NLL", "brier": "Brier"}
 JUDGED = ("accuracy", "calibration", "ood", "detectors")  # the evaluators whose scalars are compared
 
@@ -83,6 +84,59 @@ def compare(folders: Sequence[Path]) -> list[Table]:
         UserError: for fewer than two, a folder that is no result, results of different tracks, bytes, numbers of
             examples, noise or versions, or with nothing that both measured.
     """
+    sides, track = _opened(folders)
+    head = f"paired, against {sides[0].label} · {track.id}"
+    first = ["model", "metric", sides[0].label, "value", *HEADER]
+    second = ["model", "OOD set", "score", sides[0].label, "value", *HEADER]
+    tables = [
+        _table(f"accuracy, NLL and Brier, {head}", first, _against(sides, _losses)),
+        _table(f"AUROC, {head}", second, _against(sides, lambda one, other: _aurocs(one, other, track))),
+    ]
+    return _noted([table for table in tables if table.rows], sides)
+
+
+def headlines(folders: Sequence[Path]) -> list[Table]:
+    """One table of what is read first: accuracy, NLL, Brier and the mean AUROCs of the paper's scores, with a verdict.
+
+    A verdict is of Holm's p-value below .05, over the tests of this table alone.
+
+    Raises:
+        UserError: as :func:`compare`.
+    """
+    sides, track = _opened(folders)
+    header = ["model", "metric", sides[0].label, "value", *HEADER]
+
+    def tests(one: _Side, other: _Side) -> Iterator[_Test]:
+        yield from _losses(one, other)
+        for test in _aurocs(one, other, track, only=("mean",)):
+            model, _, score = test.words
+            if score in {score.title for score in PAPER}:
+                yield replace(test, words=[model, f"AUROC {score}"])
+
+    table = _table(f"paired, against {sides[0].label} · {track.id}", header, _against(sides, tests))
+    rows: list[list[Cell]] = []
+    for row in table.rows:
+        difference = row[-3]
+        assert isinstance(difference, Metric)
+        better = (difference.value or 0.0) > 0 if difference.better == "higher" else (difference.value or 0.0) < 0
+        sure = row[-1] == p_value(0.0) or float(str(row[-1])) < SURE
+        rows.append([*row, ("better" if better else "worse") if sure else "not sure"])
+    return _noted([replace(table, header=[*header, "verdict"], rows=rows)] if rows else [], sides)
+
+
+def _noted(tables: list[Table], sides: Sequence[_Side]) -> list[Table]:
+    """The tables, each with a note on parts of published sets.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if not tables:
+        raise UserError(f"{sides[0].label} and the others have no scalars in common: evaluate them on one suite")
+    return [replace(table, notes=[*table.notes, *subset(metrics(table), sides[0].document)]) for table in tables]
+
+
+def _opened(folders: Sequence[Path]) -> tuple[list[_Side], Track]:
+    """The sides of a comparison, checked, and the track as their protocol shows it."""
     if len(folders) < 2:
         raise UserError(f"a comparison needs at least 2 results, not {len(folders)}")
     documents = [read_result(folder) for folder in folders]
@@ -95,18 +149,7 @@ def compare(folders: Sequence[Path]) -> list[Table]:
         for label, document, folder in zip(labels, documents, folders, strict=True)
     ]
     track = data.track(documents[0].track.rpartition("-v")[0])
-    track = protocols.PROTOCOLS[documents[0].protocol.name].on(track, ("ood",))
-    head = f"paired, against {labels[0]} · {documents[0].track}"
-    first = ["model", "metric", labels[0], "value", *HEADER]
-    second = ["model", "OOD set", "score", labels[0], "value", *HEADER]
-    tables = [
-        _table(f"accuracy, NLL and Brier, {head}", first, _against(sides, _losses)),
-        _table(f"AUROC, {head}", second, _against(sides, lambda one, other: _aurocs(one, other, track))),
-    ]
-    tables = [table for table in tables if table.rows]
-    if not tables:
-        raise UserError(f"{labels[0]} and the others have no scalars in common: evaluate them on one suite")
-    return [replace(table, notes=[*table.notes, *subset(metrics(table), documents[0])]) for table in tables]
+    return sides, protocols.PROTOCOLS[documents[0].protocol.name].on(track, ("ood",))
 
 
 def _against(sides: list[_Side], tests: Callable[[_Side, _Side], Iterator[_Test]]) -> list[_Test]:
@@ -181,14 +224,14 @@ def _correct(side: _Side) -> NDArray[np.bool_] | None:
     return correct
 
 
-def _aurocs(one: _Side, other: _Side, track: Track) -> Iterator[_Test]:
-    """Every OOD set and score, then the means."""
+def _aurocs(one: _Side, other: _Side, track: Track, *, only: Collection[str] = ()) -> Iterator[_Test]:
+    """Every OOD set and score, then the means; or some of these alone."""
     scores = [
         {metric.variant: None for metric in side.document.metrics if metric.name == "auroc"} for side in (one, other)
     ]
     ood = {source.name: source for source in track.ood}
     for name in dict.fromkeys(metric.source for metric in one.document.metrics if metric.name == "auroc"):
-        for score in scores[0]:
+        for score in scores[0] if not only or name in only else ():
             sets, theirs = (get(side.document, f"{name}/{score}/auroc").n.keys() - {"test"} for side in (one, other))
             if score in scores[1] and sets and sets == theirs:  # a mean over other sets is another number
                 order = [*ood, *sorted(sets - ood.keys())]
@@ -229,7 +272,7 @@ def _table(title: str, header: list[str], tests: list[_Test]) -> Table:
     rows: list[list[Cell]] = []
     for test, p in zip(tests, adjustments, strict=True):
         values = [replace(value, low=None, high=None) for value in test.values]  # the difference has the interval
-        p_values = (report.p_value(test.difference.p or 0.0), report.p_value(p))
+        p_values = (p_value(test.difference.p or 0.0), p_value(p))
         rows.append([*test.words, *values, test.difference, *p_values])
     notes = [f"difference: value less that of {header[header.index('value') - 1]}", INTERVALS]
     if any(test.difference.method == "concordant" for test in tests):

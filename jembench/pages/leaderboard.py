@@ -25,7 +25,7 @@ from jembench.data.sets import Track
 from jembench.metrics.metric import Metric
 from jembench.pages.seeds import SEEDS, Seeds, combined, read_seeds
 from jembench.pages.tables import report
-from jembench.pages.tables.report import BAND
+from jembench.pages.tables.figures import BAND
 from jembench.pages.tables.robustness import battery, met
 from jembench.pages.tables.samples import extractor
 from jembench.pages.tables.table import Cell, Table, fewer, get

@@ -54,7 +54,7 @@ from pydantic import Field, ValidationError, model_validator
 from jembench.ground import files
 from jembench.ground.entry import Entry, reason
 from jembench.metrics.metric import Metric
-from jembench.pages.tables.report import BAND
+from jembench.pages.tables.figures import BAND
 from jembench.store.results import ResultDocument
 from jembench.types import UserError
 

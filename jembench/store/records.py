@@ -1,10 +1,11 @@
 """The store: content-keyed records on disk, written whole or not at all.
 
-Layout under the output folder, with the schema version as part of every path::
+Layout under the output folder, with the schema version as part of every path of records::
 
-    v1/chunks/<2 hex>/<key>.parquet        records of one chunk
-    v1/chunks/<2 hex>/<key>.cost.json      what it took and where it was computed, outside the records' digest
-    v1/<track>/<model>/<suite>/<key>/      results
+    <model>-<track>-<suite>/                      a result and its pictures (:mod:`jembench.store.shelf`)
+    .store/v1/names/<model>-<track>-<suite>       the key of that result
+    .store/v1/chunks/<2 hex>/<key>.parquet        records of one chunk
+    .store/v1/chunks/<2 hex>/<key>.cost.json      what it took and where it was computed, outside the records' digest
 
 The only write is :func:`jembench.ground.files.write`: a temporary file in the same folder, fsync, rename. A process
 killed at any point leaves complete files only, and the next run goes on from them.
@@ -27,14 +28,24 @@ from jembench.ground.identity import array_sha256, canonical, identity, sha256
 from jembench.types import UserError
 
 SCHEMA = 1
+HIDDEN = ".store"
 DIGEST = "jembench.sha256"  # in a record's Parquet metadata: the hash of its columns
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of chunk records and results."""
+    """A folder of results, and of the records behind them.
 
-    root: Path
+    Attributes:
+        output: the folder of the results.
+    """
+
+    output: Path
+
+    @property
+    def root(self) -> Path:
+        """The folder of the records, by schema."""
+        return self.output / HIDDEN / f"v{SCHEMA}"
 
     @classmethod
     def open(cls, output: Path) -> Store:
@@ -46,7 +57,7 @@ class Store:
         try:
             if output.exists() and not output.is_dir():
                 raise UserError(f"{output}: is a file, not a folder: choose another --output")
-            versions = {chunks.parent.name for chunks in output.glob("v*/chunks")}
+            versions = {chunks.parent.name for chunks in (output / HIDDEN).glob("v*/chunks")}
         except OSError as error:
             raise UserError(f"{output}: cannot be a store ({error.strerror or error})") from error
         for other in sorted(name for name in versions - {f"v{SCHEMA}"} if re.fullmatch(r"v\d+", name)):
@@ -54,7 +65,7 @@ class Store:
                 f"{output}: holds a store of schema {other[1:]}, this jembench writes schema {SCHEMA}: "
                 "choose another --output, or move that folder away"
             )
-        return cls(output / f"v{SCHEMA}")
+        return cls(output)
 
     def has(self, key: str) -> bool:
         """Whether the chunk's records are there."""

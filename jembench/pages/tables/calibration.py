@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jembench.choices.protocols import PROTOCOLS, V1
-from jembench.pages.tables.report import text, value
+from jembench.pages.tables.figures import value
+from jembench.pages.tables.report import text
 from jembench.pages.tables.table import Cell, Table, get
 from jembench.store.results import ResultDocument
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jembench.metrics.scores import BASELINE, PAPER, SCORES
-from jembench.pages.tables.report import p_value
+from jembench.pages.tables.figures import p_value
 from jembench.pages.tables.table import Cell, Table, get
 from jembench.store.results import ResultDocument
 
 INTERVALS = "low–high: 95 % interval; n: test + OOD images"
 MEANS = ("near", "far", "mean")  # over OOD sets
 OOD = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out"}
+
+
+def names(document: ResultDocument) -> list[str]:
+    """The OOD sets of a result, without the means over several."""
+    sources = dict.fromkeys(metric.source for metric in document.metrics if metric.name == "auroc")
+    return [source for source in sources if source not in MEANS]
 
 
 def ood(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -54,7 +60,7 @@ def _gains(document: ResultDocument, sets: list[str]) -> Table:
 def _ood_of_many(documents: Sequence[ResultDocument], sets: list[str]) -> list[Table]:
     """AUROC of every model, score and set; then its means."""
     notes = [
-        "AUROC with its 95 % interval (in a terminal: ± half its width)",
+        "AUROC with its 95 % interval",
         "FPR95, AUPR and gain: one model at a time, or --format json",
     ]
     apart = [source for source in sets if source not in ("near", "far")]

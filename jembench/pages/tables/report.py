@@ -17,11 +17,10 @@ from jembench.choices.protocols import V1
 from jembench.evaluators import EVALUATORS
 from jembench.ground.families import load
 from jembench.metrics.metric import DEPENDENT, Metric
+from jembench.pages.tables.figures import BAND, interval, number, short, value
 from jembench.pages.tables.samples import hybrid
 from jembench.pages.tables.table import Cell, Table, metrics, subset
 from jembench.store.results import ResultDocument
-
-BAND = "consistency band"
 
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -82,9 +81,9 @@ def text(cell: Cell) -> str:
     if cell.value is None:
         return "—"
     if cell.low is None or cell.high is None:
-        return value(cell)
+        return number(cell.value)
     opening, closing = "‹›" if cell.method == BAND else "()"
-    return f"{value(cell)} {opening}{number(cell.low)}–{number(cell.high)}{closing}"
+    return f"{number(cell.value)} {opening}{number(cell.low)}–{number(cell.high)}{closing}"
 
 
 def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
@@ -137,40 +136,14 @@ def rich(table: Table) -> RichTable:
     return grid
 
 
-def number(value: float) -> str:
-    """Three decimals; one from 100 on, none from 10,000 on.
-
-    >>> number(0.5), number(316.2951), number(12564.961)
-    ('0.500', '316.3', '12565')
-    """
-    size = abs(value)
-    return f"{value:.3f}" if size < 100 else f"{value:.1f}" if size < 10_000 else f"{value:.0f}"
-
-
-def p_value(p: float) -> str:
-    """Three decimals; ``<0.001`` below.
-
-    >>> p_value(0.04), p_value(2e-5)
-    ('0.040', '<0.001')
-    """
-    return f"{p:.3f}" if p >= 0.001 else "<0.001"
-
-
-def value(metric: Metric) -> str:
-    """The value of a metric without its interval; a dash where there is none."""
-    return "—" if metric.value is None else number(metric.value)
-
-
 def _range(metric: Metric, *, wide: bool) -> str:
-    """The interval without leading zeros: ``.890–.931``; half its width where the table is wide."""
+    """The interval without leading zeros; in a wide table half its width, where that is honest."""
     if metric.low is None or metric.high is None:
         return ""
-    if wide and metric.method != BAND:
-        return f"±{number((metric.high - metric.low) / 2)}".replace("±0.", "±.")
-    low, high = (
-        number(end).replace("0.", ".", 1) if abs(end) < 1 else number(end) for end in (metric.low, metric.high)
-    )
-    return f"‹{low}–{high}›" if metric.method == BAND else f"{low}–{high}"
+    if wide:
+        return interval(metric)
+    ends = f"{short(metric.low)}–{short(metric.high)}"
+    return f"‹{ends}›" if metric.method == BAND else ends
 
 
 def terminal(tables: Sequence[Table]) -> str:

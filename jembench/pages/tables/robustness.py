@@ -181,6 +181,19 @@ def _budget(documents: Sequence[ResultDocument], norm: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def threats(document: ResultDocument) -> dict[str, float]:
+    """Norm -> headline eps of a result with attacks; empty of one without."""
+    settings = document.settings("robustness") or document.settings("distance")
+    grids = settings.get("battery", settings).get("grids", [])
+    return {grid["norm"]: grid["headline"] for grid in grids}
+
+
+def unreliable(document: ResultDocument) -> dict[str, str]:
+    """Norm -> why its figures are called unreliable, of those that are."""
+    checks = [metric for metric in document.metrics if metric.name == "reliable" and metric.value == 0]
+    return {metric.variant: metric.reason or "" for metric in checks}
+
+
 def battery(document: ResultDocument) -> dict[str, Any]:
     """The settings of the attacks behind a result of suite ``robustness``, from its protocol."""
     settings: dict[str, Any] = document.settings("robustness")["battery"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from jembench.choices.protocols import PROTOCOLS
 from jembench.data import folders
 from jembench.metrics.metric import Metric
 from jembench.store.results import ResultDocument
+from jembench.types import UserError
 
 if TYPE_CHECKING:
     from jembench.data.sets import Source
@@ -88,6 +89,13 @@ def subset(metrics: Iterable[Metric], document: ResultDocument) -> list[str]:
             n.setdefault(source, set()).add(size)
     words = fewer(n, document.track, protocol=document.protocol.name)
     return [f"subset: {words}"] if words else []
+
+
+def one_track(documents: Sequence[ResultDocument]) -> None:
+    """Raise :class:`UserError` unless results are of one track."""
+    tracks = sorted({document.track for document in documents})
+    if len(tracks) > 1:
+        raise UserError(f"results of one track share a page, these are of {', '.join(tracks)}")
 
 
 def metrics(table: Table) -> list[Metric]:

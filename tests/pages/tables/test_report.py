@@ -14,8 +14,9 @@ from jembench.evaluators import EVALUATORS
 from jembench.metrics.metric import Metric
 from jembench.metrics.scores import PAPER
 from jembench.pages import EXPORTERS
-from jembench.pages.tables import calibration, report
-from jembench.pages.tables.report import BAND, text
+from jembench.pages.tables import calibration, figures, report
+from jembench.pages.tables.figures import BAND
+from jembench.pages.tables.report import text
 from jembench.store.results import ResultDocument
 
 FULL = Metric("auroc", "textures", "mass", 0.91234, 0.8904, 0.9316, "wilson", {"test": 2}, "higher")
@@ -94,7 +95,7 @@ def test_a_terminal_shows_the_numbers_of_the_result(digits: dict[str, Result]) -
     for metric in document.metrics:
         if metric.value is not None and metric.evaluator in ("accuracy", "calibration", "ood", "likelihood"):
             shown = metric.name not in ("fitted_nll", "effective_size", "log_z")
-            assert not shown or report.number(metric.value) in stream.getvalue(), metric.id
+            assert not shown or figures.number(metric.value) in stream.getvalue(), metric.id
 
 
 def test_one_model_shows_all_metrics_of_every_set_and_score(digits: dict[str, Result]) -> None:

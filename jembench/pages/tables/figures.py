@@ -1,0 +1,78 @@
+"""Figures in words: a value, its interval, a p-value, as tables and summaries print them."""
+
+from __future__ import annotations
+
+from jembench.metrics.metric import Metric
+
+BAND = "consistency band"  # the method of what is no interval of the value
+
+
+def number(value: float) -> str:
+    """Three decimals; one from 100 on, none from 10,000 on.
+
+    >>> number(0.5), number(316.2951), number(12564.961)
+    ('0.500', '316.3', '12565')
+    """
+    size = abs(value)
+    return f"{value:.3f}" if size < 100 else f"{value:.1f}" if size < 10_000 else f"{value:.0f}"
+
+
+def short(value: float, digits: int = 3) -> str:
+    """A number without its leading zero, in about three digits.
+
+    >>> short(0.5), short(-0.02), short(9.8765), short(316.2951), short(0.97, 2)
+    ('.500', '-.020', '9.88', '316', '.97')
+    """
+    size = abs(value)
+    if size > 1:
+        return f"{value:.2f}" if size < 100 else f"{value:.0f}"
+    words = f"{value:.{digits}f}"
+    sign = "-" if float(words) < 0 else ""
+    return sign + words.lstrip("-").removeprefix("0")
+
+
+def value(metric: Metric) -> str:
+    """The value of a metric without its interval; a dash where there is none."""
+    return "—" if metric.value is None else number(metric.value)
+
+
+def brief(metric: Metric) -> str:
+    """The value of a metric as a summary shows it; a dash where there is none."""
+    return "—" if metric.value is None else short(metric.value)
+
+
+def interval(metric: Metric, *, digits: int = 3) -> str:
+    """The interval of a metric: ``±.023`` where it is as wide on both sides, else its two ends.
+
+    Half a width is honest only of an interval that is symmetric in the digits that are shown; then it cannot leave the
+    range of the metric either, which both ends lie in. A consistency band stands in angle quotes.
+
+    Args:
+        metric: the metric.
+        digits: decimals of numbers below 1.
+    """
+    if metric.value is None or metric.low is None or metric.high is None:
+        return ""
+    low, high = short(metric.low, digits), short(metric.high, digits)
+    if metric.method == BAND:
+        return f"‹{low}–{high}›"
+    below, above = short(metric.value - metric.low, digits), short(metric.high - metric.value, digits)
+    return f"±{below}" if below == above else f"{low}–{high}"
+
+
+def p_value(p: float) -> str:
+    """Three decimals; ``<0.001`` below.
+
+    >>> p_value(0.04), p_value(2e-5)
+    ('0.040', '<0.001')
+    """
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def sure(p: float) -> str:
+    """A p-value in a sentence.
+
+    >>> sure(0.04), sure(2e-5)
+    ('p = .040', 'p < .001')
+    """
+    return f"p = {short(p)}" if p >= 0.001 else "p < .001"

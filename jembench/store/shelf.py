@@ -1,0 +1,177 @@
+"""The shelf: folders of results by names that people read, each name a link to the key of a result.
+
+A name belongs to the first key that takes it; the next one of the same words gets a number behind it, so that two
+runs with other options lie beside each other, each with its pictures. The link is a file of the store: a folder that
+was removed is filled again, one that was renamed stays a result under its new name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from jembench.ground import files
+from jembench.store.records import HIDDEN, SCHEMA, Store
+from jembench.store.results import RESULT, ResultDocument, read_result
+from jembench.types import UserError
+
+NAMES = "names"  # below the records: a file for each name, with the key that it belongs to
+LOG = logging.getLogger("jembench")
+
+
+def place(store: Store, key: str, name: str) -> Path | None:
+    """The folder that belongs to a key under a name, there or not; None if there is no such name.
+
+    Args:
+        store: the store.
+        key: hash of the result.
+        name: the words that the folder's name begins with.
+    """
+    for word in _numbered(name):
+        owner = _owner(store, word)
+        if owner is None:
+            return None
+        if owner == key:
+            return store.output / word
+    raise AssertionError("names have no end")
+
+
+def claim(store: Store, key: str, name: str) -> Path:
+    """The folder of a key under a name, which belongs to it from now on.
+
+    Args:
+        store: the store.
+        key: hash of the result.
+        name: the words that the folder's name begins with.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
+    for word in _numbered(name):
+        owner = _owner(store, word)
+        if owner is None and not (store.output / word).exists():
+            with suppress(FileExistsError):
+                files.create(store.root / NAMES / word, key.encode())
+            owner = _owner(store, word)
+        if owner == key:
+            return store.output / word
+    raise AssertionError("names have no end")
+
+
+def settle(output: Path) -> None:
+    """Bring a store of the layout before, with its results below the records, into this one.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
+    before = output / f"v{SCHEMA}"
+    if not (before / "chunks").is_dir() or (output / HIDDEN).exists():
+        return
+    LOG.info("%s: results are folders of their own from now on, their records in %s", output, HIDDEN)
+    try:
+        (output / HIDDEN).mkdir()
+        before.rename(output / HIDDEN / before.name)
+        store = Store(output)
+        for path in sorted(store.root.glob(f"*/*/*/*/{RESULT}")):
+            document = json.loads(path.read_bytes())
+            track, suite, protocol = str(document["track"]), str(document["suite"]), document["protocol"]["name"]
+            name = word(document["model"]["name"], track.rpartition("-v")[0], suite, own(protocol))
+            path.parent.rename(claim(store, str(document["key"]), name))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{output}: cannot be brought into the layout of this jembench ({error})") from error
+
+
+def word(*parts: str) -> str:
+    """Words joined to the name of a folder: what a file system or a shell would take for something else is a dash."""
+    return "-".join(re.sub(r"[^\w.+=@]+", "-", part).strip("-.") for part in parts if part)
+
+
+def own(protocol: str) -> str:
+    """What the name of a folder says of a protocol: nothing of our own."""
+    return "" if protocol == "v1" else protocol
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    for number in count(2):
+        yield f"{name}-{number}"
+
+
+def _owner(store: Store, name: str) -> str | None:
+    try:
+        return (store.root / NAMES / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{store.root / NAMES / name}: cannot be read ({error}); remove it") from error
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A result on the shelf.
+
+    Attributes:
+        folder: of the result.
+        document: the content of its ``result.json``.
+    """
+
+    folder: Path
+    document: ResultDocument
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Its track and its suite."""
+        return self.document.track, self.document.suite
+
+
+def entries(output: Path) -> list[Entry]:
+    """The results in a folder, the latest last; what is no result is left out."""
+    settle(output)
+    found = []
+    for path in output.glob(f"*/{RESULT}"):
+        try:
+            found.append(Entry(path.parent, read_result(path.parent)))
+        except UserError as error:
+            LOG.warning("warning: left out: %s", error)
+    return sorted(found, key=lambda entry: (entry.document.provenance.created, entry.folder.name))
+
+
+def find(words: Sequence[str], output: Path) -> list[Path]:
+    """The folders of results, each by its path, its name on the shelf, or the name of its model.
+
+    A model's latest result is meant, of a track and suite of which all models that are named have one.
+
+    Args:
+        words: what the results are called.
+        output: the shelf.
+
+    Raises:
+        UserError: if there is no such result.
+    """
+    paths = {word: path for word in words for path in (Path(word), output / word) if (path / RESULT).is_file()}
+    others = [word for word in words if word not in paths]
+    if others:
+        shelf = entries(output)
+        for word in others:
+            if not any(entry.document.model.name == word for entry in shelf):
+                raise UserError(
+                    f"{word}: neither a result nor a model with one in {output}: see `jembench list results`"
+                )
+        kinds = [entry.kind for entry in shelf if entry.document.model.name in others]
+        common = [
+            kind
+            for kind in kinds
+            if all((word, kind) in {(e.document.model.name, e.kind) for e in shelf} for word in others)
+        ]
+        if not common:
+            raise UserError(f"{', '.join(others)} have no results of one track and suite in {output}")
+        for entry in shelf:
+            if entry.document.model.name in others and entry.kind == common[-1]:
+                paths[entry.document.model.name] = entry.folder
+    return [paths[word] for word in words]
