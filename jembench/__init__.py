@@ -1,11 +1,13 @@
 """jembench: the benchmark suite for joint energy-based models.
 
-Three calls do the work, and importing this package loads nothing heavy:
+A few calls do the work, and importing this package loads nothing heavy:
 
 - :func:`load` returns a trained baseline, ready to classify;
 - :func:`wrap` makes any ``torch.nn.Module`` that returns logits a model of the contract;
 - :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.attacks.defences.Defence`
   may stand before it, and :class:`~jembench.choices.request.Options` say which attacks it meets.
+
+- :func:`load_result` reads one that was measured before, :func:`compare` tests which of several is better.
 
 Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`; :func:`check`
 looks for slips in how a model is wired.
@@ -19,7 +21,19 @@ from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-    from jembench.api import Defence, Options, Request, Sampling, check, evaluate, load, measure, wrap
+    from jembench.api import (
+        Defence,
+        Options,
+        Request,
+        Sampling,
+        check,
+        compare,
+        evaluate,
+        load,
+        load_result,
+        measure,
+        wrap,
+    )
 
 __all__ = [
     "Defence",
@@ -29,8 +43,10 @@ __all__ = [
     "UserError",
     "__version__",
     "check",
+    "compare",
     "evaluate",
     "load",
+    "load_result",
     "measure",
     "wrap",
 ]

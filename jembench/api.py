@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from jembench import data
 from jembench.attacks.defences import Defence
-from jembench.choices.request import Options, Request, Sampling
+from jembench.choices.request import STORE, Options, Request, Sampling
 from jembench.engine import adversarials
 from jembench.engine.measure import Evaluation, specs
 from jembench.engine.measure import measure as measured
 from jembench.engine.sanity import checked
 from jembench.ground.progress import Show, silent
-from jembench.metrics.metric import Metric
 from jembench.pages import gate as gates
-from jembench.pages.tables import report
-from jembench.store.results import EXAMPLES, RESULT, ProtocolEntry, copy_result, read_result
+from jembench.pages.result import Comparison, Result, Results
+from jembench.pages.result import compare as paired
+from jembench.store import shelf
+from jembench.store.results import RESULT, ProtocolEntry, copy_result, read_result
 from jembench.types import UserError, unknown
 from jembench.zoo import baselines, catalogue
 from jembench.zoo.references import ModelRef, parse
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import nn
 
     from jembench.engine.adversarials import Verdict
@@ -31,16 +32,21 @@ if TYPE_CHECKING:
     from jembench.models.softmax import Softmax
 
 __all__ = [
+    "Comparison",
     "Defence",
+    "FreshResult",
     "Options",
     "Request",
     "Result",
+    "Results",
     "Sampling",
     "check",
+    "compare",
     "evaluate",
     "gate",
     "golden",
     "load",
+    "load_result",
     "measure",
     "verify_adversarials",
     "wrap",
@@ -49,38 +55,19 @@ __all__ = [
 ONE_BY_ONE = {"models", "suites", "defences"}  # fields of a request of which :func:`evaluate` takes one
 
 
-class Result(Evaluation):
-    """A measured result: its numbers, its tables, its examples."""
+@dataclass(frozen=True, repr=False)
+class FreshResult(Result):
+    """A result of this process.
 
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        """All numbers by id ``source/variant/name``, such as ``textures/mass/auroc``."""
-        return {metric.id: metric for metric in self.outcome.document.metrics}
+    Attributes:
+        evaluation: the plan, the store and what was computed for it.
+    """
 
-    @property
-    def folder(self) -> Path:
-        """Where ``result.json`` and ``examples.parquet`` are."""
-        return self.outcome.folder
+    evaluation: Evaluation
 
-    def to_markdown(self) -> str:
-        """The tables of the result, one per evaluator, as GitHub markdown."""
-        return report.markdown([self.outcome.document])
-
-    def records(self, evaluator: str) -> pd.DataFrame:
-        """One row per example: source, index and the scalars that the evaluator's metrics use.
-
-        Raises:
-            UserError: if the result's suite has no such evaluator.
-        """
-        import pandas as pd
-
-        judges = {judge.name: judge for judge in self.plan.evaluators}
-        if evaluator not in judges:
-            raise unknown("evaluator of this result", evaluator, judges)
-        sources = {need.source for need in judges[evaluator].needs(self.plan.track)}
-        frame = pd.read_parquet(self.folder / EXAMPLES)
-        columns = [name for name in ("source", "index", *judges[evaluator].columns) if name in frame]
-        return frame.loc[frame["source"].isin(sources), columns].reset_index(drop=True)
+    def _columns(self, evaluator: str) -> Sequence[str]:
+        judge = self.evaluation.evaluator(evaluator)
+        return judge.columns  # type: ignore[no-any-return]
 
 
 def load(name: str, *, track: str = data.DEFAULT) -> Any:
@@ -124,7 +111,7 @@ def wrap(
         raise UserError(str(error)) from error
 
 
-def measure(request: Request, *, progress: Show = silent) -> list[Result]:
+def measure(request: Request, *, progress: Show = silent) -> Results[FreshResult]:
     """Measure what is requested, every model by every suite; what was measured before is not measured again.
 
     Args:
@@ -134,21 +121,45 @@ def measure(request: Request, *, progress: Show = silent) -> list[Result]:
     Raises:
         UserError: for bad input of any kind.
     """
-    return [Result(each.plan, each.outcome, each.store) for each in measured(request, progress=progress)]
+    return Results(map(_fresh, measured(request, progress=progress)))
+
+
+def _fresh(evaluation: Evaluation) -> FreshResult:
+    return FreshResult(evaluation.document, evaluation.outcome.folder, evaluation)
+
+
+@overload
+def evaluate(
+    model: Any, suite: str = ..., *, name: str | None = ..., defence: Defence | None = ..., **settings: Any
+) -> FreshResult: ...
+
+
+@overload
+def evaluate(
+    model: Any, suite: Sequence[str], *, name: str | None = ..., defence: Defence | None = ..., **settings: Any
+) -> Results[FreshResult]: ...
 
 
 def evaluate(
-    model: Any, suite: str = "all", *, name: str | None = None, defence: Defence | None = None, **settings: Any
-) -> Result:
-    """Measure one model by one suite.
+    model: Any,
+    suite: str | Sequence[str] = "all",
+    *,
+    name: str | None = None,
+    defence: Defence | None = None,
+    **settings: Any,
+) -> FreshResult | Results[FreshResult]:
+    """Measure one model by one suite, or by several.
 
     Args:
         model: a baseline's name, ``"file.py:build"``, or a model object (a bare module is taken to map [0, 1] images to
             logits).
-        suite: name of the suite.
+        suite: name of the suite, or names of several.
         name: what tables call a model object; its class by default.
         defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
         settings: further fields of :class:`Request`, such as ``track``, ``limit``, ``seed``, ``output``, ``options``.
+
+    Returns:
+        The result; a list of results for several suites.
 
     Raises:
         UserError: for bad input of any kind.
@@ -164,9 +175,38 @@ def evaluate(
     else:
         ref = ModelRef("object", name or type(model).__name__, module=model)
     chosen = {setting: value for setting, value in settings.items() if value is not None}
-    request = Request(models=(ref,), suites=(suite,), defences=(defence,), **chosen)
-    (result,) = measure(request)
-    return result
+    suites = (suite,) if isinstance(suite, str) else tuple(suite)
+    results = measure(Request(models=(ref,), suites=suites, defences=(defence,), **chosen))
+    return results[0] if isinstance(suite, str) else results
+
+
+def load_result(name: str | Path, *, output: Path = STORE) -> Result:
+    """A result that was measured before.
+
+    Args:
+        name: its folder, its name (`jembench list results`), or the name of its model, whose latest one is meant.
+        output: folder of the results.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    (folder,) = shelf.find([str(name)], Path(output))
+    return Result(read_result(folder), folder)
+
+
+def compare(*results: Result | str | Path, full: bool = False, output: Path = STORE) -> Comparison:
+    """Paired differences between results on the same images: which model is better, and how sure that is.
+
+    Args:
+        results: results, or what :func:`load_result` takes; the first is the reference.
+        full: whether every OOD set and score is compared, not the headlines alone.
+        output: folder of the results.
+
+    Raises:
+        UserError: for fewer than two, or results that cannot be compared.
+    """
+    names = [str(each.folder if isinstance(each, Result) else each) for each in results]
+    return paired(shelf.find(names, Path(output)), full=full)
 
 
 def gate(request: Request, golden: Path | None = None, *, progress: Show = silent) -> gates.GateReport:
@@ -193,7 +233,7 @@ def gate(request: Request, golden: Path | None = None, *, progress: Show = silen
     return gates.compare(evaluation.outcome.document, reference)
 
 
-def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result:
+def golden(request: Request, folder: Path, *, progress: Show = silent) -> FreshResult:
     """Measure one model by one suite, and keep the result for a gate to compare with.
 
     Args:
@@ -213,7 +253,7 @@ def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result
 
     (evaluation,) = measured(request, inspect=inspect, progress=progress)
     _check_golden(evaluation.document.warnings)
-    result = Result(evaluation.plan, evaluation.outcome, evaluation.store)
+    result = _fresh(evaluation)
     copy_result(result.folder, folder)
     return result
 

@@ -30,8 +30,8 @@ def build():
 """
 
 
-def test_the_package_offers_three_calls() -> None:
-    calls = {"check", "evaluate", "load", "measure", "wrap"}
+def test_the_package_offers_a_few_calls() -> None:
+    calls = {"check", "compare", "evaluate", "load", "load_result", "measure", "wrap"}
     assert set(dir(jembench)) == calls | {"Defence", "Options", "Request", "Sampling", "UserError", "__version__"}
     assert callable(jembench.load)
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
@@ -85,7 +85,7 @@ def test_a_module_a_wrapped_one_and_a_file_give_the_same_numbers(
         jembench.evaluate(model, "ood", limit=40, output=tmp_path / "store")
         for model in (module, jembench.wrap(module), f"{path}:build", "my_models:build")
     ]
-    names = [result.outcome.document.model.name for result in results]
+    names = [result.document.model.name for result in results]
     assert names == ["Sequential", "Softmax", "my_models.build", "my_models.build"]
     for result in results[1:]:
         assert result.metrics == results[0].metrics
@@ -94,7 +94,7 @@ def test_a_module_a_wrapped_one_and_a_file_give_the_same_numbers(
 def test_a_model_object_may_be_named_and_a_named_model_may_not(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     result = jembench.evaluate(module, "accuracy", limit=20, name="mine-1.0", output=tmp_path)
-    assert result.outcome.document.model.name == "mine-1.0"
+    assert result.document.model.name == "mine-1.0"
     assert "mine-1.0" in result.to_markdown()
     with pytest.raises(UserError, match="name is for model objects"):
         jembench.evaluate("jem", "accuracy", name="mine", output=tmp_path)
@@ -106,7 +106,7 @@ def test_a_model_object_may_be_named_and_a_named_model_may_not(tmp_path: Path) -
 def test_other_weights_are_another_model(tmp_path: Path) -> None:
     first, second = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2))
     prints = {
-        jembench.evaluate(model, "accuracy", limit=20, output=tmp_path).outcome.document.model.fingerprint
+        jembench.evaluate(model, "accuracy", limit=20, output=tmp_path).document.model.fingerprint
         for model in (first, second, first)
     }
     assert len(prints) == 2
@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_copied_is_refused(tmp_path: Path) -> None:
 
 def test_metrics_are_by_id_and_the_folder_holds_the_files(oracle: Result) -> None:
     assert all(name == metric.id for name, metric in oracle.metrics.items())
-    assert len(oracle.metrics) == len(oracle.outcome.document.metrics)
+    assert len(oracle.metrics) == len(oracle.document.metrics)
     there = {path.name for path in oracle.folder.iterdir() if path.suffix != ".png"}  # another test may have drawn some
     assert there == {"result.json", "examples.parquet"}
 

@@ -74,8 +74,8 @@ def _check_options(suite: str, names: tuple[str, ...], track: Track, request: Re
         raise UserError(f"suite {suite!r} detects nothing: scores are of suite 'ood'")
     if request.detectors and "ood" not in names:
         raise UserError(f"suite {suite!r} detects nothing: detectors are of suite 'ood'")
-    if "ood" not in names and any(source.origin and source.role == "ood" for source in track.sources):
-        raise UserError(f"suite {suite!r} has no OOD sets: those of the user are of suite 'ood'")
+    if not {"ood", "stress"} & set(names) and any(source.origin and source.role == "ood" for source in track.sources):
+        raise UserError(f"suite {suite!r} has no OOD sets: those of the user are of suites 'ood' and 'stress'")
     if request.detectors and PROTOCOLS[request.protocol].evaluators:
         raise UserError(f"protocol {request.protocol!r} has no detectors: leave them out, or take protocol {V1.name!r}")
 

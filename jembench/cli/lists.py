@@ -49,7 +49,8 @@ def list_(
     entry = LISTS[what]
     found = entry.lines() if isinstance(entry, Family) else entry(track, output)
     if not found:
-        raise UserError(f"there are no {what} in {output}")
+        typer.echo(f"no {what} in {output} yet", err=True)
+        return
     width = max(map(len, found))
     for name, about in found.items():
         typer.echo(f"{name:{width}}  {about}")

@@ -20,7 +20,7 @@ from jembench.types import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jembench.api import Result
+    from jembench.api import FreshResult
 
 
 @requesting(model=None)
@@ -65,9 +65,10 @@ def run(
         raise UserError("--save-adversarials goes with --suite robustness")
     with progress(quiet) as show:
         results = api.measure(request, progress=show)
-    pictures = gallery.pictures(results, request.output)
+    evaluations = [result.evaluation for result in results]
+    pictures = gallery.pictures(evaluations, request.output)
     if save_adversarials is not None:
-        pictures += gallery.save(results, save_adversarials)
+        pictures += gallery.save(evaluations, save_adversarials)
     documents, folders = [result.document for result in results], [result.folder for result in results]
     cost = _cost(results, time.perf_counter() - start)
     if format == "table" and not full:
@@ -95,10 +96,10 @@ def check(request: Request, quiet: QuietOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _cost(results: Sequence[Result], seconds: float) -> str:
+def _cost(results: Sequence[FreshResult], seconds: float) -> str:
     """What was computed, and how long it took."""
-    chunks = len({key for result in results for key in result.outcome.chunks})
-    fresh = len({key for result in results for key in result.outcome.computed})
+    chunks = len({key for result in results for key in result.evaluation.outcome.chunks})
+    fresh = len({key for result in results for key in result.evaluation.outcome.computed})
     if fresh == chunks:
         return f"{duration(seconds)}, nothing reused"
     return f"{duration(seconds)}, {'all' if fresh == 0 else f'{chunks - fresh} of'} {chunks} chunks reused"

@@ -95,7 +95,9 @@ def page(
     paths = [*pictures] or [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in PICTURES]
     more = [("Pictures" if place == 0 else "", words) for place, words in enumerate(_pictures(paths))]
     more.append(("More", _next(documents, folders, output)))
-    return summary.text(summary.summary(documents, width=width), width=width, aside=aside, more=more, table=table)
+    words = summary.text(summary.summary(documents, width=width), width=width, aside=aside, more=more, table=table)
+    encoding = sys.stdout.encoding or "utf-8"  # click writes UTF-8 to a terminal that knows ASCII only
+    return words.encode(encoding, "replace").decode(encoding)
 
 
 def _pictures(paths: Sequence[Path]) -> list[str]:

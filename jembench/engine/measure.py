@@ -139,7 +139,7 @@ def planned(request: Request) -> list[Plan]:
     if request.corruptions is not None and not set(request.suites) & set(CORRUPTED):
         raise UserError(f"--corruptions goes with suite {' or '.join(CORRUPTED)}")
     copies = () if request.corruptions is None else corruptions.sources(request.corruptions, track)
-    detecting = _serving(request, "ood")
+    detecting, outlying = _serving(request, "ood"), _serving(request, "ood", "stress")
     generating = _serving(request, "generation")
     return [
         plan(
@@ -149,7 +149,7 @@ def planned(request: Request) -> list[Plan]:
                 track,
                 sources=(
                     *track.sources,
-                    *(outliers if suite in detecting else ()),
+                    *(outliers if suite in outlying else ()),
                     *(copies if suite in CORRUPTED else ()),
                 ),
             ),
@@ -186,6 +186,7 @@ def specs(request: Request, track: Track) -> list[ModelSpec]:
     ]
 
 
-def _serving(request: Request, evaluator: str) -> tuple[str, ...]:
-    """The suites with an evaluator, which its options go to; all of them if none has it, to be told so."""
-    return tuple(name for name in request.suites if name in SUITES and evaluator in SUITES[name]) or request.suites
+def _serving(request: Request, *evaluators: str) -> tuple[str, ...]:
+    """The suites with one of these evaluators, which its options go to; all of them if none has, to be told so."""
+    known = {name: set(SUITES[name]) for name in request.suites if name in SUITES}
+    return tuple(name for name, members in known.items() if members & set(evaluators)) or request.suites

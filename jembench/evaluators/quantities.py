@@ -63,6 +63,10 @@ class Quantity:
     unit: str
     about: str
 
+    def matches(self, metric: str) -> bool:
+        """Whether the id of a metric is of this kind."""
+        return matches(self.id, metric)
+
     def holds(self, headline: Headline) -> bool:
         """Whether a headline is one of these."""
         return matches(self.id, re.sub("<([^>]+)>", r"\1", headline.id))

@@ -117,12 +117,25 @@ def encode(columns: Mapping[str, NDArray[Any]], *, compression: str = "none") ->
 
     arrays = {}
     for name, column in columns.items():
-        flat = pa.array(np.ascontiguousarray(column).reshape(-1))
+        flat = _arrow(np.ascontiguousarray(column).reshape(-1))
         arrays[name] = flat if column.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, column.shape[1])
     sink = pa.BufferOutputStream()
     table = pa.table(arrays).replace_schema_metadata({DIGEST: _digest(columns)})
     pq.write_table(table, sink, compression=compression, use_dictionary=False)
     return bytes(sink.getvalue())
+
+
+def _arrow(column: NDArray[Any]) -> Any:
+    """A column ``(N,)`` as an Arrow array; numbers by their memory, since `pyarrow.array` would import pandas."""
+    import pyarrow as pa
+
+    if column.dtype.kind == "U":
+        words = [word.encode() for word in column.tolist()]
+        ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
+        return pa.StringArray.from_buffers(len(words), pa.py_buffer(ends), pa.py_buffer(b"".join(words)))
+    if column.dtype.kind not in "iuf":
+        return pa.array(column)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(column.dtype), len(column), [None, pa.py_buffer(column)])
 
 
 def decode(data: bytes) -> dict[str, NDArray[Any]]:

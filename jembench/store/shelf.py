@@ -35,10 +35,10 @@ def place(store: Store, key: str, name: str) -> Path | None:
     """
     for word in _numbered(name):
         owner = _owner(store, word)
-        if owner is None:
-            return None
         if owner == key:
             return store.output / word
+        if owner is None and not (store.output / word).exists():
+            return None
     raise AssertionError("names have no end")
 
 
@@ -65,24 +65,25 @@ def claim(store: Store, key: str, name: str) -> Path:
 
 
 def settle(output: Path) -> None:
-    """Bring a store of the layout before, with its results below the records, into this one.
+    """Bring a store of the layout before, with its results beside the records, into this one.
 
     Raises:
         UserError: if the place cannot be written.
     """
-    before = output / f"v{SCHEMA}"
-    if not (before / "chunks").is_dir() or (output / HIDDEN).exists():
+    before, store = output / f"v{SCHEMA}", Store(output)
+    if not (before / "chunks").is_dir() or (store.root / "chunks").exists():
         return
     LOG.info("%s: results are folders of their own from now on, their records in %s", output, HIDDEN)
     try:
-        (output / HIDDEN).mkdir()
-        before.rename(output / HIDDEN / before.name)
-        store = Store(output)
-        for path in sorted(store.root.glob(f"*/*/*/*/{RESULT}")):
+        for path in sorted(before.glob(f"*-v*/*/*/*/{RESULT}")):
             document = json.loads(path.read_bytes())
             track, suite, protocol = str(document["track"]), str(document["suite"]), document["protocol"]["name"]
             name = word(document["model"]["name"], track.rpartition("-v")[0], suite, own(protocol))
             path.parent.rename(claim(store, str(document["key"]), name))
+        store.root.mkdir(parents=True, exist_ok=True)
+        for path in sorted(before.iterdir(), key=lambda path: path.name == "chunks"):  # stopped before, it begins again
+            path.rename(store.root / path.name)
+        before.rmdir()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{output}: cannot be brought into the layout of this jembench ({error})") from error
 
@@ -106,7 +107,7 @@ def _numbered(name: str) -> Iterator[str]:
 def _owner(store: Store, name: str) -> str | None:
     try:
         return (store.root / NAMES / name).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{store.root / NAMES / name}: cannot be read ({error}); remove it") from error

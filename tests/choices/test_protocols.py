@@ -141,7 +141,7 @@ def test_the_attacks_of_v1_are_those_of_its_batteries() -> None:
 
 def test_the_calibration_error_beside_the_scores_is_that_of_the_protocol(tmp_path: Path) -> None:
     """And no other word of the tables changes by it: a plain one is not shown twice."""
-    theirs = jembench.evaluate("softmax", "calibration", limit=60, output=tmp_path, protocol="jem2020").outcome.document
+    theirs = jembench.evaluate("softmax", "calibration", limit=60, output=tmp_path, protocol="jem2020").document
     ours = theirs.model_copy(update={"protocol": theirs.protocol.model_copy(update={"name": "v1"})})
     gone = theirs.model_copy(update={"protocol": theirs.protocol.model_copy(update={"name": "gone"})})
     headers = [[table.header[2:] for table in report.tables([each])[:2]] for each in (ours, theirs, gone)]
@@ -368,10 +368,10 @@ def test_ood_detection_says_what_it_cannot_claim(tmp_path: Path, monkeypatch: py
     text = result.to_markdown()
     assert "protocol jem2020, not v1: see `jembench explain jem2020`" in text
     assert f"interp, near: {DEPENDENT}" in text
-    sources = result.outcome.document.protocol.sources
+    sources = result.document.protocol.sources
     assert "celeba" not in sources
     assert sources["interp"].noise == pytest.approx(0.015 * math.sqrt(1.5))
-    assert read_result(result.folder).protocol_hash == result.plan.protocol_hash
+    assert read_result(result.folder).protocol_hash == result.evaluation.plan.protocol_hash
     (table,) = compare([result.folder, other.folder])
     assert {row[1] for row in table.rows} == {"svhn", "cifar100"}  # no mean: each has CelebA or interp
 
@@ -571,10 +571,10 @@ def embedded(name: str, source: str) -> list[Any]:
 
 def test_sadajem_keeps_90_percent_for_fd_and_10_for_is_and_says_so(tmp_path: Path) -> None:
     result = jembench.evaluate("jem", "hybrid", limit=120, output=tmp_path, protocol="sadajem")
-    found = result.metrics
+    found, plan = result.metrics, result.evaluation.plan
     record = next(
         columns
-        for batch in [list(bench.batches(result.plan, Store.open(tmp_path), (need,))) for need, _ in result.plan.parts]
+        for batch in [list(bench.batches(plan, Store.open(tmp_path), (need,))) for need, _ in plan.parts]
         for columns in [batch[0].columns]
         if batch[0].measurement.name == "samples" and "seen" in columns
     )
@@ -588,7 +588,7 @@ def test_sadajem_keeps_90_percent_for_fd_and_10_for_is_and_says_so(tmp_path: Pat
     assert found[f"buffer/{who}/inception_score"].n == {"buffer, top 10 % of each class": shares[0.1]}
     assert not [name for name in found if name.startswith(("fresh/", "conditional/"))]
     assert "the reference holds the test images" in str(found[f"buffer/{who}/copies"].reason)
-    text = " ".join(report.markdown([result.outcome.document]).split())
+    text = " ".join(report.markdown([result.document]).split())
     assert "ONLY THE TOP 90 % BY CONFIDENCE WITHIN EACH CLASS; IS: OF THE TOP 10 %" in text
     assert f"against {real}" in text
     assert "of buffer samples" in text
@@ -632,7 +632,7 @@ def test_an_option_against_the_protocol_is_one_line(call: Callable[..., Any], tm
 def test_a_run_and_a_gate_take_a_protocol(call: Callable[..., Any], tmp_path: Path) -> None:
     """And neither a gate nor a comparison holds numbers of one against those of another."""
     common = ("-m", "softmax", "-s", "accuracy", "--limit", 40, "-o", tmp_path, "-q")
-    answers = [call("run", *common, "--protocol", name) for name in ("v1", "jem2020")]
+    answers = [call("run", *common, "--full", "--protocol", name) for name in ("v1", "jem2020")]
     assert [answer.code for answer in answers] == [0, 0]
     assert "protocol jem2020, not v1" in answers[1].out
     assert "protocol" not in answers[0].out

@@ -120,8 +120,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("page.pt").write_text("<!DOCTYPE html><html></html>")
     Path("pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
     Path("file").write_text("precious")
-    Path("other-schema/v2/chunks").mkdir(parents=True)
-    Path("other-schema/v2/chunks/x.parquet").write_text("precious")
+    Path("other-schema/.store/v2/chunks").mkdir(parents=True)
+    Path("other-schema/.store/v2/chunks/x.parquet").write_text("precious")
     jembench.evaluate("oracle", "accuracy", track="gauss", limit=10)
     return tmp_path
 
@@ -278,7 +278,7 @@ def test_a_damaged_result_in_the_store_is_one_line_and_stays(
 
 def options(oracle: Result, suite: str = "all") -> list[str]:
     """A run that is in the store of the session's oracle."""
-    output = str(oracle.folder.parents[4])
+    output = str(oracle.folder.parent)
     return ["run", "--model", "oracle", "--track", "gauss", "--suite", suite, "--output", output]
 
 
@@ -286,23 +286,29 @@ def test_the_table_is_on_stdout_with_the_file_and_the_seconds(call: Call, oracle
     answer = call(*options(oracle))
     assert (answer.code, answer.err) == (0, "")
     assert "AUROC" in answer.out
-    assert "FPR95" in answer.out
-    assert str(oracle.folder / "result.json") in answer.out.replace("\n", "")
-    assert f"nothing to compute: all {len(oracle.outcome.chunks)} chunks were there" in answer.out
-    assert f"{oracle.metrics['scaled/mass/auroc'].value:.3f}" in answer.out
+    assert "FPR95" not in answer.out
+    assert f"jembench show {oracle.folder} --full" in answer.out
+    assert f"all {len(oracle.evaluation.outcome.chunks)} chunks reused" in answer.out
+    assert len(answer.out.splitlines()) <= 20
+    assert max(map(len, answer.out.splitlines())) <= 100
+    full = call(*options(oracle), "--full")
+    assert "FPR95" in full.out
+    assert f"{oracle.metrics['scaled/mass/auroc'].value:.3f}" in full.out
+    assert str(oracle.folder) in full.err
+    assert call("show", oracle.folder, "--full").out == full.out
 
 
 def test_json_is_all_there_is_on_stdout_and_validates(call: Call, oracle: Result) -> None:
     answer = call(*options(oracle), "--format", "json")
     (content,) = json.loads(answer.out)
-    assert ResultDocument.model_validate(content) == oracle.outcome.document
-    assert "result.json" in answer.err
+    assert ResultDocument.model_validate(content) == oracle.document
+    assert str(oracle.folder) in answer.err
 
 
 def test_markdown_is_all_there_is_on_stdout(call: Call, oracle: Result) -> None:
     answer = call(*options(oracle), "--format", "markdown")
     assert answer.out.strip() == oracle.to_markdown().strip()
-    assert "result.json" in answer.err
+    assert str(oracle.folder) in answer.err
 
 
 @pytest.mark.parametrize("format", ["json", "markdown", "table"])
@@ -314,7 +320,7 @@ def test_quiet_leaves_stderr_empty(call: Call, oracle: Result, format: str) -> N
 
 def test_several_models_and_suites_in_one_run(call: Call, digits: dict[str, Result]) -> None:
     """One document per model and suite; one table per evaluator, with the models as rows."""
-    output = str(digits["jem"].folder.parents[4])
+    output = str(digits["jem"].folder.parent)
     chosen = ["run", "--model", "jem", "--model", "softmax", "--suite", "accuracy, ood,calibration", "--output", output]
     documents = [ResultDocument.model_validate(item) for item in json.loads(call(*chosen, "-f", "json", "-q").out)]
     assert [(document.suite, document.model.name) for document in documents] == [
@@ -329,9 +335,9 @@ def test_several_models_and_suites_in_one_run(call: Call, digits: dict[str, Resu
 
 def test_a_limit_reuses_what_is_there(call: Call, place: Path) -> None:
     first = call("run", "-m", "oracle", "-t", "gauss", "-s", "accuracy", "--limit", 180)
-    assert "1 of 1 chunks computed" in first.out
+    assert "nothing reused" in first.out
     more = call("run", "-m", "oracle", "-t", "gauss", "-s", "accuracy", "--limit", 200)
-    assert "1 of 2 chunks computed" in more.out
+    assert "1 of 2 chunks reused" in more.out
 
 
 def test_a_users_own_file_with_weights(call: Call, place: Path) -> None:
@@ -419,8 +425,8 @@ def test_a_chunk_that_suites_share_is_counted_once(call: Call, place: Path) -> N
     options = ["run", "-m", "oracle", "-t", "gauss", "-s", "accuracy,hybrid", "--limit", 20]
     spec, track = catalogue.resolve(parse("oracle"), track="gauss"), data.track("gauss")
     n = len(plan(spec, "hybrid", track=track, request=Request(limit=20)).jobs)  # that of suite accuracy among them
-    assert f"{n} of {n} chunks computed" in call(*options).out
-    assert f"nothing to compute: all {n} chunks were there" in call(*options).out
+    assert "nothing reused" in call(*options).out
+    assert f"all {n} chunks reused" in call(*options).out
 
 
 def test_an_interrupt_is_one_line_and_130(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

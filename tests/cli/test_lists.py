@@ -29,7 +29,7 @@ def test_no_two_families_call_theirs_alike() -> None:
     assert len({family.noun for family in ALL.values()}) == len(ALL) == 12
 
 
-@pytest.mark.parametrize("what", LISTS)
+@pytest.mark.parametrize("what", [name for name in LISTS if name != "results"])
 def test_a_list_is_a_line_for_each_name(what: str, call: Callable[..., Any]) -> None:
     answer = call("list", what)
     assert (answer.code, answer.err) == (0, "")

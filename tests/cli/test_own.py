@@ -67,9 +67,9 @@ def test_a_run_file_is_written_and_run(place, call):
     assert call("run", *options, "--save-config", "run.toml").code == 0
     answer = call("run", *options, "--save-config", "run.toml")
     assert (answer.code, answer.err) == (2, "jembench: run.toml is there already: choose another file\n")
-    assert "nothing to compute" in call("run", "run.toml").out
+    assert "all 1 chunks reused" in call("run", "run.toml").out
     assert "limit" not in Path("run.toml").read_text()
-    assert "chunks computed" in call("run", "run.toml", "--limit", "5").out
+    assert "nothing reused" in call("run", "run.toml", "--limit", "5").out
 
 
 def test_export_and_overlap(place, call):

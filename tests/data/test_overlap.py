@@ -118,7 +118,7 @@ def test_results_say_what_the_model_was_trained_on(tmp_path, split):
     (first,) = api.measure(request)
     assert not first.document.warnings
     (told,) = api.measure(replace(request, trained_on=str(path)))
-    assert not told.outcome.computed  # its numbers are the same
+    assert not told.evaluation.outcome.computed  # its numbers are the same
     assert any("images of 'test' are among them" in words for words in told.document.warnings)
     (again,) = api.measure(request)
     assert again.document.warnings == told.document.warnings

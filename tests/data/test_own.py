@@ -199,7 +199,7 @@ def test_every_suite_works_on_it(place, suite):
     assert result.document.protocol.sources["test" if suite != "generation" else "train"].sha256
     assert any(metric.value is not None for metric in result.document.metrics)
     again = api.golden(request, Path("golden"))
-    assert not again.outcome.computed
+    assert not again.evaluation.outcome.computed
     assert not api.gate(request, Path("golden")).worse
 
 

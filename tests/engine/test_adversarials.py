@@ -82,7 +82,7 @@ def test_pictures_are_drawn_once(saved: tuple[Path, Any], tmp_path: Path) -> Non
     with Image.open(runs / "robustness-digits.png") as picture:
         assert picture.size[0] > 500
     assert (runs / "robustness-digits.svg").read_bytes().startswith(b"<?xml")
-    (pairs,) = runs.glob("v1/*/softmax/robustness/*/adversarials.png")
+    (pairs,) = runs.glob("softmax-digits-robustness/adversarials.png")
     with Image.open(pairs) as picture:
         assert picture.size == (8 * 66 - 2, picture.size[1])
     assert Store.open(runs).root.exists()

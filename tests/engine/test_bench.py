@@ -121,24 +121,24 @@ def test_one_pass_of_the_model_serves_all_suites(tmp_path: Path) -> None:
     model = Watched(tell)
     jembench.evaluate(model, "accuracy", track="gauss", limit=60, output=tmp_path / "apart")
     assert calls == {"logits": 1, "log_density": 0}
-    for suite in ("calibration", "ood", "hybrid", "generation", "likelihood", "all"):
+    for suite in ("calibration", "unlabelled", "ood", "stress", "hybrid", "generation", "likelihood", "all"):
         apart = jembench.evaluate(model, suite, track="gauss", limit=60, output=tmp_path / "apart")
-    assert not apart.outcome.computed
+    assert not apart.evaluation.outcome.computed
     one_by_one = calls.copy()
     calls.clear()
     whole = jembench.evaluate(model, "all", track="gauss", limit=60, output=tmp_path / "whole")
     assert calls == one_by_one
     assert measured(whole) == measured(apart)
-    names = [chunk.measurement["name"] for chunk in whole.outcome.document.chunks if chunk.source == "test"]
+    names = [chunk.measurement["name"] for chunk in whole.document.chunks if chunk.source == "test"]
     assert names.count("logits") == 1
 
 
 def test_the_order_of_the_suites_does_not_matter(tmp_path: Path, oracle: Result) -> None:
-    for suite in ("likelihood", "ood", "generation", "accuracy", "calibration"):
+    for suite in ("likelihood", "stress", "ood", "generation", "accuracy", "unlabelled", "calibration"):
         jembench.evaluate("oracle", suite, track="gauss", output=tmp_path)
     result = jembench.evaluate("oracle", "all", track="gauss", output=tmp_path)
-    assert not result.outcome.computed
-    assert records(tmp_path) == records(oracle.folder.parents[4])
+    assert not result.evaluation.outcome.computed
+    assert records(tmp_path) == records(oracle.folder.parent)
     assert measured(result) == measured(oracle)
 
 
@@ -180,7 +180,7 @@ def test_a_model_trained_on_another_copy_is_told_of(record: Callable[[str | None
     """Only where it is looked at on images that another copy may train on, and where its record says so."""
     spec, track = record("ab" * 32)
     here = data.found(track, "train").sha256
-    words = engine.seen(plan(spec, "calibration", track=track))
+    words = engine.seen(plan(spec, "unlabelled", track=track))
     assert words.startswith("mine was trained on other images than 'train' is here (sha256 abababababab, here ")
     assert here[:12] in words
     assert "some of validation, interp may be among them" in words
@@ -216,7 +216,7 @@ def test_what_is_to_be_told_is_told_once_before_the_work(tmp_path: Path, caplog:
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_write_the_same_bytes(tmp_path: Path, oracle: Result, workers: int) -> None:
     result = jembench.evaluate("oracle", "all", track="gauss", output=tmp_path, workers=workers)
-    assert records(tmp_path) == records(oracle.folder.parents[4])
+    assert records(tmp_path) == records(oracle.folder.parent)
     assert measured(result) == measured(oracle)
     assert (result.folder / "examples.parquet").read_bytes() == (oracle.folder / "examples.parquet").read_bytes()
 
@@ -229,16 +229,14 @@ def test_noise_does_not_depend_on_workers_or_order(tmp_path: Path) -> None:
     one = jembench.evaluate(model, "all", track="gauss", output=tmp_path / "one")
     jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path / "two", limit=180)
     two = jembench.evaluate(model, "all", track="gauss", output=tmp_path / "two", workers=2)
-    assert len(one.outcome.computed - two.outcome.computed) == 1
-    assert two.outcome.computed < one.outcome.computed == one.outcome.chunks
+    assert len(one.evaluation.outcome.computed - two.evaluation.outcome.computed) == 1
+    assert two.evaluation.outcome.computed < one.evaluation.outcome.computed == one.evaluation.outcome.chunks
     assert records(tmp_path / "one").items() <= records(tmp_path / "two").items()
     assert measured(one) == measured(two)
     other = jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path / "one", seed=1)
-    assert other.outcome.document.chunks[0].sha256 != one.outcome.document.chunks[0].sha256
+    assert other.document.chunks[0].sha256 != one.document.chunks[0].sha256
     chunks = [
-        chunk
-        for chunk in one.outcome.document.chunks
-        if chunk.source == "test" and chunk.measurement["name"] == "logits"
+        chunk for chunk in one.document.chunks if chunk.source == "test" and chunk.measurement["name"] == "logits"
     ]
     frames = [Store.open(tmp_path / "one").records(chunk.key)[0]["logits"] for chunk in chunks]
     images = torch.from_numpy(data.load("gauss", "test").pixels()).flatten(1)[:, :10].numpy()
@@ -246,13 +244,13 @@ def test_noise_does_not_depend_on_workers_or_order(tmp_path: Path) -> None:
 
 
 def test_a_second_run_computes_nothing_and_loads_no_torch(oracle: Result) -> None:
-    output = oracle.folder.parents[4]
+    output = oracle.folder.parent
     code = (
         "import sys\nfrom jembench.cli import main\ntry:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
     )
     options = ["--model", "oracle", "--track", "gauss", "--suite", "all", "--output", str(output)]
     done = subprocess.run([sys.executable, "-c", code, "run", *options], capture_output=True, text=True, check=True)
-    assert f"nothing to compute: all {len(oracle.outcome.chunks)} chunks were there" in done.stdout
+    assert f"all {len(oracle.evaluation.outcome.chunks)} chunks reused" in done.stdout
     assert done.stderr == ""
 
 
@@ -267,7 +265,7 @@ def test_logits_that_are_no_numbers_are_refused_and_named(tmp_path: Path, value:
     assert len(records(tmp_path)) == 1
     assert not list(tmp_path.rglob(RESULT))
     result = jembench.evaluate(model, "accuracy", track="gauss", output=tmp_path, limit=180)
-    assert (len(result.outcome.chunks), len(result.outcome.computed)) == (1, 0)
+    assert (len(result.evaluation.outcome.chunks), len(result.evaluation.outcome.computed)) == (1, 0)
 
 
 def test_a_model_object_cannot_travel_to_workers(tmp_path: Path) -> None:
@@ -324,11 +322,11 @@ def test_what_a_model_cannot_do_is_an_empty_cell_with_its_reason(
     assert any(f"no {missing}" in str(metric.reason) for metric in empty)
     assert (found["test/accuracy"].value is None) == ("max_py" not in measured)
     assert "—" in result.to_markdown()
-    for table in report.tables([result.outcome.document]):
+    for table in report.tables([result.document]):
         report.rich(table)
     again = jembench.evaluate(model, "all", track="gauss", output=tmp_path, limit=60)
-    assert not again.outcome.computed
-    assert again.outcome.document == result.outcome.document  # with its times: not made again
+    assert not again.evaluation.outcome.computed
+    assert again.document == result.document  # with its times: not made again
 
 
 def test_a_damaged_chunk_is_named_and_computed_again_once_it_is_gone(tmp_path: Path) -> None:
@@ -362,8 +360,8 @@ def test_fewer_than_one_worker_is_refused(tmp_path: Path, workers: int) -> None:
 
 def test_a_result_holds_the_digest_of_every_chunk(oracle: Result, tree: Callable[[Path], dict[str, str]]) -> None:
     """A reader can check the records behind a number."""
-    kept = {Path(name).stem: digest for name, digest in tree(oracle.folder.parents[4]).items() if "/chunks/" in name}
-    chunks = oracle.outcome.document.chunks
+    kept = {Path(name).stem: digest for name, digest in tree(oracle.folder.parent).items() if "/chunks/" in name}
+    chunks = oracle.document.chunks
     assert {chunk.key: kept[chunk.key] for chunk in chunks} == {chunk.key: chunk.sha256 for chunk in chunks}
 
 
@@ -395,8 +393,8 @@ def test_a_model_that_draws_from_the_global_generators_gives_the_same_numbers(tm
     two = jembench.evaluate(model, "ood", track="gauss", output=tmp_path / "two", workers=2)
     assert records(tmp_path / "one") == records(tmp_path / "again") == records(tmp_path / "two")
     assert measured(one) == measured(again) == measured(two)
-    assert one.outcome.computed == one.outcome.chunks
-    chunks = one.outcome.document.chunks
+    assert one.evaluation.outcome.computed == one.evaluation.outcome.chunks
+    chunks = one.document.chunks
     digests = [chunk.sha256 for chunk in chunks if chunk.measurement["name"] != "code_length"]  # it draws nothing
     assert len(set(digests)) == len(digests)
 
@@ -511,7 +509,7 @@ def test_the_clock_starts_after_model_and_images(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(catalogue, "load", slow(load))
     monkeypatch.setattr(data, "load", slow(images))
     result = jembench.evaluate("oracle", "accuracy", track="gauss", limit=10, output=tmp_path)
-    assert result.outcome.document.cost.seconds < 0.5
+    assert result.document.cost.seconds < 0.5
 
 
 def test_records_keep_the_environment_they_were_computed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,17 +520,17 @@ def test_records_keep_the_environment_they_were_computed_in(tmp_path: Path, monk
         patch.setattr(provenance, "environment", lambda device: other)
         jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
     calibration = jembench.evaluate("oracle", "calibration", track="gauss", output=tmp_path)
-    assert calibration.outcome.computed < calibration.outcome.chunks
-    found = calibration.outcome.document.provenance.environments
+    assert calibration.evaluation.outcome.computed < calibration.evaluation.outcome.chunks
+    found = calibration.document.provenance.environments
     assert sorted(item.processor for item in found) == sorted([here.processor, "Z80"])
     assert other in found
     assert here in found
     result = jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
-    assert result.outcome.document.provenance.environments == [other]
+    assert result.document.provenance.environments == [other]
     (result.folder / RESULT).unlink()
     again = jembench.evaluate("oracle", "accuracy", track="gauss", output=tmp_path)
-    assert not again.outcome.computed
-    assert again.outcome.document.provenance.environments == [other]
+    assert not again.evaluation.outcome.computed
+    assert again.document.provenance.environments == [other]
 
 
 @pytest.mark.parametrize("content", ["[]", '{"seconds": 1}', '{"seconds": null, "peak_memory_mb": 1}'])

@@ -105,7 +105,7 @@ def test_a_stream_does_not_depend_on_the_model() -> None:
 
 def test_suites_share_their_chunks() -> None:
     """The model runs once for all of them."""
-    parts = ("accuracy", "calibration", "ood", "generation", "hybrid", "likelihood")
+    parts = ("accuracy", "calibration", "unlabelled", "ood", "stress", "generation", "hybrid", "likelihood")
     plans = {name: plan(MODEL, name, track=TRACK) for name in (*parts, "all")}
     shared = keys(plans["accuracy"])
     assert len(shared) == 2
@@ -187,10 +187,10 @@ def test_an_unknown_suite_gets_the_nearest_name() -> None:
 def test_what_a_model_cannot_do_is_not_planned_but_stays_in_the_protocol() -> None:
     """Its empty cells stand in the same ranking."""
     classifier = replace(MODEL, capabilities=frozenset({"classifier"}))
-    made = plan(classifier, "ood", track=TRACK)
-    assert {job.measurement.name for job in made.jobs} == {"logits", "code_length", "seen"}
+    made = plan(classifier, "stress", track=TRACK)
+    assert {job.measurement.name for job in made.jobs} == {"logits", "seen"}
     assert all(job.measurement.requires <= {"classifier"} for job in made.jobs)
-    assert made.protocol_hash == plan(MODEL, "ood", track=TRACK).protocol_hash
+    assert made.protocol_hash == plan(MODEL, "stress", track=TRACK).protocol_hash
 
 
 SAMPLER = replace(MODEL, capabilities=frozenset({"sampler"}))

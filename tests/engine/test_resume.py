@@ -133,7 +133,7 @@ MANY = [
 
 def chunks(output: Path) -> dict[str, tuple[bytes, int]]:
     """The records there are: name -> content and time of writing."""
-    paths = [path for path in output.glob("v1/chunks/*/*.parquet") if not path.name.startswith(".")]
+    paths = [path for path in output.glob(".store/v1/chunks/*/*.parquet") if not path.name.startswith(".")]
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
@@ -165,8 +165,8 @@ def kill_and_resume(
 
     result = jembench.evaluate("oracle", "all", track="gauss", output=output)
 
-    assert {f"{key}.parquet" for key in result.outcome.computed} == set(chunks(output)) - set(left)
-    now, expected = chunks(output), chunks(oracle.folder.parents[4])
+    assert {f"{key}.parquet" for key in result.evaluation.outcome.computed} == set(chunks(output)) - set(left)
+    now, expected = chunks(output), chunks(oracle.folder.parent)
     assert {name: content for name, (content, _) in now.items()} == {
         name: content for name, (content, _) in expected.items()
     }

@@ -160,7 +160,7 @@ def test_without_a_twin_only_gde_is_missing(records: list[RecordBatch]) -> None:
 def test_whether_there_is_a_twin_is_no_part_of_the_protocol() -> None:
     """Models with and without one share a table: the needs are the same, and without one nothing is planned."""
     one, other = (
-        plan(catalogue.resolve(parse(name), track="digits"), "calibration", track=data.track("digits"))
+        plan(catalogue.resolve(parse(name), track="digits"), "unlabelled", track=data.track("digits"))
         for name in ("jem", "sadajem")
     )
     assert one.protocol_hash == other.protocol_hash

@@ -99,8 +99,8 @@ def test_its_score_stands_beside_ours(tmp_path, installed):
     result = measured(tmp_path, suite="ood", scores=("margin",))
     own = result.metrics["textures/margin/auroc"]
     plain = api.evaluate("softmax", "ood", output=tmp_path / "runs", limit=20)
-    assert plain.outcome.document.protocol_hash != result.document.protocol_hash
-    assert not plain.outcome.document.plugins
+    assert plain.document.protocol_hash != result.document.protocol_hash
+    assert not plain.document.plugins
     assert {key: each for key, each in result.metrics.items() if "margin" not in key} == plain.metrics
     f = {s: np.sort(_logits(result, s), axis=1) for s in ("test", "textures")}
     score = {s: values[:, -1] - values[:, -2] for s, values in f.items()}
@@ -184,7 +184,7 @@ def test_ours_stay_and_a_list_names_what_is_broken(broken, installed, tmp_path):
     assert "'log_px' is one of jembench's, which stays" in lines["log_px (broken)"]
     assert {f"{name} (broken)" for name in BROKEN} <= set(lines)
     plain = api.evaluate("softmax", "accuracy", output=tmp_path / "runs", limit=20)
-    assert not plain.outcome.document.plugins
+    assert not plain.document.plugins
 
 
 def test_on_the_command_line(broken, site, tmp_path):

@@ -50,7 +50,7 @@ def shift(name: str, by: float) -> Callable[[dict[str, Any]], None]:
 
 
 def options(oracle: Result, golden: Path, suite: str = "all") -> list[str]:
-    output = str(oracle.folder.parents[4])
+    output = str(oracle.folder.parent)
     return ["gate", "-m", "oracle", "-t", "gauss", "-s", suite, "-o", output, "--golden", str(golden)]
 
 
@@ -90,7 +90,7 @@ def test_a_better_metric_passes(call: Call, oracle: Result, golden: Path, name: 
 
 def test_exactly_at_the_tolerance_passes_for_every_metric(oracle: Result) -> None:
     """Whatever floating point makes of the difference; a little more fails, for every metric."""
-    document = oracle.outcome.document
+    document = oracle.document
     for steps, failures in ((1.0, 0), (1.01, sum(map(_gated, document.metrics)))):
         moved = [_moved(metric, steps) for metric in document.metrics]
         verdict = gate.compare(document, document.model_copy(update={"metrics": moved}))
@@ -115,7 +115,7 @@ def _moved(metric: Metric, steps: float) -> Metric:
 
 def test_a_value_that_went_missing_is_worse(oracle: Result) -> None:
     """Every metric with a direction, with the reason."""
-    document = oracle.outcome.document
+    document = oracle.document
     gone = [replace(metric, value=None, reason="no logits") for metric in document.metrics]
     verdict = gate.compare(document.model_copy(update={"metrics": gone}), document)
     assert len(verdict.worse) == sum(map(_gated, document.metrics))
@@ -126,7 +126,7 @@ def test_a_value_that_went_missing_is_worse(oracle: Result) -> None:
 
 def test_a_metric_that_is_not_there_at_all_is_worse(oracle: Result) -> None:
     """A gate must not pass on nothing."""
-    document = oracle.outcome.document
+    document = oracle.document
     verdict = gate.compare(document.model_copy(update={"metrics": document.metrics[1:]}), document)
     assert verdict.worse == [f"  {document.metrics[0].id}: missing, was {document.metrics[0].value:.4f}"]
     assert len(gate.compare(document.model_copy(update={"metrics": []}), document).worse) > 10
@@ -198,7 +198,7 @@ def test_a_baseline_is_compared_with_its_own_golden_result(
         if name == "jem":
             shutil.copytree(result.folder, own / name / "golden")
     monkeypatch.setattr(baselines, "folder", lambda track: tmp_path / track)
-    output = digits["jem"].folder.parents[4]
+    output = digits["jem"].folder.parent
     assert call("gate", "-m", "jem", "-o", output).code == 0
     change(own / "jem" / "golden", shift("mean/mass/auroc", 0.1))
     assert call("gate", "-m", "jem", "-o", output).code == 1
@@ -223,7 +223,7 @@ def test_every_metric_with_a_direction_has_a_tolerance(oracle: Result) -> None:
 
 def test_the_tolerance_is_the_golden_results(oracle: Result) -> None:
     """Not that of the code that compares: a result says how far its own numbers may be missed."""
-    document = oracle.outcome.document
+    document = oracle.document
     moved = [_moved(metric, 1.5) for metric in document.metrics]
     for factor, failures in ((1, sum(map(_gated, moved))), (2, 0)):
         widened = [replace(item, tolerance=item.tolerance and factor * item.tolerance) for item in moved]
@@ -238,7 +238,7 @@ def test_a_damaged_golden_result_is_refused(call: Call, oracle: Result, golden: 
 
 
 def test_check_comparable_names_the_first_difference_only(oracle: Result) -> None:
-    document: ResultDocument = oracle.outcome.document
+    document: ResultDocument = oracle.document
     gate.check_comparable(document.protocol, document)
     with pytest.raises(UserError, match="track is 'x'"):
         gate.check_comparable(document.protocol.model_copy(update={"track": "x", "sources": {}}), document)
@@ -246,16 +246,16 @@ def test_check_comparable_names_the_first_difference_only(oracle: Result) -> Non
 
 def test_a_verdict_over_a_part_of_a_published_set_says_so(part: Callable[..., Result], oracle: Result) -> None:
     """Whether it is good or bad; of images that jembench carries there is nothing to say."""
-    document = part().outcome.document
+    document = part().document
     better = [replace(metric, value=1.0) for metric in document.metrics]
     assert gate.compare(document, document).text.endswith("\nsubset: test 60 of 10,000")
     verdict = gate.compare(document, document.model_copy(update={"metrics": better}))
     assert verdict.worse
     assert verdict.text.endswith("\nsubset: test 60 of 10,000")
-    assert "subset" not in gate.compare(oracle.outcome.document, oracle.outcome.document).text
+    assert "subset" not in gate.compare(oracle.document, oracle.document).text
 
 
 def test_other_parts_of_a_published_set_are_not_comparable(part: Callable[..., Result]) -> None:
     for options, words in (({"n": 50}, "n of 'test' is 50"), ({"seed": 1}, "sha256 of 'test'")):
         with pytest.raises(UserError, match=words):
-            gate.compare(part(**options).outcome.document, part().outcome.document)
+            gate.compare(part(**options).document, part().document)

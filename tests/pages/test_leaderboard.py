@@ -123,7 +123,7 @@ def test_every_model_number_and_protocol_is_in_it(golden: Path, digits: dict[str
     text = written()
     assert text.count("## Protocol") == 1
     for name, result in digits.items():
-        document = result.outcome.document
+        document = result.document
         assert f"| {name} " in text
         assert f"{result.metrics['mean/mass/auroc'].value:.3f}" in text
         assert str(document.model.weights_sha256)[:12] in text
@@ -183,7 +183,7 @@ def place(oracle: Result, tmp_path: Path) -> Callable[..., Path]:
     examples = (oracle.folder / "examples.parquet").read_bytes()
 
     def place(name: str, *accuracies: float) -> Path:
-        runs = [(seed, trained(oracle.outcome.document, name, seed, one)) for seed, one in enumerate(accuracies)]
+        runs = [(seed, trained(oracle.document, name, seed, one)) for seed, one in enumerate(accuracies)]
         write_result(tmp_path / name / "golden", runs[0][1], examples)
         if len(runs) > 1:
             write_seeds(tmp_path / name, collect(runs))
@@ -229,7 +229,7 @@ def test_bold_is_by_intervals_of_test_and_training_variance(place: Callable[...,
 def test_figures_of_the_shipped_weights_alone_are_named(place: Callable[..., Path], oracle: Result) -> None:
     """A metric that one training could not give is no mean."""
     folder = place("jem", 0.8)
-    missing = trained(oracle.outcome.document, "jem", 1, 0.8)
+    missing = trained(oracle.document, "jem", 1, 0.8)
     metrics = [
         replace(item, value=None, low=None, high=None, reason="NaN") if item.id == "mean/mass/auroc" else item
         for item in missing.metrics
@@ -331,7 +331,7 @@ LIMITED: Sizes = {
 @pytest.fixture
 def made(part: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
     """Makes a result on cifar10 of chosen evaluators, sources and metrics; a folder of its own."""
-    document = part().outcome.document
+    document = part().document
 
     def made(name: str, sizes: Sizes, metrics: list[Metric], *evaluators: str | dict[str, Any]) -> Path:
         protocol = document.protocol.model_dump()

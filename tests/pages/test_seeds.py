@@ -157,7 +157,7 @@ def test_ends_are_cut_where_the_method_is_of_a_fraction_and_nowhere_else(method:
 
 def test_every_method_of_an_interval_in_0_to_1_is_known(oracle: Result) -> None:
     """Of all metrics of all suites, only differences, means of what has no upper limit, bands and fits are none."""
-    methods = {metric.method for metric in oracle.outcome.document.metrics if metric.value is not None}
+    methods = {metric.method for metric in oracle.document.metrics if metric.value is not None}
     allowed = {"bootstrap-t", BAND, "maximum likelihood", "Platt targets", "none", "delong-paired", "concordant"}
     allowed |= {"jackknife", "jackknife at n", "extrapolation", "u-statistic", "exact", "bootstrap", "AIS bracket"}
     allowed |= {"bootstrap-t given reference"}
@@ -195,7 +195,7 @@ def trained(document: ResultDocument, seed: int, *, shift: float = 0.0) -> Resul
 @pytest.fixture
 def golden(oracle: Result) -> ResultDocument:
     """A golden result: numbers of the oracle, weights of seed 0."""
-    return trained(oracle.outcome.document, 0)
+    return trained(oracle.document, 0)
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_runs_that_are_no_sample_of_trainings_are_refused(golden: ResultDocument
     with pytest.raises(UserError, match="two runs have the same weights_sha256"):
         collect([(0, golden), (1, golden)])
     with pytest.raises(UserError, match="training seed 3 is of a model without a weights file"):
-        collect([(0, golden), (3, oracle.outcome.document)])
+        collect([(0, golden), (3, oracle.document)])
 
 
 def test_a_golden_result_that_is_not_among_the_runs_is_refused(golden: ResultDocument, seeds: Seeds) -> None:

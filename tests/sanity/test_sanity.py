@@ -171,7 +171,7 @@ def test_a_model_of_many_classes_is_judged_by_chance_alone():
 def test_results_carry_what_was_found_and_keep_it(tmp_path, caplog):
     model = Net(after=lambda f: f.softmax(1))
     first = jembench.evaluate(model, "accuracy", name="soft", limit=20, output=tmp_path)
-    (words,) = first.outcome.document.warnings
+    (words,) = first.document.warnings
     assert words.startswith("soft: gives probabilities")
     assert sum(words in record.message for record in caplog.records) == 1
     table = first.to_markdown()
@@ -179,8 +179,8 @@ def test_results_carry_what_was_found_and_keep_it(tmp_path, caplog):
     assert f"! {words}" in table
     caplog.clear()
     again = jembench.evaluate(model, "accuracy", name="soft", limit=20, output=tmp_path)
-    assert again.outcome.document.warnings == first.outcome.document.warnings
-    assert not again.outcome.computed
+    assert again.document.warnings == first.document.warnings
+    assert not again.evaluation.outcome.computed
     assert any(words in record.message for record in caplog.records)
 
 
@@ -189,7 +189,7 @@ def test_a_second_suite_does_not_ask_again(tmp_path, monkeypatch):
     monkeypatch.setattr("jembench.engine.sanity.findings", lambda subject: asked.append(subject.name) or {})
     for suite in ("accuracy", "calibration"):
         result = jembench.evaluate(Net(), suite, name="net", limit=20, output=tmp_path)
-        assert not result.outcome.document.warnings
+        assert not result.document.warnings
     assert asked == ["net"]
 
 
@@ -197,7 +197,7 @@ def test_behind_a_defence_the_bare_model_is_checked(tmp_path):
     model = Net(after=lambda f: f.softmax(1))
     defence = jembench.Defence(steps=0, sigma=0.1, votes=2)
     result = jembench.evaluate(model, "accuracy", name="soft", limit=20, output=tmp_path, defence=defence)
-    (words,) = result.outcome.document.warnings
+    (words,) = result.document.warnings
     assert words.startswith("soft: gives probabilities")
 
 
@@ -205,9 +205,7 @@ def test_warnings_move_neither_key_nor_protocol(tmp_path, monkeypatch):
     results = []
     for folder, found in (("a", {}), ("b", {"chance": "is bad"})):
         monkeypatch.setattr("jembench.engine.sanity.findings", lambda subject, found=found: found)
-        results.append(
-            jembench.evaluate(Net(), "accuracy", name="n", limit=20, output=tmp_path / folder).outcome.document
-        )
+        results.append(jembench.evaluate(Net(), "accuracy", name="n", limit=20, output=tmp_path / folder).document)
     one, other = results
     assert (one.key, one.protocol_hash, one.metrics) == (other.key, other.protocol_hash, other.metrics)
     assert "warnings" not in one.model_dump(mode="json")

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from jembench.ground import files
 from jembench.ground.identity import sha256
 from jembench.store import records
-from jembench.store.records import Store
+from jembench.store.records import HIDDEN, Store
 from jembench.types import UserError
 
 COST = {"seconds": 0.5, "peak_memory_mb": 100.0}
@@ -201,7 +201,7 @@ def test_records_come_after_their_cost(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_store_of_another_schema_is_refused(
     tmp_path: Path, tree: Callable[[Path], dict[str, str]], name: str
 ) -> None:
-    files.write(tmp_path / name / "chunks" / "ab" / "x.parquet", b"precious")
+    files.write(tmp_path / HIDDEN / name / "chunks" / "ab" / "x.parquet", b"precious")
     before = tree(tmp_path)
     with pytest.raises(UserError, match=f"schema {name[1:]}, this jembench writes schema 1"):
         Store.open(tmp_path)
@@ -210,10 +210,10 @@ def test_a_store_of_another_schema_is_refused(
 
 def test_other_things_beside_the_store_are_none_of_its_business(tmp_path: Path) -> None:
     for name in ("vacation", "v1a", "version", "notes", "v2"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "v3").touch()
-    files.write(tmp_path / "v1a" / "chunks" / "x.parquet", b"of somebody else")
-    assert Store.open(tmp_path).root == tmp_path / "v1"
+        (tmp_path / HIDDEN / name).mkdir(parents=True)
+    (tmp_path / HIDDEN / "v3").touch()
+    files.write(tmp_path / HIDDEN / "v1a" / "chunks" / "x.parquet", b"of somebody else")
+    assert Store.open(tmp_path).root == tmp_path / HIDDEN / "v1"
 
 
 def test_an_output_that_is_no_folder_is_refused(tmp_path: Path) -> None:

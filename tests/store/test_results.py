@@ -17,7 +17,7 @@ from jembench.types import UserError
 
 
 def test_a_result_comes_back(oracle: Result, tmp_path: Path) -> None:
-    document = oracle.outcome.document
+    document = oracle.document
     assert read_result(oracle.folder) == document
     write_result(tmp_path / "new", document, (oracle.folder / EXAMPLES).read_bytes())
     assert read_result(tmp_path / "new") == document
@@ -129,7 +129,7 @@ def test_the_commit_is_never_that_of_the_users_folder(tmp_path: Path, monkeypatc
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     built = Path(jembench.__file__).parent / "_build.json"
     result = jembench.evaluate("oracle", "accuracy", track="gauss", limit=10)
-    (environment,) = result.outcome.document.provenance.environments
+    (environment,) = result.document.provenance.environments
     found = environment.commit
     assert found == provenance.commit()
     assert found != head

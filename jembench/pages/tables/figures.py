@@ -17,18 +17,22 @@ def number(value: float) -> str:
     return f"{value:.3f}" if size < 100 else f"{value:.1f}" if size < 10_000 else f"{value:.0f}"
 
 
-def short(value: float, digits: int = 3) -> str:
+def short(value: float, digits: int = 3, *, like: float | None = None) -> str:
     """A number without its leading zero, in about three digits.
+
+    Args:
+        value: the number.
+        digits: decimals of numbers up to 1; larger ones have two, from 100 on none.
+        like: the number whose decimals it gets, if not its own.
 
     >>> short(0.5), short(-0.02), short(9.8765), short(316.2951), short(0.97, 2)
     ('.500', '-.020', '9.88', '316', '.97')
     """
-    size = abs(value)
-    if size > 1:
-        return f"{value:.2f}" if size < 100 else f"{value:.0f}"
-    words = f"{value:.{digits}f}"
+    size = abs(value if like is None else like)
+    words = f"{value:.{digits if size <= 1 else 2 if size < 100 else 0}f}"
     sign = "-" if float(words) < 0 else ""
-    return sign + words.lstrip("-").removeprefix("0")
+    bare = words.lstrip("-")
+    return sign + (bare.removeprefix("0") if "." in bare else bare)
 
 
 def value(metric: Metric) -> str:
@@ -53,11 +57,14 @@ def interval(metric: Metric, *, digits: int = 3) -> str:
     """
     if metric.value is None or metric.low is None or metric.high is None:
         return ""
-    low, high = short(metric.low, digits), short(metric.high, digits)
+    low, high = (short(end, digits, like=metric.value) for end in (metric.low, metric.high))
     if metric.method == BAND:
         return f"‹{low}–{high}›"
-    below, above = short(metric.value - metric.low, digits), short(metric.high - metric.value, digits)
-    return f"±{below}" if below == above else f"{low}–{high}"
+    sides = (metric.value - metric.low, metric.high - metric.value)
+    below, above = (short(side, digits, like=metric.value) for side in sides)
+    if below != above or min(sides) < 0:  # a debiased value may lie outside
+        return f"{low}–{high}"
+    return f"±{below}" if float(below) else f"±<{below[:-1]}1"
 
 
 def p_value(p: float) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from html import escape
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -21,6 +22,8 @@ from jembench.pages.tables.figures import BAND, interval, number, short, value
 from jembench.pages.tables.samples import hybrid
 from jembench.pages.tables.table import Cell, Table, metrics, subset
 from jembench.store.results import ResultDocument
+
+COLUMNS = 100  # of a terminal that is none
 
 
 def tables(documents: Sequence[ResultDocument]) -> list[Table]:
@@ -118,10 +121,20 @@ def github(rows: list[list[str]], header: list[str]) -> str:
     return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True)
 
 
+def html(table: Table) -> str:
+    """A table with its notes as a fragment of HTML, all text escaped."""
+    from tabulate import tabulate
+
+    rows = [[text(cell) for cell in row] for row in table.rows]
+    grid = tabulate(rows, headers=table.header, tablefmt="html", disable_numparse=True)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    return f"<p><b>{escape(table.title)}</b></p>{grid}<ul>{notes}</ul>"
+
+
 def rich(table: Table) -> RichTable:
     """The table for a terminal of 80 columns: intervals dim, below their value."""
     grid = RichTable(
-        title=Text(table.title),
+        title=Text(table.title) if table.title else None,
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
@@ -147,23 +160,44 @@ def _range(metric: Metric, *, wide: bool) -> str:
 
 
 def terminal(tables: Sequence[Table]) -> str:
-    """Tables with their notes, for stdout; a narrow terminal wraps lines, it does not lose digits.
+    """Tables with their notes, for stdout: nothing is wider than the terminal, and no digit is lost.
 
     What the encoding of stdout lacks is a question mark.
     """
-    ruler = Console(width=1000)
+    width = Console().width if sys.stdout.isatty() else COLUMNS
+    console = Console(width=width)
     blocks = []
     for table in tables:
-        grid = rich(table)
-        width = ruler.measure(grid).maximum
-        console = Console(width=max(width, Console().width if sys.stdout.isatty() else 100))
         with console.capture() as block:
-            console.print(grid)
+            for part in parts(table, width):
+                console.print(rich(part))
             for note in table.notes:
-                console.print(note, style="dim", soft_wrap=True, markup=False, highlight=False)
+                console.print(note, style="dim", markup=False, highlight=False)
             console.print()
         blocks.append(block.get())
-    return "".join(blocks).encode(ruler.encoding, "replace").decode(ruler.encoding)
+    return "".join(blocks).encode(console.encoding, "replace").decode(console.encoding)
+
+
+def parts(table: Table, width: int) -> list[Table]:
+    """A table in parts of that width at most, each with the columns of words that its rows begin with."""
+    if len(table.header) < 2 or Console(width=1000).measure(rich(table)).maximum <= width:
+        return [table]
+    words = next(
+        (place for place in range(len(table.header)) if not all(isinstance(row[place], str) for row in table.rows)), 1
+    )
+    for count in range(len(table.header) - 1, max(words, 1), -1):
+        if Console(width=1000).measure(rich(_columns(table, range(count)))).maximum <= width:
+            break
+    else:
+        return [table]  # its words alone are too wide: they are wrapped
+    rest = _columns(table, [*range(words), *range(count, len(table.header))])
+    return [_columns(table, range(count)), *parts(replace(rest, title=""), width)]
+
+
+def _columns(table: Table, places: Sequence[int]) -> Table:
+    """Some columns of a table."""
+    rows = [[row[place] for place in places] for row in table.rows]
+    return replace(table, header=[table.header[place] for place in places], rows=rows)
 
 
 def as_table(documents: Sequence[ResultDocument]) -> str:

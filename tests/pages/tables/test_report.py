@@ -46,7 +46,7 @@ def lines(markdown: str) -> list[list[list[str]]]:
 
 @pytest.mark.parametrize("names", [("jem",), ("softmax",), ("jem", "softmax")])
 def test_markdown_is_tables_of_equal_rows(digits: dict[str, Result], names: tuple[str, ...]) -> None:
-    documents = [digits[name].outcome.document for name in names]
+    documents = [digits[name].document for name in names]
     markdown = report.markdown(documents, best=lambda cell, column: isinstance(cell, Metric))
     tables = lines(markdown)
     assert len(tables) == len(report.tables(documents)) >= 16
@@ -58,7 +58,7 @@ def test_markdown_is_tables_of_equal_rows(digits: dict[str, Result], names: tupl
 
 
 def test_bold_is_the_whole_cell_and_only_where_it_is_asked_for(digits: dict[str, Result]) -> None:
-    documents = [result.outcome.document for result in digits.values()]
+    documents = [result.document for result in digits.values()]
     assert "**" not in report.markdown(documents)
     strong = report.markdown(documents, best=lambda cell, column: cell is column[0])
     first = [row[1].strip() for row in lines(strong)[0][2:]]
@@ -72,8 +72,8 @@ def test_terminal_tables_of_the_shipped_models_fit_80_columns(
     digits: dict[str, Result], names: tuple[str, ...]
 ) -> None:
     """Nothing cut, nothing wrapped: every word of every cell stands whole on a line of its own cell."""
-    documents = [digits[name].outcome.document for name in names]
-    for table in report.tables(documents):
+    documents = [digits[name].document for name in names]
+    for table in (part for whole in report.tables(documents) for part in report.parts(whole, 80)):
         stream = io.StringIO()
         Console(width=80, file=stream).print(report.rich(table))
         drawn = stream.getvalue()
@@ -88,7 +88,7 @@ def test_terminal_tables_of_the_shipped_models_fit_80_columns(
 
 
 def test_a_terminal_shows_the_numbers_of_the_result(digits: dict[str, Result]) -> None:
-    document = digits["jem"].outcome.document
+    document = digits["jem"].document
     stream = io.StringIO()
     for table in report.tables([document]):
         Console(width=100, file=stream).print(report.rich(table))
@@ -100,7 +100,7 @@ def test_a_terminal_shows_the_numbers_of_the_result(digits: dict[str, Result]) -
 
 def test_one_model_shows_all_metrics_of_every_set_and_score(digits: dict[str, Result]) -> None:
     """Several models show their AUROC side by side."""
-    documents = [result.outcome.document for result in digits.values()]
+    documents = [result.document for result in digits.values()]
     one, many = (
         next(table for table in report.tables(chosen) if table.title.startswith("OOD"))
         for chosen in (documents[:1], documents)
@@ -113,7 +113,7 @@ def test_one_model_shows_all_metrics_of_every_set_and_score(digits: dict[str, Re
 
 
 def test_json_is_the_documents(oracle: Result, digits: dict[str, Result]) -> None:
-    documents = [oracle.outcome.document, digits["jem"].outcome.document]
+    documents = [oracle.document, digits["jem"].document]
     found = json.loads(report.as_json(documents))
     assert [ResultDocument.model_validate(item) for item in found] == documents
 
@@ -121,7 +121,7 @@ def test_json_is_the_documents(oracle: Result, digits: dict[str, Result]) -> Non
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_every_format_has_every_suite_and_every_model(digits: dict[str, Result], format: str) -> None:
     """And several suites are one after the other."""
-    documents = [digits[name].outcome.document for name in ("jem", "softmax")]
+    documents = [digits[name].document for name in ("jem", "softmax")]
     other = documents[0].model_copy(update={"suite": "other"})
     text = EXPORTERS[format]([*documents, other])
     apart = [EXPORTERS[format](group) for group in (documents, [other])]
@@ -134,7 +134,7 @@ def test_every_format_has_every_suite_and_every_model(digits: dict[str, Result],
 
 
 def test_a_missing_metric_is_a_dash_and_its_reason_a_note(oracle: Result) -> None:
-    document = oracle.outcome.document
+    document = oracle.document
     empty = [replace(item, value=None, low=None, high=None, reason="no density") for item in document.metrics]
     markdown = report.markdown([document.model_copy(update={"metrics": empty})])
     assert "—" in markdown
@@ -142,7 +142,7 @@ def test_a_missing_metric_is_a_dash_and_its_reason_a_note(oracle: Result) -> Non
 
 
 def test_a_reason_stands_under_every_table_with_an_empty_cell_and_under_no_other(oracle: Result) -> None:
-    document = oracle.outcome.document
+    document = oracle.document
     gone = [
         replace(item, value=None, low=None, high=None, reason="no density") if item.variant == "mass" else item
         for item in document.metrics
@@ -159,7 +159,7 @@ def test_a_reason_stands_under_every_table_with_an_empty_cell_and_under_no_other
 
 def test_a_temperature_of_platts_targets_is_noted_by_name(digits: dict[str, Result]) -> None:
     """It was set by doubt: the validation split has no error."""
-    document = digits["jem"].outcome.document
+    document = digits["jem"].document
     for method, expected in ((calibration.PLATT, ["jem"]), ("maximum likelihood", [])):
         metrics = [replace(item, method=method) if item.name == "temperature" else item for item in document.metrics]
         made = report.tables([document.model_copy(update={"metrics": metrics})])
@@ -168,9 +168,9 @@ def test_a_temperature_of_platts_targets_is_noted_by_name(digits: dict[str, Resu
 
 
 def test_a_table_over_a_part_of_a_published_set_says_so(part: Callable[..., Result], digits: dict[str, Result]) -> None:
-    (table,) = report.tables([part(limit=40).outcome.document])
+    (table,) = report.tables([part(limit=40).document])
     assert table.notes[-1] == "subset: test 40 of 10,000"
-    found = report.tables([digits["jem"].outcome.document])
+    found = report.tables([digits["jem"].document])
     assert not [note for table in found for note in table.notes if note.startswith("subset")]
 
 
@@ -182,7 +182,7 @@ def strangers(document: ResultDocument) -> ResultDocument:
 
 
 def test_an_evaluator_that_is_not_here_gets_a_plain_table(digits: dict[str, Result]) -> None:
-    documents = [strangers(result.outcome.document) for result in digits.values()]
+    documents = [strangers(result.document) for result in digits.values()]
     (table,) = report.tables(documents)
     assert (table.title, table.header) == ("theirs · digits-v1", ["model", "metric", "value", "n"])
     shown = [(document.model.name, metric.id, metric) for document in documents for metric in document.metrics]
@@ -197,6 +197,6 @@ def test_an_evaluator_without_a_page_gets_a_plain_table(
 ) -> None:
     """And of no metric but its own."""
     monkeypatch.delattr(EVALUATORS["accuracy"], "tables")
-    document = digits["jem"].outcome.document
+    document = digits["jem"].document
     (table,) = [table for table in report.tables([document]) if table.title.startswith("accuracy ·")]
     assert table.rows == [["jem", "test/accuracy", document.metric("test/accuracy"), "360"]]

@@ -23,7 +23,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Result]:
 
 
 def documents(results: Mapping[str, Result]) -> list[report.ResultDocument]:
-    return [result.outcome.document for result in results.values()]
+    return [result.document for result in results.values()]
 
 
 def test_rows_are_the_sources_that_a_model_has_and_the_references_once(few: Mapping[str, Result]) -> None:
@@ -71,7 +71,7 @@ def test_the_hybrid_row_is_accuracy_is_and_fd(few: Mapping[str, Result]) -> None
 def test_number_seed_length_temperature_and_filter_are_said(tmp_path: Path) -> None:
     sampling = Sampling(steps=3, temperature=1e-4, keep_top=0.5)
     result = jembench.evaluate("sadajem", "hybrid", limit=40, sampling=sampling, output=tmp_path)
-    quality, _ = generation([result.outcome.document])
+    quality, _ = generation([result.document])
     assert quality.notes[0] == (
         "20 samples, seed 0; steps of the fresh chains: sadajem 3 (T = 0.0001); ONLY THE TOP 50 % BY CONFIDENCE"
     )
@@ -81,11 +81,11 @@ def test_number_seed_length_temperature_and_filter_are_said(tmp_path: Path) -> N
 
 def test_chains_say_whether_they_stay(tmp_path: Path) -> None:
     result = jembench.evaluate("sadajem", "generation", limit=40, output=tmp_path)
-    (table,) = chains([result.outcome.document])
+    (table,) = chains([result.document])
     assert [row[1] for row in table.rows] == ["0K", "1K", "5K", "20K"]
     assert table.rows[1][2] == result.metrics["1K/digits-ref/fd"]
     runaway = result.metrics["chain/runaway"].value
     word = "stays on the data" if runaway <= 1.5 else "RUNS AWAY"
     assert f"distance at 20K is {runaway:.2f} of that at 1K: {word}" in table.notes[1]
     flow = jembench.evaluate("glow", "generation", limit=40, output=tmp_path)
-    assert chains([flow.outcome.document]) == []
+    assert chains([flow.document]) == []

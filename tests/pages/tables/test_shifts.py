@@ -15,7 +15,10 @@ from jembench.pages.tables.unlabelled import unlabelled
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Result]:
     output = tmp_path_factory.mktemp("few")
-    return {suite: jembench.evaluate("softmax", suite, limit=60, output=output) for suite in ("calibration", "ood")}
+    return {
+        suite: jembench.evaluate("softmax", suite, limit=60, output=output)
+        for suite in ("calibration", "stress", "unlabelled")
+    }
 
 
 def value(cell: object) -> float:
@@ -25,7 +28,7 @@ def value(cell: object) -> float:
 
 
 def test_shifts_are_the_documents_numbers_without_intervals(few: Mapping[str, Result]) -> None:
-    (table,) = shifts([few["calibration"].outcome.document])
+    (table,) = shifts([few["calibration"].document])
     assert table.header == ["model", "", "clean", "1", "2", "3", "4", "5", "attack", "refine"]
     metrics = few["calibration"].metrics
     ece = next(row for row in table.rows if row[1] == "ECE raw")
@@ -38,8 +41,8 @@ def test_shifts_are_the_documents_numbers_without_intervals(few: Mapping[str, Re
 
 
 def test_stress_has_what_is_attacked_and_what_is_only_refined(few: Mapping[str, Result]) -> None:
-    attacked, along = stress([few["ood"].outcome.document])
-    metrics = few["ood"].metrics
+    attacked, along = stress([few["stress"].document])
+    metrics = few["stress"].metrics
     assert value(attacked.rows[0][3]) == metrics["mean/log_px/ood_pushed_auroc"].value
     assert attacked.rows[2][2:6] == ["", "", "", ""]  # nobody climbs the mass
     assert value(attacked.rows[2][6]) == metrics["mean/mass/refined_auroc"].value
@@ -51,8 +54,8 @@ def test_stress_has_what_is_attacked_and_what_is_only_refined(few: Mapping[str, 
 
 
 def test_estimates_without_labels_say_against_whom(few: Mapping[str, Result]) -> None:
-    errors, scales = unlabelled([few["calibration"].outcome.document])
-    metrics = few["calibration"].metrics
+    errors, scales = unlabelled([few["unlabelled"].document])
+    metrics = few["unlabelled"].metrics
     rows = {row[1]: row for row in errors.rows}
     assert value(rows["doc"][2]) == metrics["shifts/doc/mean_error"].value
     assert value(rows["mde"][3]) == metrics["mixed/mde/mean_error"].value
