@@ -55,7 +55,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     ),
     "maintain": (
         "Baselines that are shipped with jembench, made anew.",
-        {"train": maintain.train, "golden": maintain.golden, "cards": maintain.cards},
+        {"train": maintain.train, "golden": maintain.golden, "cards": maintain.cards, "reference": maintain.reference},
     ),
 }
 

@@ -115,3 +115,23 @@ def cards(
             )
     if stale:
         raise typer.Exit(1)
+
+
+def reference(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pages.")] = Path("docs"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a page is not current.")] = False,
+) -> None:
+    """Write the pages of docs/ that are made of declarations: metrics.md and result.schema.json."""
+    from jembench.pages.reference import PAGES
+
+    stale = []
+    for name, page in PAGES.items():
+        path, content = output / name, page().encode()
+        if not check:
+            files.write(path, content)
+            typer.echo(str(path))
+        elif not path.exists() or path.read_bytes() != content:
+            stale.append(str(path))
+    if stale:
+        typer.echo(f"{', '.join(stale)}: not current: run `jembench maintain reference`", err=True)
+        raise typer.Exit(1)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jembench.metrics.scores import PAPER, SCORES
+from jembench.metrics.scores import PAPER
 from jembench.models.recipes import Recipe, read_recipe
+from jembench.pages import remarks
 from jembench.pages.seeds import Seeds, combined, read_seeds
 from jembench.pages.tables import report
 from jembench.pages.tables.samples import FLOOR, SOURCES, behaviour, extractor
@@ -29,7 +30,8 @@ PICTURES = {"curve.png": "the training run", "samples.png": "persistent chains a
 #: Metrics of the golden result that a card shows.
 METRICS = {
     "test/accuracy": "accuracy",
-    **{f"mean/{score.name}/auroc": f"mean AUROC of {score.title}" for score in SCORES.values()},
+    "test/raw/ece15": "ECE, 15 bins",
+    **{f"mean/{score.name}/auroc": f"mean AUROC of {score.title}" for score in PAPER},
     "test/bits_per_dim": "bits/dim",
 }
 
@@ -44,25 +46,31 @@ VALUES = {
 
 
 def card(folder: Path) -> str:
-    """The markdown of the model in ``folder``, whose name is the model's.
+    """The markdown of the model in ``folder``: what it is, how good, how it was trained, what its faults are.
 
     Raises:
         UserError: if the recipe is missing, or any of the files is not valid.
     """
     recipe = read_recipe(folder / RECIPE)
     about = recipe.about[:1].upper() + recipe.about[1:]
-    blocks = [f"# {folder.resolve().name} on {recipe.track}", f"{about}. {AUTHOR}; edit {NOTES}.", _choices(recipe)]
-    if (folder / HISTORY).exists():
-        blocks.append(_training(read_history(folder)))
+    blocks = [f"# {folder.resolve().name} on {recipe.track}", f"{about}. {AUTHOR}; edit {NOTES}."]
+    looks: list[str] = []
     if (folder / baselines.GOLDEN).exists():
         document = read_result(folder / baselines.GOLDEN)
         blocks.append(_golden(document, read_seeds(folder)))
         if samples := _samples(document):
             blocks.append(samples)
+        looks = remarks.remarks([document])
+    blocks.append(_choices(recipe))
+    if (folder / HISTORY).exists():
+        blocks.append(_training(read_history(folder)))
     if pictures := [f"![{words}]({name})" for name, words in PICTURES.items() if (folder / name).exists()]:
         blocks.append("\n".join(pictures))
-    if (folder / NOTES).exists():
-        blocks.append(f"## Notes\n\n{_text(folder / NOTES)}")
+    if looks or (folder / NOTES).exists():
+        notes = [_text(folder / NOTES)] if (folder / NOTES).exists() else []
+        blocks.append(
+            "\n\n".join(["## Faults and notes", *(["\n".join(f"- {look}" for look in looks)] if looks else []), *notes])
+        )
     return "\n\n".join(blocks) + "\n"
 
 
@@ -149,10 +157,10 @@ def _samples(document: ResultDocument) -> str:
             rows.append([source, *map(report.text, figures[-len(columns) :])])
     if len(rows) == len(FLOOR):
         return ""
-    remarks = [f"{note.capitalize()}." for note in subset(figures, document)]
-    remarks += [] if (line := behaviour(document)) is None else [f"Long chains: {line}."]
-    section = f"## Samples\n\n{report.github(rows, ['samples', *columns.values()])}\n\nExtractor `{who}`."
-    return "\n\n".join([section, *remarks])
+    notes = [f"{note.capitalize()}." for note in subset(figures, document)]
+    notes += [] if (line := behaviour(document)) is None else [f"Long chains: {line}."]
+    section = f"## Samples\n\n{report.github(rows, ['samples', *columns.values()])}"
+    return f"{section}\n\n{' '.join([f'Extractor `{who}`.', *notes])}"
 
 
 def _sizes(n: dict[str, int]) -> str:

@@ -14,6 +14,7 @@ bytes, hence of another protocol, which gets a section and pictures of its own. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -22,8 +23,10 @@ from jembench import data
 from jembench.choices import published
 from jembench.choices.protocols import PROTOCOLS, V1
 from jembench.data.sets import Track
+from jembench.evaluators.quantities import Headline
 from jembench.metrics.metric import Metric
 from jembench.pages.seeds import SEEDS, Seeds, combined, read_seeds
+from jembench.pages.summary import headlines
 from jembench.pages.tables import report
 from jembench.pages.tables.figures import BAND
 from jembench.pages.tables.robustness import battery, met
@@ -34,6 +37,10 @@ from jembench.types import UserError
 
 Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
 
+
+#: Evaluators whose first headline opens a leaderboard.
+OVERVIEW = ("accuracy", "calibration", "ood", "robustness", "generation", "likelihood")
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 PICTURE = "robustness"  # names of the pictures beside the leaderboard
 HYBRID = "hybrid"
@@ -82,6 +89,7 @@ def leaderboard(
     ]
     pictures = _pictures(track, HYBRID, [document for document, _ in rows])
     rows.sort(key=lambda row: (row[0].protocol_hash, row[0].model.name))
+    opening = len(blocks)
     for protocol, group in groupby(rows, key=lambda row: row[0].protocol_hash):
         members = list(group)
         documents = [document for document, _ in members]
@@ -98,7 +106,67 @@ def leaderboard(
     blocks += _robustness(track, attacks)
     if publications:
         blocks.append(f"## Published\n\n{PUBLISHED}\n\n{report.markdown_of(publications).rstrip()}")
+    blocks[opening:opening] = _overview([document for document, _ in rows], attacks, blocks[opening:])
     return "\n\n".join(blocks) + "\n"
+
+
+def _overview(documents: Sequence[ResultDocument], attacks: Sequence[ResultDocument], blocks: list[str]) -> list[str]:
+    """One table of the headlines for every protocol, the best band bold, and links to all tables below."""
+    parts = []
+    attacked = {document.model.name: document for document in attacks if bare(document)}
+    for protocol, group in groupby(documents, key=lambda document: document.protocol_hash):
+        cells: list[list[tuple[Headline, Metric]]] = []
+        members = list(group)
+        for document in members:
+            pairs = [
+                *headlines(document),
+                *(headlines(attacked[document.model.name]) if document.model.name in attacked else []),
+            ]
+            cells.append(pairs)
+        chosen = [(each, metric.better) for evaluator in OVERVIEW for each, metric in _first(cells, evaluator)]
+        rows: list[list[Cell]] = [
+            [document.model.name, *(_cell(pairs, headline) for headline, _ in chosen)]
+            for document, pairs in zip(members, cells, strict=True)
+        ]
+        header = ["model", *(f"{each.title}{ARROWS[better]}" for each, better in chosen)]
+        notes = [f"{each.title}: {each.about}" for each, _ in chosen]
+        table = Table(f"Headlines, protocol `{protocol[:12]}`", header, rows, notes)
+        parts.append(report.markdown_of([table], best=in_best_band).rstrip())
+    if not parts:
+        return []
+    titles = [line for block in blocks for line in block.splitlines() if line.startswith(("## ", "### "))]
+    anchors = [_anchor(title) for title in titles]
+    links = []
+    for place, (title, anchor) in enumerate(zip(titles, anchors, strict=True)):
+        again = anchors[:place].count(anchor)
+        indent = "  " if title.startswith("###") else ""
+        links.append(f"{indent}- [{title.lstrip('# ')}](#{anchor}{f'-{again}' if again else ''})")
+    bold = "Bold: the best band, all whose 95 % interval overlaps with the best one's."
+    return ["## Headlines", *parts, bold, "\n".join(links)]
+
+
+def _first(cells: Sequence[Sequence[tuple[Headline, Metric]]], evaluator: str) -> list[tuple[Headline, Metric]]:
+    """The first headline of an evaluator, if any of the rows has it."""
+    return [pair for pairs in cells for pair in pairs if pair[1].evaluator == evaluator][:1]
+
+
+def _cell(pairs: Sequence[tuple[Headline, Metric]], headline: Headline) -> Cell:
+    return next((metric for each, metric in pairs if each == headline), "—")
+
+
+def _anchor(title: str) -> str:
+    """What GitHub calls the place of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lstrip("# ").lower()).replace(" ", "-")
+
+
+def in_best_band(cell: Cell, column: list[Cell]) -> bool:
+    """Whether a metric is the best of a column, or its interval overlaps with the best one's."""
+    rivals = [other for other in column if isinstance(other, Metric) and _has_interval(other)]
+    if not isinstance(cell, Metric) or cell not in rivals or cell.better == "neither" or len(rivals) < 2:
+        return False
+    order = max if cell.better == "higher" else min
+    top = order(rivals, key=lambda other: other.value or 0.0)
+    return not _separated(top, cell)
 
 
 def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument]) -> dict[str, bytes]:

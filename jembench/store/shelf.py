@@ -164,12 +164,11 @@ def find(words: Sequence[str], output: Path) -> list[Path]:
                 raise UserError(
                     f"{word}: neither a result nor a model with one in {output}: see `jembench list results`"
                 )
+        fixed = {(document.track, document.suite) for document in map(read_result, paths.values())}
         kinds = [entry.kind for entry in shelf if entry.document.model.name in others]
-        common = [
-            kind
-            for kind in kinds
-            if all((word, kind) in {(e.document.model.name, e.kind) for e in shelf} for word in others)
-        ]
+        kinds.sort(key=lambda kind: kind in fixed)  # what goes with the results that are named by themselves
+        known = {(entry.document.model.name, entry.kind) for entry in shelf}
+        common = [kind for kind in kinds if all((word, kind) in known for word in others)]
         if not common:
             raise UserError(f"{', '.join(others)} have no results of one track and suite in {output}")
         for entry in shelf:

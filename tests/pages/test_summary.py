@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from jembench.choices.suites import SUITES
@@ -12,6 +13,7 @@ from jembench.evaluators import EVALUATORS
 from jembench.evaluators.quantities import QUANTITIES, Headline, Quantity, matches
 from jembench.metrics.metric import Metric
 from jembench.pages import remarks, summary
+from jembench.pages.reference import PAGES
 from jembench.pages.result import COLUMNS, Result, Results
 from jembench.pages.tables.figures import BAND, interval, short, sure
 from jembench.store.results import ResultDocument, read_result
@@ -257,6 +259,13 @@ def test_a_plot_shows_the_numbers_and_ends_of_the_result() -> None:
             assert segment[:, 0] == pytest.approx([metric.low, metric.high])
 
 
-def test_the_schema_of_results_is_the_documented_one() -> None:
-    path = Path(__file__).parents[2] / "docs" / "result.schema.json"
-    assert json.loads(path.read_text()) == ResultDocument.model_json_schema()
+@pytest.mark.parametrize("name", PAGES)
+def test_the_reference_pages_are_current(name: str) -> None:
+    assert (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8") == PAGES[name]()
+
+
+def test_results_are_of_the_documented_schema() -> None:
+    """By an independent validator."""
+    schema = json.loads(PAGES["result.schema.json"]())
+    for path in (*GOLDEN[:3], *ATTACKED[:2]):
+        jsonschema.validate(json.loads((path / "result.json").read_bytes()), schema)
