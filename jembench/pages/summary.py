@@ -46,6 +46,7 @@ class Summary:
         words: a sentence for each row, or none at all.
         notes: why cells are empty, what was left out, what must be known.
         remarks: what to look at, a sentence each.
+        more: what there was no room for; empty if all is there.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Summary:
     words: list[str]
     notes: list[str]
     remarks: list[str]
+    more: str = ""
 
 
 def headlines(document: ResultDocument) -> list[tuple[Headline, Metric]]:
@@ -128,8 +130,8 @@ def _of_sets(
     page = Summary(title, ["AUROC", *sets], rows, [], [*marks.notes, *notes], looks)
     if not _fits(page, width) and len(sets) > 2:
         return _of_sets(title, document, notes, looks, width, left_out + 1)
-    more = [f"{left_out} more OOD sets: --full"] if left_out else []
-    return replace(page, notes=[*page.notes, *more], remarks=[*filter(None, [_best(document)]), *looks])
+    more = f"{left_out} more OOD sets" if left_out else ""
+    return replace(page, remarks=[*filter(None, [_best(document)]), *looks], more=more)
 
 
 def _ends(metric: Metric | None) -> str:
@@ -155,9 +157,9 @@ def _of_one(title: str, documents: Sequence[ResultDocument], notes: list[str], l
     marks = _Marks()
     rows = [[(_titled(headline, [metric]), ""), marks.cell(metric)] for headline, metric in chosen]
     words = [headline.about for headline, _ in chosen]
-    if more := len(pairs) - len(chosen):
-        notes = [*notes, f"{more} more headlines: --full"]
-    return Summary(title, ["", ""], rows, words, [*marks.notes, *notes], looks)
+    left_out = len(pairs) - len(chosen)
+    more = f"{left_out} more headlines" if left_out else ""
+    return Summary(title, ["", ""], rows, words, [*marks.notes, *notes], looks, more)
 
 
 def _ranks(pairs: Sequence[tuple[Headline, Metric]]) -> list[tuple[int, int]]:
@@ -186,8 +188,6 @@ def _of_models(
         for rank, (headline, metric) in zip(_ranks(pairs), pairs, strict=True):
             columns.setdefault((metric.evaluator, headline.id), (rank, headline))
     order = sorted(columns, key=lambda key: columns[key][0])
-    if len(found) > ROWS:
-        notes = [*notes, f"{len(found) - ROWS} more models: --full"]
     cells = {
         name: {(metric.evaluator, headline.id): metric for headline, metric in pairs}
         for name, pairs in list(found.items())[:ROWS]
@@ -203,9 +203,8 @@ def _of_models(
         if len(order) < 2 or _fits(page, width):
             break
         order = order[:-1]
-    if left_out := len(columns) - len(order):
-        page = replace(page, notes=[*page.notes, f"{left_out} more headlines: --full"])
-    return page
+    left_out = {"models": len(found) - len(cells), "headlines": len(columns) - len(order)}
+    return replace(page, more=", ".join(f"{count} more {what}" for what, count in left_out.items() if count))
 
 
 def _better(metrics: Mapping[str, Metric | None]) -> str:
@@ -268,7 +267,7 @@ def text(
     )
     head = [line for line in head if line.strip()]
     tail = [line for label, words in more for line in _labelled(label, words, width)]
-    notes = [_wrapped(note, width) for note in page.notes]
+    notes = [_wrapped(note, width) for note in (*page.notes, *([f"{page.more}: --full"] if page.more else []))]
     looks = [_labelled("Look at" if place == 0 else "", look, width) for place, look in enumerate(page.remarks)]
     room = LINES - len(head) - len(lines) - len(tail) - 3
     kept = []
@@ -333,7 +332,10 @@ def html(page: Summary) -> str:
         shown = [f"{escape(value)} <small>{escape(ends)}</small>" if ends else escape(value) for value, ends in cells]
         body.append(row([*shown, *([escape(page.words[place])] if page.words else [])], "td"))
     header = [*map(escape, page.header), *([""] if page.words else [])]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in (*page.notes, *page.remarks))
+    notes = "".join(
+        f"<li>{escape(note)}</li>"
+        for note in (*page.notes, *page.remarks, *([f"{page.more}: frame()"] if page.more else []))
+    )
     return (
         f'<div class="jembench"><p><b>{escape(page.title)}</b></p><table><thead>{row(header, "th")}</thead>'
         f"<tbody>{''.join(body)}</tbody></table>{f'<ul>{notes}</ul>' if notes else ''}</div>"

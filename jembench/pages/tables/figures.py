@@ -63,8 +63,17 @@ def interval(metric: Metric, *, digits: int = 3) -> str:
     sides = (metric.value - metric.low, metric.high - metric.value)
     below, above = (short(side, digits, like=metric.value) for side in sides)
     if below != above or min(sides) < 0:  # a debiased value may lie outside
-        return f"{low}–{high}"
+        return ends(low, high)
     return f"±{below}" if float(below) else f"±<{below[:-1]}1"
+
+
+def ends(low: str, high: str) -> str:
+    """The two ends of an interval, apart from a minus.
+
+    >>> ends(".1", ".2"), ends("-.2", "-.1")
+    ('.1–.2', '-.2 to -.1')
+    """
+    return f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
 
 
 def p_value(p: float) -> str:

@@ -18,7 +18,7 @@ from jembench.choices.protocols import V1
 from jembench.evaluators import EVALUATORS
 from jembench.ground.families import load
 from jembench.metrics.metric import DEPENDENT, Metric
-from jembench.pages.tables.figures import BAND, interval, number, short, value
+from jembench.pages.tables.figures import BAND, ends, interval, number, short, value
 from jembench.pages.tables.samples import hybrid
 from jembench.pages.tables.table import Cell, Table, metrics, subset
 from jembench.store.results import ResultDocument
@@ -86,7 +86,7 @@ def text(cell: Cell) -> str:
     if cell.low is None or cell.high is None:
         return number(cell.value)
     opening, closing = "‹›" if cell.method == BAND else "()"
-    return f"{number(cell.value)} {opening}{number(cell.low)}–{number(cell.high)}{closing}"
+    return f"{number(cell.value)} {opening}{ends(number(cell.low), number(cell.high))}{closing}"
 
 
 def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
@@ -155,8 +155,8 @@ def _range(metric: Metric, *, wide: bool) -> str:
         return ""
     if wide:
         return interval(metric)
-    ends = f"{short(metric.low)}–{short(metric.high)}"
-    return f"‹{ends}›" if metric.method == BAND else ends
+    both = ends(short(metric.low), short(metric.high))
+    return f"‹{both}›" if metric.method == BAND else both
 
 
 def terminal(tables: Sequence[Table]) -> str:

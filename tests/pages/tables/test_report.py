@@ -30,7 +30,7 @@ FULL = Metric("auroc", "textures", "mass", 0.91234, 0.8904, 0.9316, "wilson", {"
         (replace(FULL, low=None), "0.912"),
         (replace(FULL, low=None, high=None, method="none"), "0.912"),
         (replace(FULL, value=None, low=None, high=None), "—"),
-        (replace(FULL, value=-0.0004, low=-0.1, high=1.5), "-0.000 (-0.100–1.500)"),
+        (replace(FULL, value=-0.0004, low=-0.1, high=1.5), "-0.000 (-0.100 to 1.500)"),
         ("jem", "jem"),
     ],
 )
