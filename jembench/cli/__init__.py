@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, maintain, measure, models, pages, shelf, track
+from jembench.cli import judge, lists, maintain, measure, models, pages, sheet, shelf, track
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "golden": judge.golden,
     "verify-adversarials": judge.verify_adversarials,
     "leaderboard": pages.leaderboard,
+    "gallery": sheet.sheet,
 }
 
 #: name -> (one line about the commands below it, these)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jembench.choices import runfile
+from jembench.choices import flags, runfile
 from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, member, overridden, requesting
 from jembench.ground import files
 from jembench.ground.progress import progress
 from jembench.pages import EXPORTERS
+from jembench.pages.pictures.style import KINDS
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -45,12 +46,22 @@ def run(
     save_adversarials: Annotated[
         Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
     ] = None,
+    figures: Annotated[
+        str,
+        typer.Option("--figures", help=f"Kinds of the pictures beside png, comma-separated: {', '.join(KINDS[1:])}."),
+    ] = KINDS[0],
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Draw none.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print a table per suite; what was measured before is not measured again."""
     from jembench import api, gallery
 
     start = time.perf_counter()
+    kinds = tuple(dict.fromkeys((KINDS[0], *flags.words(figures))))
+    if strange := [kind for kind in kinds if kind not in KINDS]:
+        raise UserError(f"--figures takes {', '.join(KINDS)}, comma-separated, not {strange[0]!r}")
+    if no_pictures and len(kinds) > 1:
+        raise UserError("choose --figures or --no-pictures")
     if file is not None:
         typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
         request = overridden(runfile.read(file), request, typed)
@@ -62,7 +73,7 @@ def run(
         raise UserError("--save-adversarials goes with --suite robustness")
     with progress(quiet) as show:
         results = api.measure(request, progress=show)
-    pictures = gallery.pictures(results, request.output)
+    pictures = [] if no_pictures else gallery.pictures(results, request.output, kinds)
     if save_adversarials is not None:
         pictures += gallery.save(results, save_adversarials)
     typer.echo(EXPORTERS[format]([result.document for result in results]))

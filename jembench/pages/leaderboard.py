@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jembench import data
 from jembench.choices import published
@@ -31,6 +32,9 @@ from jembench.pages.tables.samples import extractor
 from jembench.pages.tables.table import Cell, Table, fewer, get
 from jembench.store.results import RESULT, ResultDocument, read_result
 from jembench.types import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
 
@@ -101,8 +105,8 @@ def leaderboard(
     return "\n\n".join(blocks) + "\n"
 
 
-def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument]) -> dict[str, bytes]:
-    """The pictures beside the leaderboard, by the names of their files; each is of one protocol.
+def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument]) -> dict[str, Figure]:
+    """The pictures beside the leaderboard, by the names of their files; each is of one protocol, and of its rows.
 
     Args:
         track: the track that the results are of.
@@ -111,15 +115,14 @@ def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocum
     """
     from jembench.pages.pictures import generation, plots
 
-    documents = [read_result(folder) for folder in golden]
-    files = {}
-    for protocol, file in _pictures(track, HYBRID, documents).items():
-        picture = generation.tradeoff([each for each in documents if each.protocol_hash == protocol])
-        if picture is not None:
-            files[file] = picture
-    for protocol, file in _pictures(track, PICTURE, attacks).items():
-        files[file] = plots.robustness([each for each in attacks if each.protocol_hash == protocol])["png"]
-    return files
+    documents = [_row(folder, track)[0] for folder in golden]
+    figures = {}
+    for kind, rows, draw in ((HYBRID, documents, generation.tradeoff), (PICTURE, attacks, plots.robustness)):
+        for protocol, file in _pictures(track, kind, rows).items():
+            figure = draw([each for each in rows if each.protocol_hash == protocol])
+            if figure is not None:
+                figures[file] = figure
+    return figures
 
 
 def _pictures(track: Track, kind: str, documents: Sequence[ResultDocument]) -> dict[str, str]:
