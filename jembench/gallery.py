@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 PAIRS = 4  # rows of pairs in a picture of adversarials
 SHEET = "sheet.png"  # of a folder
+COLUMNS, UNIT = 4, style.PAGE / 2  # of a sheet, and the inches that each is wide
+NAME = 9.0  # points, of the name of a picture
 
 
 def draw_track(track: Track) -> Figure:
@@ -288,7 +290,7 @@ def plot_hybrid(evaluations: Sequence[Evaluation]) -> Figure | None:
 
 @style.settings()
 def sheet(folder: Path) -> Figure:
-    """All PNG pictures of a folder on one sheet, each below its name, in two columns.
+    """All PNG pictures of a folder on one sheet of four columns, the tall ones first, each below its name.
 
     Raises:
         UserError: if there is none, or one cannot be read.
@@ -303,19 +305,20 @@ def sheet(folder: Path) -> Figure:
         images = {path.stem: matplotlib.image.imread(path) for path in paths}
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{folder}: not all of its pictures can be read ({error})") from error
-    room = 3 * style.SMALL / 72  # of a name
-    depth, places = [0.0, 0.0], {}
-    for name, image in images.items():
-        column = depth.index(min(depth))
-        tall = style.PAGE * image.shape[0] / image.shape[1]
-        places[name] = column, depth[column] + room, tall
-        depth[column] += room + tall
-    wide, high = style.PAGE * sum(each > 0 for each in depth), max(depth)
+    room = 2 * style.height("name", NAME)
+    depth, places = [0.0] * COLUMNS, {}
+    for name, image in sorted(images.items(), key=lambda item: -item[1].shape[0]):
+        span = 1 if image.shape[1] < 1.5 * style.COLUMN * style.DPI else 2
+        start = min(range(COLUMNS - span + 1), key=lambda column: max(depth[column : column + span]))
+        top, tall = max(depth[start : start + span]) + room, span * UNIT * image.shape[0] / image.shape[1]
+        places[name] = start, top, span, tall
+        depth[start : start + span] = [top + tall] * span
+    wide, high = UNIT * sum(each > 0 for each in depth), max(depth)
     figure = Figure(figsize=(wide, high))
-    for name, (column, top, tall) in places.items():
-        box = column * style.PAGE / wide, 1 - (top + tall) / high, style.PAGE / wide, tall / high
+    for name, (start, top, span, tall) in places.items():
+        box = start * UNIT / wide, 1 - (top + tall) / high, span * UNIT / wide, tall / high
         axis = figure.add_axes(box, frameon=False)
         axis.set_axis_off()
         axis.imshow(images[name], cmap="gray", aspect="auto")
-        axis.set_title(name, size=2 * style.TEXT)
+        axis.set_title(name, size=NAME)
     return figure

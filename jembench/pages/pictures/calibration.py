@@ -72,7 +72,7 @@ def reliability_diagram(models: Mapping[str, Mapping[str, Predictions]], *, head
         raise ValueError("a reliability diagram needs at least one model with predictions")
     columns, rows = min(COLUMNS, len(models)), -(-len(models) // COLUMNS)
     width = style.COLUMN if columns == 1 else style.PAGE
-    figure, axes = plots.blank(width, HEIGHT * rows + 0.4, (2 * rows, columns), height_ratios=[3, 1] * rows)
+    figure, axes = plots.blank(width, HEIGHT * rows, (2 * rows, columns), height_ratios=[3, 1] * rows)
     plots.head(figure, head)
     for place in range(rows * columns):
         upper, lower = (axes[(place // columns * 2 + part) * columns + place % columns] for part in (0, 1))

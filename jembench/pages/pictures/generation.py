@@ -7,6 +7,7 @@ at 1/n = 0. An estimate of it that is not above 0 lies at the lower edge, as a t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 COLUMNS = 4  # panels in a row
 HEIGHT = 2.0  # inches, of a row of panels
 LINES = (*style.DASHES[1:], (0, (1, 3)))  # of models without one of accuracy and samples
-SEEDS = "training seeds"  # in the method of an interval of a mean over them
+SEEDS = re.compile(r", (\d+) training seeds$")  # in the method of an interval of a mean over them
+MEANS = "×S: mean over S training seeds"
 APART = 0.13  # of an axis, between the marks of two n
 
 
@@ -38,7 +40,7 @@ def distances(documents: Sequence[ResultDocument]) -> Figure | None:
     rows = -(-len(panels) // COLUMNS)
     columns = -(-len(panels) // rows)
     width = style.COLUMN if columns == 1 else style.PAGE
-    figure, axes = plots.blank(width, HEIGHT * rows + 0.4, (rows, columns), sharey=True)
+    figure, axes = plots.blank(width, HEIGHT * rows, (rows, columns), sharey=True)
     n = plots.sizes(curve.limit for series in panels.values() for curve in series.values())
     plots.head(figure, plots.caption([each for each in documents if each.model.name in panels], n))
     values = [v for series in panels.values() for curve in series.values() for v in (*curve.values, curve.limit.value)]
@@ -115,9 +117,10 @@ def tradeoff(documents: Sequence[ResultDocument]) -> Figure | None:
     both = {name: metrics for name, metrics in models.items() if len(metrics) == 2}
     if not both:
         return None
-    figure, (axis,) = plots.blank(style.COLUMN, 3.2)
+    figure, (axis,) = plots.blank(style.COLUMN, 2.3)
     shown = [metric for metrics in models.values() for metric in metrics.values()]
-    plots.head(figure, plots.caption(documents, plots.sizes(shown)))
+    words = plots.caption(documents, plots.sizes(shown))
+    plots.head(figure, words + (f"\n{MEANS}" if any(map(_seeds, shown)) else ""))
     title = DISTANCES[distance][0]
     sources = {words for metrics in both.values() for words in metrics["distance"].n if words != "train"}  # and filters
     across = f"{title} of samples, {' or '.join(sorted(sources)) or 'fresh'}; {who}; better to the left"
@@ -139,8 +142,13 @@ def tradeoff(documents: Sequence[ResultDocument]) -> Figure | None:
 
 def _label(name: str, metrics: Mapping[str, Metric]) -> str:
     """A model, and over how many training seeds its numbers are means."""
-    words = {metric.method.rpartition(", ")[2] for metric in metrics.values()}
-    return ", ".join([name, *sorted(each for each in words if each.endswith(SEEDS))])
+    return " ".join([name, *sorted({f"×{seeds}" for metric in metrics.values() if (seeds := _seeds(metric))})])
+
+
+def _seeds(metric: Metric) -> str:
+    """The number of training seeds that a metric is a mean over; empty if it is of one."""
+    match = SEEDS.search(metric.method)
+    return match[1] if match else ""
 
 
 def _ends(metric: Metric) -> list[list[float]]:

@@ -46,7 +46,7 @@ def grid(
     widest = max(map(style.width, labels), default=0.0)
     for page in (style.COLUMN, style.PAGE):
         tile = min(TILE, (page - margin - EDGE) / columns)
-        if tile >= widest:
+        if tile >= widest + EDGE:
             break
     large = max(images.shape[2:])
     factor = max(1, -int(-style.DPI * tile // large))

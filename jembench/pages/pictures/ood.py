@@ -110,7 +110,7 @@ def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDo
         return None
     sets = [source.name for source in track.ood if any(source.name in positions for positions in panels.values())]
     width = style.COLUMN if len(panels) == 1 else style.PAGE
-    figure, axes = plots.blank(width, ROW * len(sets) + 0.9, (1, len(panels)), sharey=True)
+    figure, axes = plots.blank(width, ROW * len(sets) + 0.5, (1, len(panels)), sharey=True)
     n = {
         name: {len(positions[each]) for positions in panels.values() for each in of if each in positions}
         for name, of in (("test", ["test"]), ("OOD set", sets))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HASH = 8  # of the first digits of a hash that a picture shows
 EDGE = 0.04  # inches, beside the words above a figure
+BOUND = "\u00a0"  # a space where no line ends
+GROWTH = 1.2  # of a line in a legend over one of text
 SAMPLE = 0.45  # inches, of a line in a legend with its gaps
 FEW = 4  # largest over smallest value, to which a linear scale will do
 BLOCK = 3  # panels of a training run in a row
@@ -39,7 +41,14 @@ PANELS: dict[str, dict[str, str]] = {
 
 
 def blank(width: float, height: float, shape: tuple[int, int] = (1, 1), **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of that many inches, and its panels row by row; options are those of ``Figure.subplots``."""
+    """A figure and its panels row by row.
+
+    Args:
+        width: width of the figure in inches.
+        height: height of all panels in inches; what :func:`head` and :func:`legend` need comes to it.
+        shape: rows and columns of the panels.
+        options: keywords of ``Figure.subplots``.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -48,8 +57,9 @@ def blank(width: float, height: float, shape: tuple[int, int] = (1, 1), **option
 
 def head(figure: Figure, words: str) -> None:
     """Words above all panels, in as many lines as they need."""
-    room = figure.get_figwidth() - 2 * EDGE
-    figure.suptitle(style.wrapped(words, room, style.TEXT), x=EDGE / figure.get_figwidth(), ha="left")
+    lines = style.wrapped(words, figure.get_figwidth() - 2 * EDGE, style.TEXT)
+    figure.set_figheight(figure.get_figheight() + style.height(lines, style.TEXT))
+    figure.suptitle(lines, x=EDGE / figure.get_figwidth(), ha="left", linespacing=style.LEADING)
 
 
 def caption(documents: Sequence[ResultDocument], n: Mapping[str, Collection[int]]) -> str:
@@ -63,7 +73,7 @@ def caption(documents: Sequence[ResultDocument], n: Mapping[str, Collection[int]
         list(dict.fromkeys(names))
         for names in ((document.model.name for document in documents), (document.track for document in documents))
     )
-    counts = [f"{name} {_span(numbers)}" for name, numbers in n.items() if numbers]
+    counts = [f"{name} {_span(numbers)}".replace(" ", BOUND) for name, numbers in n.items() if numbers]
     protocols: dict[str, list[str]] = {}
     for document in documents:
         hashes, short = protocols.setdefault(document.protocol.name, []), document.protocol_hash[:HASH]
@@ -71,7 +81,7 @@ def caption(documents: Sequence[ResultDocument], n: Mapping[str, Collection[int]
             hashes.append(short)
     names = ", ".join(f"{name} ({', '.join(hashes)})" for name, hashes in protocols.items())
     parts = [*(models if len(models) == 1 else ()), *tracks, *([f"n: {', '.join(counts)}"] if counts else ())]
-    return " · ".join([*parts, f"protocol {names}"])
+    return " · ".join([*parts, f"protocol {names}".replace(" ", BOUND)])
 
 
 def sizes(metrics: Iterable[Metric]) -> dict[str, set[int]]:
@@ -103,6 +113,8 @@ def legend(figure: Figure, columns: int = 10) -> None:
             handles.setdefault(words, handle)
     room = int(figure.get_figwidth() / (SAMPLE + max(map(style.width, handles), default=0.0)))
     columns = max(1, min(columns, len(handles), room))
+    lines = "\n" * (-(-len(handles) // columns) - 1)
+    figure.set_figheight(figure.get_figheight() + GROWTH * style.height(lines or " "))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 
@@ -145,7 +157,7 @@ def curve(history: History, name: str) -> Figure:
     panels = {title: [name for name in names if name in series] for title, names in PANELS.items()}
     panels = {title: names for title, names in panels.items() if names} or {"no validation": []}
     rows = -(-len(panels) // BLOCK)
-    figure, axes = blank(style.PAGE, HEIGHT * rows + 0.4, (rows, BLOCK))
+    figure, axes = blank(style.PAGE, HEIGHT * rows + 0.2, (rows, BLOCK))
     head(
         figure,
         f"{name} · training seed {history.seed} · recipe {history.recipe[:HASH]} · {history.iterations:,} iterations",
@@ -169,7 +181,7 @@ def robustness(documents: Sequence[ResultDocument]) -> Figure | None:
     panels = {norm: models for norm in NORMS if (models := _curves(documents, norm))}
     if not panels:
         return None
-    figure, axes = blank(style.COLUMN if len(panels) == 1 else style.PAGE, 2.9, (1, len(panels)), sharey=True)
+    figure, axes = blank(style.COLUMN if len(panels) == 1 else style.PAGE, 2.5, (1, len(panels)), sharey=True)
     shown = [metric for models in panels.values() for curve in models.values() for _, metric in curve]
     head(figure, caption(documents, sizes(shown)))
     names = list(dict.fromkeys(name for models in panels.values() for name in models))
@@ -178,13 +190,13 @@ def robustness(documents: Sequence[ResultDocument]) -> Figure | None:
             place = names.index(name)
             eps = [each for each, _ in curve]
             values, low, high = ([getattr(metric, end) for _, metric in curve] for end in ("value", "low", "high"))
-            dashes = style.DASHES[place // len(style.MARKERS) % len(style.DASHES)]
+            dashes = style.DASHES[place // len(style.COLOURS) % len(style.DASHES)]
             axis.plot(eps, values, **style.look(place), linestyle=dashes, label=name)
             axis.fill_between(eps, low, high, color=style.look(place)["color"], alpha=0.12, linewidth=0)
         words = f"worst case over all attacks, {NORMS[norm]}"
         decorate(axis, words, "eps, [0, 1] pixels", "robust accuracy" if axis is axes[0] else "")
         axis.set_ylim(-0.02, 1.02)
-        axis.set_xlim(left=0)
+        axis.set_xlim(left=-0.02 * axis.get_xlim()[1])
     legend(figure)
     return figure
 

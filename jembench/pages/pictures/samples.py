@@ -40,7 +40,7 @@ PAIRS = 3  # rows of samples as they come, above their neighbours; one more of t
 CHAINS = 10  # in a picture
 CONFIDENCE = "max p(y|x) of the model"
 QUANTILES = (0.05, 0.5, 0.95)  # of log p(x) over the chains
-HEIGHT = 2.6  # inches
+HEIGHT = 2.3  # inches
 
 
 def samples(
@@ -94,12 +94,12 @@ def marks(
         form: how a score is written.
 
     >>> marks(np.array([3, 5]), np.array([0.987, np.nan]), "digits-ref", "max p(y|x)")
-    (['3 0.99', '5'], 'below: class by digits-ref, max p(y|x)')
+    (['3: 0.99', '5'], 'below: class by digits-ref, max p(y|x)')
     """
     labels = []
     for y, value in zip(classes.tolist(), scores.astype(float).tolist(), strict=True):
         words = form.format(value).replace("-", "−")
-        labels.append(" ".join([*([str(y)] if y >= 0 else []), *([words] if np.isfinite(value) else [])]))
+        labels.append(": ".join([*([str(y)] if y >= 0 else []), *([words] if np.isfinite(value) else [])]))
     means = [*([f"class by {who}"] if (classes >= 0).any() else []), *([score] if np.isfinite(scores).any() else [])]
     return (labels, f"below: {', '.join(means)}") if means else ([], "")
 
@@ -130,21 +130,20 @@ def neighbours(
     labels: list[str] = []
     images: list[Images] = []
     side = min(grids.SIDE, len(rows.first))
-    parts = [("", part) for part in np.array_split(rows.first, max(1, len(rows.first) // side))]
-    for first, part in [*parts, ("closest ", rows.closest)]:
+    parts = [("samples", part) for part in np.array_split(rows.first, max(1, len(rows.first) // side))]
+    for first, part in [*parts, ("closest", rows.closest)]:
         those = part[:side]
         index = rows.neighbour[those]
         images += [own[those], train.images[index].astype(np.float32) / np.float32(train.levels - 1)]
-        words += [f"{first}samples", "nearest in\ntraining"]
+        words += [first, "training"]
         above, _ = marks(classes[those], record["confidence"][those], who, CONFIDENCE)
         below, _ = marks(train.labels[index].astype(np.int64), rows.distance[those], "", "", "{:.3g}")
         labels += [*(above or [""] * len(those)), *below]
     _, means = marks(classes[rows.first], record["confidence"][rows.first], who, CONFIDENCE)
     n = {"fresh": {int((rows.neighbour >= 0).sum())}, "train": {len(train)}}
     about = [
-        "samples above the training images nearest to them; the last pair of rows: the closest of all samples",
-        f"{means + '; below training images' if means else 'below'}: class, distance in features of "
-        f"{evaluator.extractor.name}",
+        "samples above nearest training images; closest: of all samples",
+        "; ".join(filter(None, [means, f"of training images: class, distance by {evaluator.extractor.name}"])),
     ]
     head = "\n".join([plots.caption([document], n), *about])
     return grids.grid(np.concatenate(images), side=side, head=head, rows=words, labels=labels)
@@ -189,7 +188,7 @@ def chains(records: Records, track: Track, document: ResultDocument) -> Figure |
     images = [_images(record[f"image_{mark}"][:CHAINS], track) for mark in MARKS]
     looks = [times(steps).index(mark * steps) for mark in MARKS]
     classes, density = (record[name][:CHAINS, looks].T.ravel() for name in ("seen", "log_density"))
-    labels, below = marks(classes.astype(np.int64), density, "the model", "log p(x) + c in nats", "{:.1f}")
+    labels, below = marks(classes.astype(np.int64), density, "the model", "log p(x) + c in nats", "{:z.1f}")
     words = ["0 steps", *(f"{'K' if mark == 1 else f'{mark} K'} = {mark * steps}" for mark in MARKS[1:])]
     about = "fresh chains, a column each, after so many steps; K: those of the training"
     return grids.grid(

@@ -70,7 +70,7 @@ def shifts(documents: Sequence[ResultDocument]) -> Figure | None:
     panels = [panel for panel in panels if any(len(curve.severity) > 1 for curve in panel[2][0][0].values())]
     if not panels:
         return None
-    figure, axes = plots.blank(style.COLUMN if len(panels) == 1 else style.PAGE, HEIGHT + 0.3, (1, len(panels)))
+    figure, axes = plots.blank(style.COLUMN if len(panels) == 1 else style.PAGE, HEIGHT, (1, len(panels)))
     plots.head(figure, plots.caption(documents, plots.sizes(_shifted(documents))))
     for axis, (title, label, parts) in zip(axes, panels, strict=True):
         plots.decorate(axis, title, "severity, mean over kinds of shift", label)
@@ -128,7 +128,7 @@ def unlabelled(document: ResultDocument) -> Figure | None:
         return None
     columns, rows = min(len(panels), BLOCK), -(-len(panels) // BLOCK)
     width = style.COLUMN if columns == 1 else style.PAGE
-    figure, axes = plots.blank(width, HEIGHT * rows + 0.4, (rows, columns), sharey=True)
+    figure, axes = plots.blank(width, HEIGHT * rows, (rows, columns), sharey=True)
     mine = [m for m in document.metrics if m.evaluator == EVALUATOR and m.name == "estimated_accuracy"]
     plots.head(figure, plots.caption([document], {"a condition": {each for m in mine for each in m.n.values()}}))
     for axis in axes[len(panels) :]:

@@ -1,9 +1,9 @@
 """The style of all pictures, for papers: sizes, fonts, colours, and the bytes of a figure.
 
-A picture is one column of a paper wide or two, and its words are of 6 to 8 points at that size, so that it is put into
-a paper without being scaled. Colours are those of Okabe & Ito, which the colour-blind tell apart; markers and dashes
-tell curves apart in grey too. Nothing of it is global: :func:`settings` holds while a picture is drawn or rendered, and
-what a user's own matplotlibrc says does not.
+A picture is one column of a paper wide or two, and its words are of 6 points or a little more at that size, so that it
+is put into a paper without being scaled. Colours are those of Okabe & Ito, which the colour-blind tell apart; markers
+and dashes tell curves apart in grey too. Nothing of it is global: :func:`settings` holds while a picture is drawn or
+rendered, and what a user's own matplotlibrc says does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.3, 6.9  # inches: the width of one column of a paper, and of two
-SMALL, TEXT = 6.0, 7.0  # points: of marks and labels, and of titles
+SMALL, TEXT = 6.0, 6.5  # points: of marks and labels, and of titles
 LEADING = 1.25  # of the size of a font, from line to line
 DPI = 160  # pixels of an inch of a PNG, at least
 
