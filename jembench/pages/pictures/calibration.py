@@ -54,7 +54,6 @@ def of_examples(columns: Mapping[str, NDArray[np.generic]]) -> dict[str, Predict
     }
 
 
-@style.settings()
 def reliability_diagram(models: Mapping[str, Mapping[str, Predictions]], *, head: str = "", bins: int = 15) -> Figure:
     """A reliability diagram.
 
@@ -72,20 +71,20 @@ def reliability_diagram(models: Mapping[str, Mapping[str, Predictions]], *, head
         raise ValueError("a reliability diagram needs at least one model with predictions")
     columns, rows = min(COLUMNS, len(models)), -(-len(models) // COLUMNS)
     width = style.COLUMN if columns == 1 else style.PAGE
-    figure, axes = plots.blank(width, HEIGHT * rows, (2 * rows, columns), height_ratios=[3, 1] * rows)
-    plots.head(figure, head)
-    for place in range(rows * columns):
-        upper, lower = (axes[(place // columns * 2 + part) * columns + place % columns] for part in (0, 1))
-        if place >= len(models):
-            upper.set_axis_off()
-            lower.set_axis_off()
-            continue
-        title = list(models)[place]
-        upper.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle="--", zorder=1)
-        for name, predictions in models[title].items():
-            _series(upper, lower, (names.index(name), len(names)), name, reliability(*predictions, bins=bins))
-        _decorate(upper, lower, title, first=place % columns == 0)
-    plots.legend(figure)
+    with plots.blank(width, HEIGHT * rows, (2 * rows, columns), height_ratios=[3, 1] * rows) as (figure, axes):
+        plots.head(figure, head)
+        for place in range(rows * columns):
+            upper, lower = (axes[(place // columns * 2 + part) * columns + place % columns] for part in (0, 1))
+            if place >= len(models):
+                upper.set_axis_off()
+                lower.set_axis_off()
+                continue
+            title = list(models)[place]
+            upper.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle="--", zorder=1)
+            for name, predictions in models[title].items():
+                _series(upper, lower, (names.index(name), len(names)), name, reliability(*predictions, bins=bins))
+            _decorate(upper, lower, title, first=place % columns == 0)
+        plots.legend(figure)
     return figure
 
 

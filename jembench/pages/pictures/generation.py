@@ -29,7 +29,6 @@ MEANS = "×S: mean over S training seeds"
 APART = 0.13  # of an axis, between the marks of two n
 
 
-@style.settings()
 def distances(documents: Sequence[ResultDocument]) -> Figure | None:
     """The distance against n, a panel for each model that samples; None if there is none."""
     panels = {document.model.name: curves(document) for document in documents}
@@ -40,28 +39,30 @@ def distances(documents: Sequence[ResultDocument]) -> Figure | None:
     rows = -(-len(panels) // COLUMNS)
     columns = -(-len(panels) // rows)
     width = style.COLUMN if columns == 1 else style.PAGE
-    figure, axes = plots.blank(width, HEIGHT * rows, (rows, columns), sharey=True)
-    n = plots.sizes(curve.limit for series in panels.values() for curve in series.values())
-    plots.head(figure, plots.caption([each for each in documents if each.model.name in panels], n))
-    values = [v for series in panels.values() for curve in series.values() for v in (*curve.values, curve.limit.value)]
-    floor = 0.7 * min((v for v in values if v is not None and v > 0), default=1.0)
-    sizes = sorted({n for series in panels.values() for curve in series.values() for n in curve.n})
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    for place, (axis, (name, series)) in enumerate(zip(axes, panels.items(), strict=False)):
-        title = "" if place % columns else f"{DISTANCES[distance][0]}, {who}"
-        plots.decorate(axis, name, "n, on a scale of 1/n", title)
-        for source, curve in series.items():
-            look = style.look((*SOURCES, *FLOOR).index(source))
-            x = [1 / n for n in curve.n]
-            label = source if curve.filtering is None else f"{source}, {curve.filtering}"
-            dashes = "-" if source in SOURCES else "--"
-            axis.plot(x, curve.values, **look, linestyle=dashes, label=label)
-            plots.point(axis, 0.0, curve.limit, look, floor)
-        plots.spread(axis, "y", (v for v in values if v is not None))
-        axis.set_ylim(floor, 1.4 * max(floor, *(v for v in values if v is not None)))
-        _inverse(axis, sizes)
-    plots.legend(figure)
+    with plots.blank(width, HEIGHT * rows, (rows, columns), sharey=True) as (figure, axes):
+        n = plots.sizes(curve.limit for series in panels.values() for curve in series.values())
+        plots.head(figure, plots.caption([each for each in documents if each.model.name in panels], n))
+        values = [
+            v for series in panels.values() for curve in series.values() for v in (*curve.values, curve.limit.value)
+        ]
+        floor = 0.7 * min((v for v in values if v is not None and v > 0), default=1.0)
+        sizes = sorted({n for series in panels.values() for curve in series.values() for n in curve.n})
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        for place, (axis, (name, series)) in enumerate(zip(axes, panels.items(), strict=False)):
+            title = "" if place % columns else f"{DISTANCES[distance][0]}, {who}"
+            plots.decorate(axis, name, "n, on a scale of 1/n", title)
+            for source, curve in series.items():
+                look = style.look((*SOURCES, *FLOOR).index(source))
+                x = [1 / n for n in curve.n]
+                label = source if curve.filtering is None else f"{source}, {curve.filtering}"
+                dashes = "-" if source in SOURCES else "--"
+                axis.plot(x, curve.values, **look, linestyle=dashes, label=label)
+                plots.point(axis, 0.0, curve.limit, look, floor)
+            plots.spread(axis, "y", (v for v in values if v is not None))
+            axis.set_ylim(floor, 1.4 * max(floor, *(v for v in values if v is not None)))
+            _inverse(axis, sizes)
+        plots.legend(figure)
     return figure
 
 
@@ -100,7 +101,6 @@ def curves(document: ResultDocument) -> dict[str, DistanceCurve]:
     return series
 
 
-@style.settings()
 def tradeoff(documents: Sequence[ResultDocument]) -> Figure | None:
     """Accuracy against the distance of fresh samples, over the models that have both; None if none has.
 
@@ -117,26 +117,28 @@ def tradeoff(documents: Sequence[ResultDocument]) -> Figure | None:
     both = {name: metrics for name, metrics in models.items() if len(metrics) == 2}
     if not both:
         return None
-    figure, (axis,) = plots.blank(style.COLUMN, 2.3)
-    shown = [metric for metrics in models.values() for metric in metrics.values()]
-    words = plots.caption(documents, plots.sizes(shown))
-    plots.head(figure, words + (f"\n{MEANS}" if any(map(_seeds, shown)) else ""))
-    title = DISTANCES[distance][0]
-    sources = {words for metrics in both.values() for words in metrics["distance"].n if words != "train"}  # and filters
-    across = f"{title} of samples, {' or '.join(sorted(sources)) or 'fresh'}; {who}; better to the left"
-    plots.decorate(axis, "accuracy against sample quality", across, "accuracy on the test split")
-    for place, (name, metrics) in enumerate(both.items()):
-        x, y = (metrics[key].value or 0.0 for key in ("distance", "accuracy"))
-        ends = [_ends(metrics[key]) for key in ("distance", "accuracy")]
-        axis.errorbar([x], [y], xerr=ends[0], yerr=ends[1], color=style.look(place)["color"], linewidth=0.9)
-        axis.plot([x], [y], **style.look(place), linestyle="none", markersize=4.5, label=_label(name, metrics))
-    for place, (name, metrics) in enumerate((name, each) for name, each in models.items() if name not in both):
-        ((key, metric),) = metrics.items()
-        line, lacks = (axis.axhline, "samples") if key == "accuracy" else (axis.axvline, "classifier")
-        colour, dashes = style.look(len(both) + place)["color"], LINES[place % len(LINES)]
-        line(metric.value or 0.0, color=colour, linestyle=dashes, label=f"{_label(name, metrics)}, no {lacks}")
-    plots.spread(axis, "x", (each["distance"].value or 0.0 for each in models.values() if "distance" in each))
-    plots.legend(figure, 2)
+    with plots.blank(style.COLUMN, 2.3) as (figure, (axis,)):
+        shown = [metric for metrics in models.values() for metric in metrics.values()]
+        words = plots.caption(documents, plots.sizes(shown))
+        plots.head(figure, words + (f"\n{MEANS}" if any(map(_seeds, shown)) else ""))
+        title = DISTANCES[distance][0]
+        sources = {
+            words for metrics in both.values() for words in metrics["distance"].n if words != "train"
+        }  # and filters
+        across = f"{title} of samples, {' or '.join(sorted(sources)) or 'fresh'}; {who}; better to the left"
+        plots.decorate(axis, "accuracy against sample quality", across, "accuracy on the test split")
+        for place, (name, metrics) in enumerate(both.items()):
+            x, y = (metrics[key].value or 0.0 for key in ("distance", "accuracy"))
+            ends = [_ends(metrics[key]) for key in ("distance", "accuracy")]
+            axis.errorbar([x], [y], xerr=ends[0], yerr=ends[1], color=style.look(place)["color"], linewidth=0.9)
+            axis.plot([x], [y], **style.look(place), linestyle="none", markersize=4.5, label=_label(name, metrics))
+        for place, (name, metrics) in enumerate((name, each) for name, each in models.items() if name not in both):
+            ((key, metric),) = metrics.items()
+            line, lacks = (axis.axhline, "samples") if key == "accuracy" else (axis.axvline, "classifier")
+            colour, dashes = style.look(len(both) + place)["color"], LINES[place % len(LINES)]
+            line(metric.value or 0.0, color=colour, linestyle=dashes, label=f"{_label(name, metrics)}, no {lacks}")
+        plots.spread(axis, "x", (each["distance"].value or 0.0 for each in models.values() if "distance" in each))
+        plots.legend(figure, 2)
     return figure
 
 

@@ -45,7 +45,7 @@ def grid(
     margin = EDGE + (max(map(style.width, rows)) + EDGE if rows else 0.0)
     widest = max(map(style.width, labels), default=0.0)
     for page in (style.COLUMN, style.PAGE):
-        tile = min(TILE, (page - margin - EDGE) / columns)
+        tile = min(max(TILE, widest + EDGE), (page - margin - EDGE) / columns)
         if tile >= widest + EDGE:
             break
     large = max(images.shape[2:])

@@ -95,7 +95,6 @@ SCALES = {
 }
 
 
-@style.settings()
 def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDocument) -> Figure | None:
     """A result's histograms, with the AUROC of each; None if the model has none of the scores.
 
@@ -110,20 +109,20 @@ def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDo
         return None
     sets = [source.name for source in track.ood if any(source.name in positions for positions in panels.values())]
     width = style.COLUMN if len(panels) == 1 else style.PAGE
-    figure, axes = plots.blank(width, ROW * len(sets) + 0.5, (1, len(panels)), sharey=True)
-    n = {
-        name: {len(positions[each]) for positions in panels.values() for each in of if each in positions}
-        for name, of in (("test", ["test"]), ("OOD set", sets))
-    }
-    plots.head(figure, plots.caption([document], n))
-    auroc = {metric.id: metric.value for metric in document.metrics}
-    for axis, (name, positions) in zip(axes, panels.items(), strict=True):
-        bars = histograms(positions)
-        for place, source in enumerate(sets):
-            if source in positions:
-                _row(axis, len(sets) - 1 - place, bars["test"], bars[source], auroc.get(f"{source}/{name}/auroc"))
-        _frame(axis, SCALES[name], sets)
-    plots.legend(figure)
+    with plots.blank(width, ROW * len(sets) + 0.5, (1, len(panels)), sharey=True) as (figure, axes):
+        n = {
+            name: {len(positions[each]) for positions in panels.values() for each in of if each in positions}
+            for name, of in (("test", ["test"]), ("OOD set", sets))
+        }
+        plots.head(figure, plots.caption([document], n))
+        auroc = {metric.id: metric.value for metric in document.metrics}
+        for axis, (name, positions) in zip(axes, panels.items(), strict=True):
+            bars = histograms(positions)
+            for place, source in enumerate(sets):
+                if source in positions:
+                    _row(axis, len(sets) - 1 - place, bars["test"], bars[source], auroc.get(f"{source}/{name}/auroc"))
+            _frame(axis, SCALES[name], sets)
+        plots.legend(figure)
     return figure
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from jembench.pages.pictures import style
@@ -40,8 +41,11 @@ PANELS: dict[str, dict[str, str]] = {
 }
 
 
-def blank(width: float, height: float, shape: tuple[int, int] = (1, 1), **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure and its panels row by row.
+@contextmanager
+def blank(
+    width: float, height: float, shape: tuple[int, int] = (1, 1), **options: Any
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure and its panels row by row, to be drawn on in the style of all pictures.
 
     Args:
         width: width of the figure in inches.
@@ -51,8 +55,9 @@ def blank(width: float, height: float, shape: tuple[int, int] = (1, 1), **option
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, list(figure.subplots(*shape, squeeze=False, **options).ravel())
+    with style.settings():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, list(figure.subplots(*shape, squeeze=False, **options).ravel())
 
 
 def head(figure: Figure, words: str) -> None:
@@ -143,7 +148,6 @@ def point(axis: Axes, x: float, metric: Metric, look: Mapping[str, Any], floor: 
     axis.plot([x], [at], color=look["color"], marker=marker, linestyle="none", clip_on=False)
 
 
-@style.settings()
 def curve(history: History, name: str) -> Figure:
     """A training run: its values against the iteration, a panel for each kind of value that it has.
 
@@ -157,47 +161,44 @@ def curve(history: History, name: str) -> Figure:
     panels = {title: [name for name in names if name in series] for title, names in PANELS.items()}
     panels = {title: names for title, names in panels.items() if names} or {"no validation": []}
     rows = -(-len(panels) // BLOCK)
-    figure, axes = blank(style.PAGE, HEIGHT * rows + 0.2, (rows, BLOCK))
-    head(
-        figure,
-        f"{name} · training seed {history.seed} · recipe {history.recipe[:HASH]} · {history.iterations:,} iterations",
-    )
-    for axis, (title, names) in zip(axes, panels.items(), strict=False):
-        for each in names:
-            place = list(PANELS[title]).index(each)
-            label, colour, dashes = PANELS[title][each], style.COLOURS[place], style.DASHES[place]
-            axis.plot(*series[each], color=colour, linestyle=dashes, label=label)
-        _marked(axis, title, history)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    handles = {text: line for axis in axes for line, text in zip(*_marks(axis), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+    with blank(style.PAGE, HEIGHT * rows + 0.2, (rows, BLOCK)) as (figure, axes):
+        run = f"training seed {history.seed} · recipe {history.recipe[:HASH]} · {history.iterations:,} iterations"
+        head(figure, f"{name} · {run}")
+        for axis, (title, names) in zip(axes, panels.items(), strict=False):
+            for each in names:
+                place = list(PANELS[title]).index(each)
+                label, colour, dashes = PANELS[title][each], style.COLOURS[place], style.DASHES[place]
+                axis.plot(*series[each], color=colour, linestyle=dashes, label=label)
+            _marked(axis, title, history)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        handles = {text: line for axis in axes for line, text in zip(*_marks(axis), strict=True)}
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return figure
 
 
-@style.settings()
 def robustness(documents: Sequence[ResultDocument]) -> Figure | None:
     """Worst-case accuracy against eps of all models, a panel for each norm, 95 % intervals; None without any."""
     panels = {norm: models for norm in NORMS if (models := _curves(documents, norm))}
     if not panels:
         return None
-    figure, axes = blank(style.COLUMN if len(panels) == 1 else style.PAGE, 2.5, (1, len(panels)), sharey=True)
-    shown = [metric for models in panels.values() for curve in models.values() for _, metric in curve]
-    head(figure, caption(documents, sizes(shown)))
-    names = list(dict.fromkeys(name for models in panels.values() for name in models))
-    for axis, (norm, models) in zip(axes, panels.items(), strict=True):
-        for name, curve in models.items():
-            place = names.index(name)
-            eps = [each for each, _ in curve]
-            values, low, high = ([getattr(metric, end) for _, metric in curve] for end in ("value", "low", "high"))
-            dashes = style.DASHES[place // len(style.COLOURS) % len(style.DASHES)]
-            axis.plot(eps, values, **style.look(place), linestyle=dashes, label=name)
-            axis.fill_between(eps, low, high, color=style.look(place)["color"], alpha=0.12, linewidth=0)
-        words = f"worst case over all attacks, {NORMS[norm]}"
-        decorate(axis, words, "eps, [0, 1] pixels", "robust accuracy" if axis is axes[0] else "")
-        axis.set_ylim(-0.02, 1.02)
-        axis.set_xlim(left=-0.02 * axis.get_xlim()[1])
-    legend(figure)
+    with blank(style.COLUMN if len(panels) == 1 else style.PAGE, 2.5, (1, len(panels)), sharey=True) as (figure, axes):
+        shown = [metric for models in panels.values() for curve in models.values() for _, metric in curve]
+        head(figure, caption(documents, sizes(shown)))
+        names = list(dict.fromkeys(name for models in panels.values() for name in models))
+        for axis, (norm, models) in zip(axes, panels.items(), strict=True):
+            for name, curve in models.items():
+                place = names.index(name)
+                eps = [each for each, _ in curve]
+                values, low, high = ([getattr(metric, end) for _, metric in curve] for end in ("value", "low", "high"))
+                dashes = style.DASHES[place // len(style.COLOURS) % len(style.DASHES)]
+                axis.plot(eps, values, **style.look(place), linestyle=dashes, label=name)
+                axis.fill_between(eps, low, high, color=style.look(place)["color"], alpha=0.12, linewidth=0)
+            words = f"worst case over all attacks, {NORMS[norm]}"
+            decorate(axis, words, "eps, [0, 1] pixels", "robust accuracy" if axis is axes[0] else "")
+            axis.set_ylim(-0.02, 1.02)
+            axis.set_xlim(left=-0.02 * axis.get_xlim()[1])
+        legend(figure)
     return figure
 
 

@@ -200,30 +200,35 @@ def chains(records: Records, track: Track, document: ResultDocument) -> Figure |
     )
 
 
-@style.settings()
 def energy(evaluator: Chains, records: Records, document: ResultDocument) -> Figure | None:
     """log p(x) along the chains, and of the distance at the marks; None without chains."""
     record = records.get(TRAJECTORIES)
     if record is None:
         return None
     steps = int(record["steps"][0])
-    figure, (axis, right) = plots.blank(style.PAGE, HEIGHT, (1, 2), width_ratios=[1.5, 1])
-    plots.head(figure, plots.caption([document], {"chains": {len(record["index"])}}))
-    trace = band(record["log_density"])
-    x = np.array(times(steps)) / max(steps, 1)
-    plots.decorate(axis, f"fresh chains, K = {steps}", "steps / K", "log p(x) + c, nats")
-    axis.fill_between(
-        x, trace[0], trace[2], color=style.COLOURS[0], alpha=0.2, linewidth=0, label="log p(x), 5 to 95 % of the chains"
-    )
-    axis.plot(x, trace[1], color=style.COLOURS[0], label="median")
-    axis.set_xscale("symlog", linthresh=1, linscale=0.8)
-    axis.set_xticks(MARKS, [str(mark) for mark in MARKS])
-    axis.minorticks_off()
-    for mark in MARKS[1:]:
-        axis.axvline(mark, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1)
-    axis.set_xlim(0, MARKS[-1] * 1.08)
-    _distances(right, evaluator, document)
-    plots.legend(figure)
+    with plots.blank(style.PAGE, HEIGHT, (1, 2), width_ratios=[1.5, 1]) as (figure, (axis, right)):
+        plots.head(figure, plots.caption([document], {"chains": {len(record["index"])}}))
+        trace = band(record["log_density"])
+        x = np.array(times(steps)) / max(steps, 1)
+        plots.decorate(axis, f"fresh chains, K = {steps}", "steps / K", "log p(x) + c, nats")
+        axis.fill_between(
+            x,
+            trace[0],
+            trace[2],
+            color=style.COLOURS[0],
+            alpha=0.2,
+            linewidth=0,
+            label="log p(x), 5 to 95 % of the chains",
+        )
+        axis.plot(x, trace[1], color=style.COLOURS[0], label="median")
+        axis.set_xscale("symlog", linthresh=1, linscale=0.8)
+        axis.set_xticks(MARKS, [str(mark) for mark in MARKS])
+        axis.minorticks_off()
+        for mark in MARKS[1:]:
+            axis.axvline(mark, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1)
+        axis.set_xlim(0, MARKS[-1] * 1.08)
+        _distances(right, evaluator, document)
+        plots.legend(figure)
     return figure
 
 

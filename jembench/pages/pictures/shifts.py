@@ -39,7 +39,6 @@ class SeverityCurve(NamedTuple):
     values: list[float]
 
 
-@style.settings()
 def shifts(documents: Sequence[ResultDocument]) -> Figure | None:
     """Accuracy, calibration and detection against severity, a line for every model; None if no model has any.
 
@@ -70,20 +69,20 @@ def shifts(documents: Sequence[ResultDocument]) -> Figure | None:
     panels = [panel for panel in panels if any(len(curve.severity) > 1 for curve in panel[2][0][0].values())]
     if not panels:
         return None
-    figure, axes = plots.blank(style.COLUMN if len(panels) == 1 else style.PAGE, HEIGHT, (1, len(panels)))
-    plots.head(figure, plots.caption(documents, plots.sizes(_shifted(documents))))
-    for axis, (title, label, parts) in zip(axes, panels, strict=True):
-        plots.decorate(axis, title, "severity, mean over kinds of shift", label)
-        for lines, dashes in parts:
-            _lines(axis, lines, models, dashes)
-        axis.set_xticks(sorted({s for lines, _ in parts for curve in lines.values() for s in curve.severity}))
-        if label == "AUROC":
-            axis.axhline(BLIND, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1)
-        if len(parts) > 1:
-            axis.set_ylim(bottom=0)
-    if any(len(parts) > 1 for _, _, parts in panels):
-        _styles(axes[-1])
-    plots.legend(figure)
+    with plots.blank(style.COLUMN if len(panels) == 1 else style.PAGE, HEIGHT, (1, len(panels))) as (figure, axes):
+        plots.head(figure, plots.caption(documents, plots.sizes(_shifted(documents))))
+        for axis, (title, label, parts) in zip(axes, panels, strict=True):
+            plots.decorate(axis, title, "severity, mean over kinds of shift", label)
+            for lines, dashes in parts:
+                _lines(axis, lines, models, dashes)
+            axis.set_xticks(sorted({s for lines, _ in parts for curve in lines.values() for s in curve.severity}))
+            if label == "AUROC":
+                axis.axhline(BLIND, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1)
+            if len(parts) > 1:
+                axis.set_ylim(bottom=0)
+        if any(len(parts) > 1 for _, _, parts in panels):
+            _styles(axes[-1])
+        plots.legend(figure)
     return figure
 
 
@@ -120,7 +119,6 @@ def shift_aurocs(document: ResultDocument) -> dict[int, float]:
     return {0: BLIND, **means} if means else {}
 
 
-@style.settings()
 def unlabelled(document: ResultDocument) -> Figure | None:
     """Estimated against true accuracy, a panel for each of the main estimators; None if there is none."""
     panels = {name: conditions for name in ESTIMATORS if (conditions := points(document, name))}
@@ -128,34 +126,38 @@ def unlabelled(document: ResultDocument) -> Figure | None:
         return None
     columns, rows = min(len(panels), BLOCK), -(-len(panels) // BLOCK)
     width = style.COLUMN if columns == 1 else style.PAGE
-    figure, axes = plots.blank(width, HEIGHT * rows, (rows, columns), sharey=True)
-    mine = [m for m in document.metrics if m.evaluator == EVALUATOR and m.name == "estimated_accuracy"]
-    plots.head(figure, plots.caption([document], {"a condition": {each for m in mine for each in m.n.values()}}))
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    for place, (axis, (name, conditions)) in enumerate(zip(axes, panels.items(), strict=False)):
-        words = "" if place % columns else "estimated accuracy"
-        plots.decorate(axis, ESTIMATORS[name], "true accuracy", words)
-        axis.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle="--", zorder=1)
-        for series, (group, label) in enumerate((("shifts", "clean and shifted"), ("mixed", "mixed with OOD images"))):
-            members = [point for point in conditions if (point.source.startswith("mixed-")) == (group == "mixed")]
-            look = style.look(series)
-            truth, guess = [point.truth for point in members], [point.estimate for point in members]
-            if members:
-                ends = np.abs([[p.estimate - p.low, p.high - p.estimate] for p in members]).T
-                axis.errorbar(truth, guess, yerr=ends, color=look["color"], linestyle="none", elinewidth=0.8, alpha=0.3)
-            axis.plot(truth, guess, **look, linestyle="none", markersize=3, label=label)
-            error = get(document, f"{group}/{name}/mean_error").value
-            if error is not None:
-                words = f"mean error {error:.3f}"
-                at = (0.03, 0.99 - 0.08 * series)
-                axis.text(*at, words, color=look["color"], va="top", transform=axis.transAxes)
-        axis.set_xlim(-0.02, 1.02)
-        axis.set_ylim(-0.03, 1.27)  # room for the words
-        axis.set_xticks(np.linspace(0, 1, 6))
-        axis.set_yticks(np.linspace(0, 1, 6))
-        axis.set_aspect("equal")
-    plots.legend(figure)
+    with plots.blank(width, HEIGHT * rows, (rows, columns), sharey=True) as (figure, axes):
+        mine = [m for m in document.metrics if m.evaluator == EVALUATOR and m.name == "estimated_accuracy"]
+        plots.head(figure, plots.caption([document], {"a condition": {each for m in mine for each in m.n.values()}}))
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        for place, (axis, (name, conditions)) in enumerate(zip(axes, panels.items(), strict=False)):
+            words = "" if place % columns else "estimated accuracy"
+            plots.decorate(axis, ESTIMATORS[name], "true accuracy", words)
+            axis.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle="--", zorder=1)
+            for series, (group, label) in enumerate(
+                (("shifts", "clean and shifted"), ("mixed", "mixed with OOD images"))
+            ):
+                members = [point for point in conditions if (point.source.startswith("mixed-")) == (group == "mixed")]
+                look = style.look(series)
+                truth, guess = [point.truth for point in members], [point.estimate for point in members]
+                if members:
+                    ends = np.abs([[p.estimate - p.low, p.high - p.estimate] for p in members]).T
+                    axis.errorbar(
+                        truth, guess, yerr=ends, color=look["color"], linestyle="none", elinewidth=0.8, alpha=0.3
+                    )
+                axis.plot(truth, guess, **look, linestyle="none", markersize=3, label=label)
+                error = get(document, f"{group}/{name}/mean_error").value
+                if error is not None:
+                    words = f"mean error {error:.3f}"
+                    at = (0.03, 0.99 - 0.08 * series)
+                    axis.text(*at, words, color=look["color"], va="top", transform=axis.transAxes)
+            axis.set_xlim(-0.02, 1.02)
+            axis.set_ylim(-0.03, 1.27)  # room for the words
+            axis.set_xticks(np.linspace(0, 1, 6))
+            axis.set_yticks(np.linspace(0, 1, 6))
+            axis.set_aspect("equal")
+        plots.legend(figure)
     return figure
 
 
