@@ -28,7 +28,7 @@ from jembench.pages.seeds import SEEDS, Seeds, combined, read_seeds
 from jembench.pages.tables import report
 from jembench.pages.tables.report import BAND
 from jembench.pages.tables.robustness import battery, met
-from jembench.pages.tables.samples import extractor
+from jembench.pages.tables.samples import extractor, sources
 from jembench.pages.tables.table import Cell, Table, fewer, get
 from jembench.store.results import RESULT, ResultDocument, read_result
 from jembench.types import UserError
@@ -142,8 +142,8 @@ def _traded(document: ResultDocument) -> bool:
     """Whether a result has both accuracy and quality of samples."""
     if not document.settings("generation"):
         return False
-    who, distance = extractor(document)
-    return all(get(document, name).value is not None for name in ("test/accuracy", f"fresh/{who}/{distance}"))
+    (who, distance), first = extractor(document), sources(document)[0]
+    return all(get(document, name).value is not None for name in ("test/accuracy", f"{first}/{who}/{distance}"))
 
 
 def _subsets(document: ResultDocument) -> str:

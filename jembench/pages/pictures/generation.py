@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from jembench.pages.pictures import plots, style
-from jembench.pages.tables.samples import DISTANCES, FLOOR, SOURCES, extractor
+from jembench.pages.tables.samples import DISTANCES, FLOOR, SOURCES, extractor, sources
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ def curves(document: ResultDocument) -> dict[str, DistanceCurve]:
             matches = metric.name == distance or metric.name.startswith(f"{distance}_n")
             if matches and (metric.source, metric.variant) == (source, who) and metric.value is not None:
                 words, n = next((words, n) for words, n in metric.n.items() if words.startswith(source))
-                points[n] = metric.value
+                points[n] = metric.value if metric.name == distance else points.get(n, metric.value)
                 filtering = words.removeprefix(source).lstrip(", ") or None
         if points and limit is not None:
             series[source] = DistanceCurve(sorted(points), [points[n] for n in sorted(points)], limit, filtering)
@@ -102,15 +102,18 @@ def curves(document: ResultDocument) -> dict[str, DistanceCurve]:
 
 
 def tradeoff(documents: Sequence[ResultDocument]) -> Figure | None:
-    """Accuracy against the distance of fresh samples, over the models that have both; None if none has.
+    """Accuracy against the distance of samples, those of the table, over the models that have both; None if none has.
 
     Args:
         documents: results of one run, or the rows of a leaderboard; several of one model complete each other.
     """
-    who, distance = next((extractor(each) for each in documents if each.settings("generation")), ("", "fd"))
+    sampled = [document for document in documents if document.settings("generation")]
+    if not sampled:
+        return None
+    (who, distance), first = extractor(sampled[0]), sources(sampled[0])[0]
     models: dict[str, dict[str, Metric]] = {}
     for document in documents:
-        for name, key in (("accuracy", "test/accuracy"), ("distance", f"fresh/{who}/{distance}")):
+        for name, key in (("accuracy", "test/accuracy"), ("distance", f"{first}/{who}/{distance}")):
             metric = document.metric(key)
             if metric is not None and metric.value is not None:
                 models.setdefault(document.model.name, {}).setdefault(name, metric)
@@ -122,10 +125,8 @@ def tradeoff(documents: Sequence[ResultDocument]) -> Figure | None:
         words = plots.caption(documents, plots.sizes(shown))
         plots.head(figure, words + (f"\n{MEANS}" if any(map(_seeds, shown)) else ""))
         title = DISTANCES[distance][0]
-        sources = {
-            words for metrics in both.values() for words in metrics["distance"].n if words != "train"
-        }  # and filters
-        across = f"{title} of samples, {' or '.join(sorted(sources)) or 'fresh'}; {who}; better to the left"
+        rows = {words for metrics in both.values() for words in metrics["distance"].n if words.startswith(first)}
+        across = f"{title} of samples, {' or '.join(sorted(rows)) or first}; {who}; better to the left"  # and filters
         plots.decorate(axis, "accuracy against sample quality", across, "accuracy on the test split")
         for place, (name, metrics) in enumerate(both.items()):
             x, y = (metrics[key].value or 0.0 for key in ("distance", "accuracy"))

@@ -161,7 +161,8 @@ def curve(history: History, name: str) -> Figure:
     panels = {title: [name for name in names if name in series] for title, names in PANELS.items()}
     panels = {title: names for title, names in panels.items() if names} or {"no validation": []}
     rows = -(-len(panels) // BLOCK)
-    with blank(style.PAGE, HEIGHT * rows + 0.2, (rows, BLOCK)) as (figure, axes):
+    columns = -(-len(panels) // rows)
+    with blank(style.PAGE, HEIGHT * rows + 0.2, (rows, columns)) as (figure, axes):
         run = f"training seed {history.seed} · recipe {history.recipe[:HASH]} · {history.iterations:,} iterations"
         head(figure, f"{name} · {run}")
         for axis, (title, names) in zip(axes, panels.items(), strict=False):
@@ -236,7 +237,7 @@ def _marked(axis: Axes, title: str, history: History) -> None:
     decorate(axis, title, "iteration")
     axis.set_xlim(0, 1.02 * max(1, history.iterations))
     if len(PANELS.get(title, ())) > 1:
-        axis.legend()
+        axis.legend(frameon=True, framealpha=0.8, edgecolor="none")
     label = f"chosen checkpoint: {history.chosen.iteration}, by {history.chosen.criterion}"
     axis.axvline(history.chosen.iteration, color=style.DARK, linewidth=1, label=label, gid="mark")
     for event in history.rollbacks:
