@@ -78,7 +78,7 @@ def draw_track(track: Track) -> Figure:
     return grids.grid(
         np.concatenate(images),
         side=ROW,
-        head=f"{track.id}: the first images of every set, and how many it has; below: class",
+        head=f"{track.id} · the first images of every set, below their class",
         rows=[f"{name}\n{len(each):,}" for name, each in sets.items()],
         labels=[words for row in labels for words in (row + [""] * ROW)[:ROW]],
     )
@@ -189,7 +189,7 @@ def draw_pairs(evaluation: Evaluation) -> Figure | None:
             words += ["clean", f"{NORMS[part.norm]}\neps {part.eps:.3g}"]
             labels += [*map(str, clean.labels[index]), *(f"{far:.3g}" for far in columns["distance"][chosen])]
             n.add(len(columns["vote"]))
-    about = "clean images and their class, above the nearest adversarials of all and their distance"
+    about = "clean images, below their class; nearest adversarials, below their distance"
     head = f"{plots.caption([evaluation.document], {SOURCE: n})}\n{about}"
     return grids.grid(np.concatenate(rows), head=head, rows=words, labels=labels) if rows else None
 
@@ -207,7 +207,7 @@ def draw_distal(evaluation: Evaluation) -> Figure | None:
             images.append(columns["adversarial"][index].reshape(-1, *evaluation.plan.track.shape))
             labels += samples.marks(columns["label"][index], columns["confidence"][index], "", "")[0]
             n.add(len(columns["reached"]))
-    about = "noise that climbed until the model was confident of a class; below: class y, p(y|x)"
+    about = "noise that became a confident example; below: class y, p(y|x)"
     head = f"{plots.caption([evaluation.document], {'chains': n})}\n{about}"
     return grids.grid(np.concatenate(images), head=head, labels=labels) if images else None
 
