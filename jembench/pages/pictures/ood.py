@@ -172,8 +172,8 @@ def span(test: Floats, sets: Sequence[Floats]) -> tuple[float, float]:
 def _row(axis: Axes, base: int, test: Histogram, ood: Histogram, auroc: float | None) -> None:
     """The histograms of the test split and of a set, what is outside of the axis, and the AUROC."""
     unit = PEAK / max(test.density.max(), ood.density.max(), TINY)
-    for histogram, label, top in ((test, "test", UPPER), (ood, "OOD set", LOWER)):
-        colour = style.COLOURS[label != "test"]
+    for place, (histogram, label, top) in enumerate(((test, "test", UPPER), (ood, "OOD set", LOWER))):
+        colour = style.COLOURS[place]
         filling: dict[str, Any] = {"fill": True, "alpha": 0.45, "linewidth": 0} if label == "test" else {}
         axis.stairs(
             base + unit * histogram.density, histogram.edges, baseline=base, color=colour, label=label, **filling

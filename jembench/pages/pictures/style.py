@@ -28,11 +28,10 @@ GREY, DARK, PALE = "#888888", "#444444", "#dddddd"
 
 #: What files say of themselves: no date, no version, so that the same figure is the same bytes.
 METADATA: dict[str, dict[str, str | None]] = {
-    "png": {"Software": None},
     "svg": {"Date": None, "Creator": "jembench"},
     "pdf": {"CreationDate": None, "Creator": "jembench", "Producer": None},
 }
-KINDS = tuple(METADATA)
+KINDS = ("png", *METADATA)
 
 _RC: dict[str, Any] = {
     "figure.dpi": DPI,
@@ -86,10 +85,12 @@ def render(figure: Figure, kind: str = "png") -> bytes:
         figure: the picture.
         kind: one of :data:`KINDS`. A PNG without images gets a palette of 256 colours.
     """
+    if kind == "png":
+        return _png(figure)
     file = io.BytesIO()
     with settings():
         figure.savefig(file, format=kind, metadata=METADATA[kind])
-    return _small(file, keep=any(axis.images for axis in figure.axes)) if kind == "png" else file.getvalue()
+    return file.getvalue()
 
 
 def look(place: int) -> dict[str, Any]:
@@ -130,21 +131,22 @@ def wrapped(words: str, room: float, size: float = SMALL) -> str:
     return "\n".join(lines)
 
 
-def _small(file: io.BytesIO, *, keep: bool) -> bytes:
-    """A PNG without an alpha channel: grey where all of it is, of few colours where these are all or may be.
-
-    Args:
-        file: the PNG as it was rendered.
-        keep: whether it holds images, of which no pixel may change.
-    """
+def _png(figure: Figure) -> bytes:
+    """A PNG that knows its inches: grey where all of it is, else of 256 colours, unless it holds images."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    image = Image.open(file).convert("RGB")
-    colours = image.getcolors(256)
-    if colours is not None and all(len(set(colour)) == 1 for _, colour in colours):  # type: ignore[arg-type]
-        image = image.convert("L")
-    elif not keep:
-        image = image.quantize(256)
-    small = io.BytesIO()
-    image.save(small, "PNG", optimize=True)
-    return small.getvalue()
+    canvas = FigureCanvasAgg(figure)
+    with settings():
+        canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
+    exact = any(axis.images for axis in figure.axes)
+    if (pixels == pixels[:, :, :1]).all():
+        image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]))
+    else:
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        image = image if exact else image.quantize(256)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=not exact, dpi=(figure.dpi, figure.dpi))
+    return file.getvalue()
