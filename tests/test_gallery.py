@@ -1,12 +1,13 @@
 """The gallery: every model has the pictures of what it can do, drawn once, and no picture fails a run."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from jembench import gallery
@@ -69,7 +70,7 @@ def test_pictures_of_a_result_are_drawn_once(made: Any, paths: list[Path], monke
         raise AssertionError("drawn again")
 
     before = {path: path.read_bytes() for path in paths}
-    monkeypatch.setattr(gallery.plots, "grid", fail)
+    monkeypatch.setattr(gallery.grids, "grid", fail)
     monkeypatch.setattr(ood, "scores", fail)
     monkeypatch.setattr(calibration, "reliability_diagram", fail)
     assert gallery.pictures(*made) == paths
@@ -92,18 +93,25 @@ def test_samples_are_those_of_the_records(made: Any, paths: list[Path]) -> None:
     need = jem.evaluator("generation").draws()["conditional"]
     record = jem.columns(need)[need]
     assert len(record["image"]) == LIMIT
-    picture = np.asarray(Image.open(jem.outcome.folder / "samples-conditional.png"))[:, -64:]  # one column
-    assert picture.shape[0] == 10 * 66 - 2
+    figure = gallery.draw_conditional(jem)
+    assert figure is not None
+    (axis,) = figure.axes
+    canvas = np.asarray(axis.images[0].get_array())[..., 0]  # one column
+    step, factor = canvas.shape[0] // 10, canvas.shape[1] // 8
+    seen = jem.columns(jem.evaluator("generation").looks()["conditional"])
+    (classes,) = (columns["class_logits"].argmax(1) for columns in seen.values())
+    labels = [text.get_text() for text in axis.texts if text.get_position()[0] > 0]
     for y in range(10):
         (first, *_) = np.flatnonzero(record["asked"] == y)
         expected = np.rint(record["image"][first].reshape(8, 8) * 255)
-        assert np.array_equal(picture[66 * y : 66 * y + 64 : 8, ::8], expected)
+        assert np.array_equal(canvas[step * y : step * y + 8 * factor : factor, ::factor], expected)
+        assert labels[y] == f"{classes[first]}: {record['confidence'][first]:.2f}"
 
 
 def test_reliability_is_of_the_test_split(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     jem = of(made, "jem", "calibration")
     given: list[Any] = []
-    monkeypatch.setattr(calibration, "reliability_diagram", given.append)
+    monkeypatch.setattr(calibration, "reliability_diagram", lambda panels, **_: given.append(panels))
     gallery.draw_reliability(jem)
     (panels,) = given
     assert list(panels) == ["raw", "temperature", "vector"]
@@ -112,17 +120,20 @@ def test_reliability_is_of_the_test_split(made: Any, monkeypatch: pytest.MonkeyP
         assert len(series["jem"].confidence) == LIMIT
 
 
-def test_shifts_begin_at_the_clean_accuracy(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    runs = [of(made, name, "calibration") for name in MODELS]
-    assert set(gallery.plot_shifts(runs)) == {"png"}
-    accuracy = {line.get_label(): line for line in saved[0].axes[0].lines}
-    assert list(accuracy) == ["jem", "softmax"]
-    for name, line in accuracy.items():
-        metric = of(made, str(name), "accuracy").document.metric("test/accuracy")
-        assert line.get_ydata()[0] == pytest.approx(metric.value)
+def test_every_kind_that_is_asked_for(made: Any, paths: list[Path], tmp_path: Path) -> None:
+    """Those that are there are not drawn again; a kind that is absent is drawn alone."""
+    jem = of(made, "jem", "ood")
+    before = {path: path.stat().st_mtime_ns for path in jem.outcome.folder.glob("*.png")}
+    found = gallery.pictures([jem], tmp_path, ("png", "svg", "pdf"))
+    assert {path.name for path in found if path.parent == tmp_path} == {
+        f"shifts-digits.{kind}" for kind in ("png", "svg", "pdf")
+    }
+    assert {path.name for path in jem.outcome.folder.glob("scores.*")} == {"scores.png", "scores.svg", "scores.pdf"}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert all(path.read_bytes().startswith(b"<?xml") for path in found if path.suffix == ".svg")
+    assert all(path.read_bytes().startswith(b"%PDF") for path in found if path.suffix == ".pdf")
+    for path in jem.outcome.folder.glob("scores.[sp][vd]*"):
+        path.unlink()
 
 
 def test_a_run_without_pictures_draws_none(made: Any, tmp_path: Path) -> None:
@@ -136,6 +147,70 @@ def test_names_of_pictures_are_in_the_documentation() -> None:
     names = {name: load(target) for figures in declared for name, target in figures.items()}
     assert len(names) == 15
     assert [name for name in names if f"``{name.partition('-')[0]}" not in words] == []
+
+
+def test_a_sheet_has_every_picture_below_its_name(
+    made: Any, paths: list[Path], call: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = of(made, "jem", "generation").outcome.folder
+    figure = gallery.sheet(folder)
+    names = {path.stem for path in folder.glob("*.png")}
+    assert {axis.get_title(loc="left"): axis for axis in figure.axes}.keys() == names
+    boxes = [axis.get_position() for axis in figure.axes]
+    for axis, box in zip(figure.axes, boxes, strict=True):
+        assert box.x0 >= -1e-9
+        assert box.y0 >= -1e-9
+        assert box.x1 <= 1 + 1e-9
+        assert box.y1 < 1
+        with Image.open(folder / f"{axis.get_title(loc='left')}.png") as picture:
+            inches = box.width * figure.get_figwidth(), box.height * figure.get_figheight()
+            assert inches[0] / inches[1] == pytest.approx(picture.width / picture.height)
+            assert axis.images[0].get_size() == picture.size[::-1]
+    for i, one in enumerate(boxes):
+        for other in boxes[:i]:
+            across, along = (min(one.max[k], other.max[k]) - max(one.min[k], other.min[k]) for k in (0, 1))
+            assert min(across, along) < 1e-9
+    answer = call("gallery", folder, "--output", tmp_path / "out.png")
+    assert answer.out.strip() == str(tmp_path / "out.png")
+    answer = call("gallery", folder)
+    assert answer.out.strip() == str(folder / "sheet.png")
+    assert {axis.get_title(loc="left") for axis in gallery.sheet(folder).axes} == names  # a sheet is not on a sheet
+    (folder / "sheet.png").unlink()
+
+
+def test_a_folder_without_pictures_has_no_sheet(call: Callable[..., Any], tmp_path: Path) -> None:
+    assert "has no pictures" in call("gallery", tmp_path).err
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no")
+    answer = call("gallery", tmp_path)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "can be read" in answer.err
+
+
+def test_a_run_draws_what_is_asked_for(call: Callable[..., Any], tmp_path: Path) -> None:
+    """PNG always, unless nothing shall be drawn; other words are told."""
+    run = ("run", "--model", "oracle", "--track", "gauss", "--suite", "hybrid", "--limit", "8", "-o", tmp_path)
+    assert call(*run, "--no-pictures").code == 0
+    assert {path.suffix for path in tmp_path.rglob("*.*")} & {".png", ".svg", ".pdf"} == set()
+    assert call(*run, "--figures", "svg").code == 0
+    made = {suffix: {path.stem for path in tmp_path.rglob(f"*{suffix}")} for suffix in (".png", ".svg", ".pdf")}
+    assert made[".png"] == made[".svg"] > {"neighbours"}
+    assert not made[".pdf"]
+    for options, words in ((("--figures", "eps"), "not 'eps'"), (("--figures", "svg", "--no-pictures"), "choose")):
+        answer = call(*run, *options)
+        assert answer.code == 2
+        assert words in answer.err
+
+
+def test_what_draws_nothing_loads_no_matplotlib(tmp_path: Path) -> None:
+    run = f"'run', '--model', 'oracle', '--track', 'gauss', '--suite', 'accuracy', '--limit', '8', '-o', '{tmp_path}'"
+    for arguments in ("'--help'", "'list', 'suites'", run, f"{run}, '--no-pictures'"):
+        code = (
+            "import sys; from jembench import cli\n"
+            f"sys.argv = ['jembench', {arguments}]\n"
+            "try: cli.main()\nexcept SystemExit as end: assert not end.code\n"
+            "assert 'matplotlib' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_the_command_says_where_they_are(call: Callable[..., Any], tmp_path: Path) -> None:

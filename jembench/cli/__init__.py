@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "golden": judge.golden,
     "verify-adversarials": judge.verify_adversarials,
     "leaderboard": pages.leaderboard,
+    "gallery": results.gallery,
 }
 
 #: name -> (one line about the commands below it, these)

@@ -86,8 +86,9 @@ def cards(
     track: AnyTrackOption = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a card is not current.")] = False,
 ) -> None:
-    """Write the README.md of baselines from recipe, training record, golden result and NOTES.md."""
-    from jembench.pages import card
+    """Write README.md and curve.png of baselines from recipe, training record, golden result and NOTES.md."""
+    from jembench.pages import card, journal
+    from jembench.store.history import HISTORY
     from jembench.zoo import baselines
 
     owners = [data.track(track).name] if track is not None else [DEFAULT] if names else list(data.TRACKS)
@@ -99,6 +100,8 @@ def cards(
     stale = False
     for source, owner in sources.items():
         path = source.with_name(card.CARD)
+        if not check and source.with_name(HISTORY).exists():
+            journal.draw_curve(source.parent)
         content = card.card(source.parent)
         current = path.read_text(encoding="utf-8") if path.exists() else None
         if not check:

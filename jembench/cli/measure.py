@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jembench.choices import runfile
+from jembench.choices import flags, runfile
 from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, member, overridden, requesting
 from jembench.cli.results import FullOption
 from jembench.ground import files
 from jembench.ground.progress import duration, progress
 from jembench.pages import EXPORTERS
+from jembench.pages.pictures.style import KINDS
 from jembench.types import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def run(
         Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
     ] = None,
     full: FullOption = False,
+    figures: Annotated[
+        str,
+        typer.Option("--figures", help=f"Kinds of the pictures beside png, comma-separated: {', '.join(KINDS[1:])}."),
+    ] = KINDS[0],
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Draw none.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print what came out; what was measured before is not measured again."""
@@ -54,6 +60,11 @@ def run(
     from jembench.cli.results import page
 
     start = time.perf_counter()
+    kinds = tuple(dict.fromkeys((KINDS[0], *flags.words(figures))))
+    if strange := [kind for kind in kinds if kind not in KINDS]:
+        raise UserError(f"--figures takes {', '.join(KINDS)}, comma-separated, not {strange[0]!r}")
+    if no_pictures and len(kinds) > 1:
+        raise UserError("choose --figures or --no-pictures")
     if file is not None:
         typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
         request = overridden(runfile.read(file), request, typed)
@@ -66,7 +77,7 @@ def run(
     with progress(quiet) as show:
         results = api.measure(request, progress=show)
     evaluations = [result.evaluation for result in results]
-    pictures = gallery.pictures(evaluations, request.output)
+    pictures = [] if no_pictures else gallery.pictures(evaluations, kinds)
     if save_adversarials is not None:
         pictures += gallery.save(evaluations, save_adversarials)
     documents, folders = [result.document for result in results], [result.folder for result in results]

@@ -27,6 +27,7 @@ def leaderboard(
 ) -> None:
     """Write leaderboards/TRACK.md from the golden results of the track's baselines and the published rows."""
     from jembench.pages import leaderboard
+    from jembench.pages.pictures import style
     from jembench.pages.tables import publications
     from jembench.zoo import baselines
 
@@ -47,8 +48,9 @@ def leaderboard(
         current = path.read_text(encoding="utf-8") if path.exists() else None
         if not check:
             pictures = leaderboard.pictures(description, golden, robustness)
-            for place, picture in {path.name: content.encode(), **pictures}.items():
-                files.write(output / place, picture)
+            rendered = {name: style.render(figure) for name, figure in pictures.items()}
+            for place, written in {path.name: content.encode(), **rendered}.items():
+                files.write(output / place, written)
                 typer.echo(str(output / place))
         elif current == content:
             typer.echo(f"{path} is current")

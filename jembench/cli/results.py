@@ -70,6 +70,24 @@ def compare(
         typer.echo(report.terminal(tables), nl=False)
 
 
+def gallery(
+    result: Annotated[str, typer.Argument(help="Name of a result or its model, or any folder of pictures.")],
+    picture: Annotated[
+        Path | None, typer.Argument(help="The PNG to write; sheet.png in the folder by default.", show_default=False)
+    ] = None,
+    output: ShelfOption = STORE,
+) -> None:
+    """Put all pictures of a result on one sheet, to be looked at together."""
+    from jembench import gallery as pictures
+    from jembench.ground import files
+    from jembench.pages.pictures.style import render
+
+    places = [place for place in (Path(result), output / result) if place.is_dir()] or shelf.find([result], output)
+    path = picture or places[0] / pictures.SHEET
+    files.write(path, render(pictures.sheet(places[0])))
+    typer.echo(str(path))
+
+
 def page(
     documents: Sequence[ResultDocument],
     folders: Sequence[Path],

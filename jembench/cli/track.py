@@ -9,6 +9,8 @@ import typer
 
 from jembench import data
 from jembench.cli.options import QuietOption
+from jembench.ground import files
+from jembench.pages.pictures.style import KINDS, render
 from jembench.types import UserError
 
 TrackArgument = Annotated[str, typer.Argument(help="A track.toml, or the name of one that is found.")]
@@ -16,7 +18,10 @@ TrackArgument = Annotated[str, typer.Argument(help="A track.toml, or the name of
 
 def check(
     track: TrackArgument,
-    picture: Annotated[Path | None, typer.Option("--picture", help="A PNG to write, with images of every set.")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help=f"A picture to write ({', '.join(KINDS)}), with images of every set."),
+    ] = None,
 ) -> None:
     """Read a track and say what it is: sizes, classes, ranges, duplicates. Exit 2 if it cannot be one."""
     from tabulate import tabulate
@@ -24,6 +29,8 @@ def check(
     from jembench import gallery
     from jembench.data import overlap
 
+    if picture is not None and (kind := picture.suffix.removeprefix(".")) not in KINDS:
+        raise UserError(f"--picture {picture}: choose a name that ends in .{', .'.join(KINDS)}")
     description = data.track(track)
     channels, height, width = description.shape
     typer.echo(
@@ -40,7 +47,7 @@ def check(
     if overlaps is not None:
         typer.echo(overlap.words(overlaps, description.name) or "no test image is a training image, or nearly one")
     if picture is not None:
-        gallery.save_track(description, picture)
+        files.write(picture, render(gallery.draw_track(description), kind))
         typer.echo(str(picture))
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jembench.ground import files
-from jembench.pages.pictures.plots import curve, grid
+from jembench.pages.pictures.grids import grid
+from jembench.pages.pictures.plots import curve
+from jembench.pages.pictures.style import render
 from jembench.store.history import read_history
 from jembench.types import UserError
 
@@ -60,7 +62,8 @@ class Journal:
                 path.unlink()
 
     def _draw(self, iteration: int, samples: Tensor) -> None:
-        picture = grid(samples.numpy())
+        head = f"{_name(self.folder)} · persistent chains after {iteration:,} iterations"
+        picture = render(grid(samples.numpy(), head=head))
         files.write(self.folder / f"{SAMPLES}.png", picture)
         every = self.samples_every
         if every is None or iteration < every:
@@ -75,4 +78,9 @@ class Journal:
 
 def draw_curve(folder: Path) -> None:
     """Write ``curve.png`` of a finished run."""
-    files.write(folder / CURVE, curve(read_history(folder)))
+    files.write(folder / CURVE, render(curve(read_history(folder), _name(folder))))
+
+
+def _name(folder: Path) -> str:
+    """The name of the model in a folder."""
+    return folder.resolve().name

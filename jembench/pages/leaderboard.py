@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jembench import data
 from jembench.choices import published
@@ -30,10 +31,13 @@ from jembench.pages.summary import headlines
 from jembench.pages.tables import report
 from jembench.pages.tables.figures import BAND
 from jembench.pages.tables.robustness import battery, met
-from jembench.pages.tables.samples import extractor
+from jembench.pages.tables.samples import extractor, sources
 from jembench.pages.tables.table import Cell, Table, fewer, get
 from jembench.store.results import RESULT, ResultDocument, read_result
 from jembench.types import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Row = tuple[ResultDocument, Seeds | None]  # what is shown of a model, and the training seeds it is a mean over
 
@@ -169,8 +173,8 @@ def in_best_band(cell: Cell, column: list[Cell]) -> bool:
     return not _separated(top, cell)
 
 
-def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument]) -> dict[str, bytes]:
-    """The pictures beside the leaderboard, by the names of their files; each is of one protocol.
+def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument]) -> dict[str, Figure]:
+    """The pictures beside the leaderboard, by the names of their files; each is of one protocol, and of its rows.
 
     Args:
         track: the track that the results are of.
@@ -179,15 +183,14 @@ def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocum
     """
     from jembench.pages.pictures import generation, plots
 
-    documents = [read_result(folder) for folder in golden]
-    files = {}
-    for protocol, file in _pictures(track, HYBRID, documents).items():
-        picture = generation.tradeoff([each for each in documents if each.protocol_hash == protocol])
-        if picture is not None:
-            files[file] = picture
-    for protocol, file in _pictures(track, PICTURE, attacks).items():
-        files[file] = plots.robustness([each for each in attacks if each.protocol_hash == protocol])["png"]
-    return files
+    documents = [_row(folder, track)[0] for folder in golden]
+    figures = {}
+    for kind, rows, draw in ((HYBRID, documents, generation.tradeoff), (PICTURE, attacks, plots.robustness)):
+        for protocol, file in _pictures(track, kind, rows).items():
+            figure = draw([each for each in rows if each.protocol_hash == protocol])
+            if figure is not None:
+                figures[file] = figure
+    return figures
 
 
 def _pictures(track: Track, kind: str, documents: Sequence[ResultDocument]) -> dict[str, str]:
@@ -207,8 +210,8 @@ def _traded(document: ResultDocument) -> bool:
     """Whether a result has both accuracy and quality of samples."""
     if not document.settings("generation"):
         return False
-    who, distance = extractor(document)
-    return all(get(document, name).value is not None for name in ("test/accuracy", f"fresh/{who}/{distance}"))
+    (who, distance), first = extractor(document), sources(document)[0]
+    return all(get(document, name).value is not None for name in ("test/accuracy", f"{first}/{who}/{distance}"))
 
 
 def _subsets(document: ResultDocument) -> str:

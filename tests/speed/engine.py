@@ -1,7 +1,7 @@
 """What engine, store and commands cost: python tests/speed/engine.py [FOLDER OF CIFAR-10]
 
 Bars: engine and store <= 1.25 x the bare passes on digits, <= 1.05 x on photographs; a first run of suite `ood` with an
-empty store <= 2 x `import torch, sklearn.metrics`; a second run <= 1 s. The bare passes are the same measurements on the
+empty store <= 2 x `import torch, sklearn.metrics`; a second run <= 1 s. Bare passes are the same measurements on the
 same batches with one thread, kept nowhere. All is measured in turn in one run, and medians are printed with their
 ratios: absolute seconds of a shared machine mean little.
 """

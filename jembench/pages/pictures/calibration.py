@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jembench.metrics.reliability import Bin, reliability
-from jembench.pages.pictures import plots
+from jembench.pages.pictures import plots, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 4  # panels in a row
-WIDTH, HEIGHT = 2.6, 3.5  # inches, of a panel
+HEIGHT = 2.5  # inches, of a row of panels
 BASE = 0.5  # where the bars begin: one example has a height
 
 
@@ -53,12 +54,13 @@ def of_examples(columns: Mapping[str, NDArray[np.generic]]) -> dict[str, Predict
     }
 
 
-def reliability_diagram(models: Mapping[str, Mapping[str, Predictions]], *, bins: int = 15) -> bytes:
-    """The PNG of a reliability diagram.
+def reliability_diagram(models: Mapping[str, Mapping[str, Predictions]], *, head: str = "", bins: int = 15) -> Figure:
+    """A reliability diagram.
 
     Args:
         models: title of a panel -> name of a series, such as ``raw`` or ``temperature``, -> its predictions. One name
             has one colour in all panels.
+        head: words above all panels.
         bins: number of bins of equal width.
 
     Raises:
@@ -68,33 +70,32 @@ def reliability_diagram(models: Mapping[str, Mapping[str, Predictions]], *, bins
     if not names:
         raise ValueError("a reliability diagram needs at least one model with predictions")
     columns, rows = min(COLUMNS, len(models)), -(-len(models) // COLUMNS)
-    size = max(WIDTH * columns, 3.4), HEIGHT * rows + 0.3
-    figure, axes = plots.blank(*size, (2 * rows, columns), height_ratios=[3, 1] * rows)
-    for place in range(rows * columns):
-        upper, lower = (axes[(place // columns * 2 + part) * columns + place % columns] for part in (0, 1))
-        if place >= len(models):
-            upper.set_axis_off()
-            lower.set_axis_off()
-            continue
-        title = list(models)[place]
-        upper.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--", zorder=1)
-        for name, predictions in models[title].items():
-            _series(upper, lower, (names.index(name), len(names)), name, reliability(*predictions, bins=bins))
-        _decorate(upper, lower, title, first=place % columns == 0)
-    handles = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
-    lines = [handles[name] for name in names]
-    figure.legend(lines, names, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    return plots.png(figure)
+    width = style.COLUMN if columns == 1 else style.PAGE
+    with plots.blank(width, HEIGHT * rows, (2 * rows, columns), height_ratios=[3, 1] * rows) as (figure, axes):
+        plots.head(figure, head)
+        for place in range(rows * columns):
+            upper, lower = (axes[(place // columns * 2 + part) * columns + place % columns] for part in (0, 1))
+            if place >= len(models):
+                upper.set_axis_off()
+                lower.set_axis_off()
+                continue
+            title = list(models)[place]
+            upper.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle="--", zorder=1)
+            for name, predictions in models[title].items():
+                _series(upper, lower, (names.index(name), len(names)), name, reliability(*predictions, bins=bins))
+            _decorate(upper, lower, title, first=place % columns == 0)
+        plots.legend(figure)
+    return figure
 
 
 def _series(upper: Axes, lower: Axes, place: tuple[int, int], name: str, bins: list[Bin]) -> None:
     """Points with their intervals above, counts below; the bars of a bin stand side by side, at `place` of so many."""
     index, of = place
-    colour = plots.look(index)["color"]
+    colour = style.look(index)["color"]
     x, y = np.array([b.confidence for b in bins]), np.array([b.accuracy for b in bins])
     ends = [y - [b.low for b in bins], np.array([b.high for b in bins]) - y]
-    upper.errorbar(x, y, yerr=np.maximum(ends, 0), color=colour, linestyle="none", elinewidth=0.9, alpha=0.55)
-    upper.plot(x, y, **plots.look(index), linestyle="none", markersize=4, label=name)
+    upper.errorbar(x, y, yerr=np.maximum(ends, 0), color=colour, linestyle="none", elinewidth=0.8, alpha=0.55)
+    upper.plot(x, y, **style.look(index), linestyle="none", label=name)
     width = np.array([b.right - b.left for b in bins]) * 0.85 / of
     start = np.array([(b.left + b.right) / 2 for b in bins]) + (index - of / 2) * width
     lower.bar(start, [b.examples - BASE for b in bins], width, bottom=BASE, align="edge", color=colour)
@@ -112,4 +113,3 @@ def _decorate(upper: Axes, lower: Axes, title: str, *, first: bool) -> None:
     for axis in (upper, lower):
         axis.set_xlim(-0.02, 1.02)
         axis.set_xticks(np.linspace(0, 1, 6))
-        axis.set_axisbelow(True)

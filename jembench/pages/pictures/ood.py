@@ -1,14 +1,14 @@
 """Histograms of OOD scores: table 2 of Grathwohl et al. (ICLR 2020).
 
-A row of panels for each of the paper's three scores, a column for each OOD set: densities of the test split and of the
-set. Scores have tails that would press all else into one bin, so an axis is one on which they spread, always with
-larger = more in-distribution to the right:
+A panel for each of the paper's three scores, in it a row for each OOD set: densities of the test split and of the set,
+in units of the larger peak. Scores have tails that would press all else into one bin, so an axis is one on which they
+spread, always with larger = more in-distribution to the right:
 
 - log p(x) as it is;
 - max p(y|x) by -log10(1 - max p), the number of nines;
 - mass by -log10 of the gradient norm.
 
-The panels of a row share their axis. It holds the central 99 % of the test scores, and as much of the sets as lies
+The rows of a panel share their axis. It holds the central 99 % of the test scores, and as much of the sets as lies
 within three times that range of it; the share of examples that lie outside is written at that side.
 """
 
@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jembench.metrics.scores import PAPER
-from jembench.pages.pictures import plots
+from jembench.pages.pictures import plots, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from jembench.data.sets import Track
     from jembench.store.results import ResultDocument
@@ -38,7 +39,8 @@ POINT = 1e-9  # of its ends: a shorter axis is a point, and gets a width of 1
 TICKS = 3  # marks of a logarithmic axis at least, where its powers of ten are fewer
 BEYOND = 3.0  # times the range of the test scores that it reaches further
 TINY = 1e-16  # a probability or norm below which all are alike
-WIDTH, HEIGHT = 1.9, 1.75  # inches, of a panel
+ROW = 0.56  # inches, of an OOD set
+PEAK, UPPER, LOWER = 0.64, 0.93, 0.77  # of a row: the height of its peaks, and the tops of two lines of words
 LEFT, RIGHT = "◂", "▸"
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -93,34 +95,35 @@ SCALES = {
 }
 
 
-def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDocument) -> bytes | None:
-    """The PNG of a result's histograms, with the AUROC of each; None if the model has none of the scores.
+def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDocument) -> Figure | None:
+    """A result's histograms, with the AUROC of each; None if the model has none of the scores.
 
     Args:
         columns: columns ``(N,)`` of the result's ``examples.parquet``.
         track: the track of the result, which says what its OOD sets are.
         document: the result, for its AUROCs.
     """
-    rows = {score.name: by_source(columns, score.name, track) for score in PAPER}
-    rows = {name: positions for name, positions in rows.items() if "test" in positions and len(positions) > 1}
-    if not rows:
+    panels = {score.name: by_source(columns, score.name, track) for score in PAPER}
+    panels = {name: positions for name, positions in panels.items() if "test" in positions and len(positions) > 1}
+    if not panels:
         return None
-    sets = [source.name for source in track.ood]
-    figure, axes = plots.blank(WIDTH * len(sets) + 0.4, HEIGHT * len(rows) + 0.3, (len(rows), len(sets)))
-    auroc = {metric.id: metric.value for metric in document.metrics}
-    for place, axis in enumerate(axes):
-        (name, positions), source = list(rows.items())[place // len(sets)], sets[place % len(sets)]
-        if source not in positions:
-            axis.set_axis_off()
-            continue
-        bars = histograms(positions)
-        for side, of in enumerate(("test", source)):
-            _draw(axis, bars[of], "test" if side == 0 else "OOD set", side)
-        value = auroc.get(f"{source}/{name}/auroc")
-        title = source if value is None else f"{source}, AUROC {value:.3f}"
-        _frame(axis, SCALES[name], title, first=place % len(sets) == 0)
-    plots.legend(figure)
-    return plots.png(figure, colours=256)
+    sets = [source.name for source in track.ood if any(source.name in positions for positions in panels.values())]
+    width = style.COLUMN if len(panels) == 1 else style.PAGE
+    with plots.blank(width, ROW * len(sets) + 0.5, (1, len(panels)), sharey=True) as (figure, axes):
+        n = {
+            name: {len(positions[each]) for positions in panels.values() for each in of if each in positions}
+            for name, of in (("test", ["test"]), ("OOD set", sets))
+        }
+        plots.head(figure, plots.caption([document], n))
+        auroc = {metric.id: metric.value for metric in document.metrics}
+        for axis, (name, positions) in zip(axes, panels.items(), strict=True):
+            bars = histograms(positions)
+            for place, source in enumerate(sets):
+                if source in positions:
+                    _row(axis, len(sets) - 1 - place, bars["test"], bars[source], auroc.get(f"{source}/{name}/auroc"))
+            _frame(axis, SCALES[name], sets)
+        plots.legend(figure)
+    return figure
 
 
 def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> dict[str, Floats]:
@@ -166,27 +169,34 @@ def span(test: Floats, sets: Sequence[Floats]) -> tuple[float, float]:
     return round(float(first - edge), 12), round(float(last + edge), 12)
 
 
-def _draw(axis: Axes, histogram: Histogram, label: str, side: int) -> None:
-    """One histogram, and what is outside of the axis."""
-    colour = plots.COLOURS[side]
-    axis.stairs(histogram.density, histogram.edges, fill=True, color=colour, alpha=0.35)
-    axis.stairs(histogram.density, histogram.edges, color=colour, linewidth=1, label=label)
-    for share, at, align in ((histogram.below, 0.02, "left"), (histogram.above, 0.98, "right")):
-        if share > 0:
-            words = "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
-            words = f"{LEFT} {words}" if align == "left" else f"{words} {RIGHT}"
-            height = 0.97 - 0.13 * side
-            style: dict[str, Any] = {"fontsize": 7.5, "color": colour, "ha": align, "va": "top"}
-            axis.text(at, height, words, transform=axis.transAxes, **style)
+def _row(axis: Axes, base: int, test: Histogram, ood: Histogram, auroc: float | None) -> None:
+    """The histograms of the test split and of a set, what is outside of the axis, and the AUROC."""
+    unit = PEAK / max(test.density.max(), ood.density.max(), TINY)
+    for place, (histogram, label, top) in enumerate(((test, "test", UPPER), (ood, "OOD set", LOWER))):
+        colour = style.COLOURS[place]
+        filling: dict[str, Any] = {"fill": True, "alpha": 0.45, "linewidth": 0} if label == "test" else {}
+        axis.stairs(
+            base + unit * histogram.density, histogram.edges, baseline=base, color=colour, label=label, **filling
+        )
+        for share, at, align in ((histogram.below, 0.01, "left"), (histogram.above, 0.99, "right")):
+            if share > 0:
+                words = "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+                words = f"{LEFT} {words}" if align == "left" else f"{words} {RIGHT}"
+                _words(axis, at, base + top, words, colour, align)
+    if auroc is not None:
+        _words(axis, 0.5, base + UPPER, f"AUROC {auroc:.3f}", "black", "center")
 
 
-def _frame(axis: Axes, scale: Scale, title: str, *, first: bool) -> None:
-    plots.decorate(axis, x=scale.title, y="density" if first else "")
-    axis.set_title(title, fontsize=8.5, loc="left")
-    axis.set_axisbelow(True)
+def _words(axis: Axes, x: float, y: float, words: str, colour: str, align: str) -> None:
+    axis.text(x, y, words, color=colour, ha=align, va="top", transform=axis.get_yaxis_transform())
+
+
+def _frame(axis: Axes, scale: Scale, sets: Sequence[str]) -> None:
+    axis.set_xlabel(scale.title)
     axis.margins(x=0)
-    axis.set_ylim(0, 1.3 * axis.get_ylim()[1])  # room for the words
-    axis.set_yticks([])
+    axis.set_ylim(-0.03, len(sets))
+    axis.set_yticks(range(len(sets)), [*reversed(sets)], va="bottom")
+    axis.tick_params(axis="y", length=0)
     if scale.words is None:
         axis.locator_params(axis="x", nbins=4)
         return

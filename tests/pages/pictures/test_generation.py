@@ -1,6 +1,6 @@
 """The distance against n and the trade-off: every point is a metric of the result, with its interval."""
 
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,12 +12,9 @@ from jembench.pages.pictures import generation as generation_plots
 SIZES = (100, 200, 500)
 
 
-def document(name: str, metrics: list[Metric], *, generation: bool = True, distance: str = "fd") -> Any:
-    """What the pictures read of a result."""
-    by_id = {metric.id: metric for metric in metrics}
-    settings = {"generation": {"extractor": {"name": "ref", "distance": distance}}} if generation else {}
-    model = SimpleNamespace(name=name)
-    return SimpleNamespace(model=model, metrics=metrics, metric=by_id.get, settings=lambda name: settings.get(name, {}))
+def settings(distance: str = "fd") -> Any:
+    """The settings of a result with samples."""
+    return {"extractor": {"name": "ref", "distance": distance}}
 
 
 def curve(source: str, at: float, *, limit: float, words: str = "", distance: str = "fd") -> list[Metric]:
@@ -31,10 +28,11 @@ def curve(source: str, at: float, *, limit: float, words: str = "", distance: st
     return [*points, whole, Metric(f"{distance}_infinity", source, "ref", limit, *ends, n={name: 360, "train": 900})]
 
 
-def test_points_lie_at_one_over_n_and_the_limit_at_zero(figures: list[Figure]) -> None:
+def test_points_lie_at_one_over_n_and_the_limit_at_zero(
+    document: Callable[..., Any], legible: Callable[..., Figure]
+) -> None:
     metrics = [*curve("fresh", 100.0, limit=90.0, words=", top 10 %"), *curve("test", 5.0, limit=-1.0)]
-    assert generation_plots.distances([document("a", metrics)]) is not None
-    (axis,) = figures[0].axes
+    (axis,) = legible(generation_plots.distances([document("a", metrics, generation=settings())])).axes
     shown = {line.get_label(): line for line in axis.lines}
     fresh = shown["fresh, top 10 %"]  # a filter is never hidden
     assert list(fresh.get_xdata()) == pytest.approx([1 / n for n in (100, 200, 360, 500)])
@@ -50,55 +48,69 @@ def test_points_lie_at_one_over_n_and_the_limit_at_zero(figures: list[Figure]) -
     assert all(place == pytest.approx(1 / int(word)) for word, place in words.items() if word != "∞")
 
 
-def test_a_panel_for_every_model_that_samples(figures: list[Figure]) -> None:
+def test_a_panel_for_every_model_that_samples(document: Callable[..., Any], legible: Callable[..., Figure]) -> None:
     """Five of them in two rows; one source has one colour everywhere, and references alone are no panel."""
     own = curve("buffer", 50.0, limit=40.0)
     floor = curve("uniform", 900.0, limit=890.0)
-    models = [document(f"m{i}", [*own, *floor] if i % 2 else floor[:-1] + own) for i in range(5)]
-    generation_plots.distances([document("softmax", floor), *models])
-    shown = [axis for axis in figures[0].axes if axis.axison]
+    models = [document(f"m{i}", [*own, *floor] if i % 2 else floor[:-1] + own, generation=settings()) for i in range(5)]
+    softmax = document("softmax", floor, generation=settings())
+    figure = legible(generation_plots.distances([softmax, *models]))
+    shown = [axis for axis in figure.axes if axis.axison]
     assert [axis.get_title(loc="left") for axis in shown] == [f"m{i}" for i in range(5)]
     assert len({axis.lines[0].get_color() for axis in shown}) == 1
-    assert generation_plots.distances([document("softmax", floor)]) is None
-    assert len(figures) == 1
+    assert generation_plots.distances([softmax]) is None
 
 
-def test_missing_numbers_are_no_points() -> None:
+def test_missing_numbers_are_no_points(document: Callable[..., Any]) -> None:
     metrics = [Metric("fd", "fresh", "ref", reason="few"), Metric("fd_infinity", "fresh", "ref", reason="few")]
-    assert generation_plots.curves(document("a", metrics)) == {}
+    assert generation_plots.curves(document("a", metrics, generation=settings())) == {}
     named = curve("fresh", 10.0, limit=5.0, distance="fid")
-    assert list(generation_plots.curves(document("a", named, distance="fid"))) == ["fresh"]
-    assert generation_plots.curves(document("a", named)) == {}  # FD is not FID
+    assert list(generation_plots.curves(document("a", named, generation=settings("fid")))) == ["fresh"]
+    assert generation_plots.curves(document("a", named, generation=settings())) == {}  # FD is not FID
 
 
-def test_the_tradeoff_has_both_intervals(figures: list[Figure]) -> None:
+def test_the_tradeoff_has_both_intervals(document: Callable[..., Any], legible: Callable[..., Figure]) -> None:
     """Of one model from two suites; one without samples, or without logits, is a line."""
     distance = Metric("fd", "fresh", "ref", 30.0, 20.0, 60.0)
     accuracy = Metric("accuracy", "test", "", 0.9, 0.85, 0.93)
     missing = Metric("accuracy", "test", reason="no logits")
     documents = [
-        document("jem", [accuracy], generation=False),
-        document("jem", [distance]),
-        document("softmax", [accuracy, Metric("fd", "fresh", "ref", reason="no samples")]),
-        document("glow", [distance, missing]),
+        document("jem", [accuracy]),
+        document("jem", [distance], generation=settings()),
+        document("softmax", [accuracy, Metric("fd", "fresh", "ref", reason="no samples")], generation=settings()),
+        document("glow", [distance, missing], generation=settings()),
     ]
-    assert generation_plots.tradeoff(documents) is not None
-    (axis,) = figures[0].axes
+    figure = legible(generation_plots.tradeoff(documents))
+    (axis,) = figure.axes
     (point,) = [line for line in axis.lines if line.get_label() == "jem"]
     assert (list(point.get_xdata()), list(point.get_ydata())) == ([30.0], [0.9])
     bars = sorted(segment.tolist() for part in axis.collections for segment in part.get_segments())  # type: ignore[attr-defined]
     assert bars == [[[20.0, 0.9], [60.0, 0.9]], [[30.0, 0.85], [30.0, 0.93]]]
-    words = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == ["jem", "softmax, no samples", "glow, no classifier"]
 
 
-def test_without_a_hybrid_model_there_is_no_tradeoff() -> None:
+def test_without_a_hybrid_model_there_is_no_tradeoff(document: Callable[..., Any]) -> None:
     accuracy, distance = Metric("accuracy", "test", "", 0.9), Metric("fd", "fresh", "ref", 30.0)
-    assert generation_plots.tradeoff([document("a", [accuracy], generation=False)]) is None
-    assert generation_plots.tradeoff([document("a", [accuracy]), document("b", [distance])]) is None
+    assert generation_plots.tradeoff([document("a", [accuracy])]) is None
+    others = [document("a", [accuracy], generation=settings()), document("b", [distance], generation=settings())]
+    assert generation_plots.tradeoff(others) is None
 
 
-def test_a_filter_stands_beside_the_tradeoff(figures: list[Figure]) -> None:
+def test_a_filter_stands_beside_the_tradeoff(document: Callable[..., Any], legible: Callable[..., Figure]) -> None:
     distance = Metric("fd", "fresh", "ref", 30.0, n={"fresh, top 10 %": 100, "train": 900})
-    generation_plots.tradeoff([document("a", [distance, Metric("accuracy", "test", "", 0.9)])])
-    assert "FD of samples, fresh, top 10 %; ref" in figures[0].axes[0].get_xlabel()
+    both = [distance, Metric("accuracy", "test", "", 0.9)]
+    figure = legible(generation_plots.tradeoff([document("a", both, generation=settings())]))
+    assert "FD of samples, fresh, top 10 %; ref" in figure.axes[0].get_xlabel()
+
+
+def test_means_over_training_seeds_are_told(document: Callable[..., Any], legible: Callable[..., Figure]) -> None:
+    """And those of one training are not."""
+    found = {}
+    for name, end in (("a", ", 5 training seeds"), ("b", "")):
+        metrics = [Metric("accuracy", "test", "", 0.9, method=f"wilson{end}"), Metric("fd", "fresh", "ref", 30.0)]
+        found[name] = document(name, metrics, generation=settings())
+    figure = legible(generation_plots.tradeoff(list(found.values())))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a ×5", "b"]
+    assert generation_plots.MEANS in figure.get_suptitle()
+    assert generation_plots.MEANS not in legible(generation_plots.tradeoff([found["b"]])).get_suptitle()

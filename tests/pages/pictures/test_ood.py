@@ -1,6 +1,6 @@
 """Histograms of scores: nothing is lost off an axis, no order is changed, and what is drawn is what was counted."""
 
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,6 @@ def examples(seed: int = 0, **changed: Any) -> dict[str, Any]:
     n = len(source)
     scores = {"log_px": rng.normal(size=n), "max_py": rng.uniform(0.1, 1, n), "mass": -rng.lognormal(size=n)}
     return {"source": source, **scores, **changed}
-
-
-def document(*metrics: Metric) -> Any:
-    return SimpleNamespace(metrics=list(metrics))
 
 
 @settings(deadline=None)
@@ -76,52 +72,56 @@ def test_an_axis_keeps_the_order_of_its_score(name: str) -> None:
         assert auroc(found["test"], found[source]) == auroc(*scores)
 
 
-def test_certain_predictions_and_flat_densities_have_a_place() -> None:
+def test_certain_predictions_and_flat_densities_have_a_place(
+    document: Callable[..., Any], legible: Callable[..., Figure]
+) -> None:
     columns = examples(max_py=np.ones(400), mass=np.zeros(400))
     for name in ("max_py", "mass"):
         assert all(np.isfinite(values).all() for values in ood.by_source(columns, name, TRACK).values())
-    assert ood.scores(columns, TRACK, document()) is not None
+    legible(ood.scores(columns, TRACK, document("a")))
 
 
-def test_what_is_drawn_is_what_was_counted(figures: list[Figure]) -> None:
+def test_what_is_drawn_is_what_was_counted(document: Callable[..., Any], legible: Callable[..., Figure]) -> None:
+    """Every row in units of its larger peak, above its name."""
     columns = examples()
     columns["log_px"][columns["source"] == SETS[1]] = np.nan  # chains that diverge, say
     columns["max_py"][0] = np.nan  # of the training split, which is not drawn
-    ood.scores(columns, TRACK, document(Metric("auroc", SETS[0], "log_px", 0.1234)))
-    (figure,) = figures
-    assert len(figure.axes) == 3 * len(SETS)
-    panels = iter(figure.axes)
-    for name in ood.SCALES:
+    figure = legible(ood.scores(columns, TRACK, document("a", [Metric("auroc", SETS[0], "log_px", 0.1234)])))
+    assert len(figure.axes) == len(ood.SCALES)
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == SETS[::-1]
+    for axis, name in zip(figure.axes, ood.SCALES, strict=True):
         shown = ood.histograms(ood.by_source(columns, name, TRACK))
-        for source in SETS:
-            axis = next(panels)
+        patches = iter(axis.patches)
+        for base, source in reversed(list(enumerate(names))):
             if name == "log_px" and source == SETS[1]:
-                assert not axis.axison
                 continue
-            title = f"{source}, AUROC 0.123" if (name, source) == ("log_px", SETS[0]) else source
-            assert axis.get_title(loc="left") == title
-            for patch, of in zip(axis.patches, ("test", "test", source, source), strict=True):
-                values, edges, _ = patch.get_data()  # type: ignore[attr-defined]
-                assert np.array_equal(values, shown[of].density)
+            peak = max(shown[of].density.max() for of in ("test", source))
+            for of in ("test", source):
+                values, edges, baseline = next(patches).get_data()  # type: ignore[attr-defined]
+                assert baseline == base
+                np.testing.assert_allclose((values - base) / ood.PEAK * peak, shown[of].density, atol=1e-12)
                 assert np.array_equal(edges, shown[of].edges)
+        assert next(patches, None) is None
+    words = {text.get_text(): text.get_position()[1] for axis in figure.axes for text in axis.texts}
+    assert words["AUROC 0.123"] == pytest.approx(names.index(SETS[0]) + ood.UPPER)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["test", "OOD set"]
 
 
-def test_what_lies_outside_is_written(figures: list[Figure]) -> None:
+def test_what_lies_outside_is_written(document: Callable[..., Any], legible: Callable[..., Figure]) -> None:
     columns = examples()
     columns["log_px"][columns["source"] == SETS[0]] = -1e6
-    ood.scores(columns, TRACK, document())
-    assert "◂ 100 %" in [text.get_text() for text in figures[0].axes[0].texts]
-    assert "◂ 100 %" not in [text.get_text() for text in figures[0].axes[1].texts]
+    axes = legible(ood.scores(columns, TRACK, document("a"))).axes
+    assert "◂ 100 %" in [text.get_text() for text in axes[0].texts]
+    assert "◂ 100 %" not in [text.get_text() for axis in axes[1:] for text in axis.texts]
 
 
-def test_a_score_that_a_model_lacks_is_no_row(figures: list[Figure]) -> None:
+def test_a_score_that_a_model_lacks_is_no_panel(document: Callable[..., Any], legible: Callable[..., Figure]) -> None:
     columns = examples(max_py=np.full(400, np.nan))
     del columns["mass"]
-    ood.scores(columns, TRACK, document())
-    assert len(figures[0].axes) == len(SETS)
-    assert ood.scores({"source": columns["source"]}, TRACK, document()) is None
-    assert len(figures) == 1
+    figure = legible(ood.scores(columns, TRACK, document("a")))
+    assert [axis.get_xlabel() for axis in figure.axes] == ["log p(x), nats"]
+    assert ood.scores({"source": columns["source"]}, TRACK, document("a")) is None
 
 
 def test_marks_of_an_axis_are_where_they_say() -> None:
