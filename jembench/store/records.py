@@ -163,10 +163,21 @@ def _arrays(table: Any) -> dict[str, NDArray[Any]]:
         column = table[name].combine_chunks()
         if types.is_fixed_size_list(column.type):
             width = column.type.list_size
-            columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+            columns[name] = _values(column.flatten()).reshape(-1, width)
         else:
-            columns[name] = column.to_numpy(zero_copy_only=False)
+            columns[name] = _values(column)
     return columns
+
+
+def _values(column: Any) -> NDArray[Any]:
+    """The values of an Arrow array ``(N,)``, as its own ``to_numpy`` has them, which would load pandas first."""
+    import pyarrow as pa
+
+    if pa.types.is_string(column.type):
+        return np.array(column.to_pylist(), dtype=object)
+    if pa.types.is_boolean(column.type):
+        return np.from_dlpack(column.cast(pa.uint8())).astype(bool)
+    return np.from_dlpack(column)
 
 
 def _digest(columns: Mapping[str, NDArray[Any]]) -> str:

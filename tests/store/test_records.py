@@ -1,6 +1,8 @@
 """The store: what was put is what comes back, whole or not at all, and damage is an error, never another number."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,3 +233,17 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 def test_opening_writes_nothing(tmp_path: Path) -> None:
     Store.open(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_records_are_read_without_pandas() -> None:
+    """A run that has its results is over before pandas would be there."""
+    columns = {"a": np.ones(2), "b": np.array([True, False]), "c": np.array(["x", "y"]), "d": np.ones((2, 3))}
+    kept = records.encode(columns)
+    found = records.decode(kept)
+    assert all(np.array_equal(found[name], column) for name, column in columns.items())
+    assert found["b"].dtype == bool
+    code = (
+        "import sys; from jembench.store import records; records.decode(sys.stdin.buffer.read())\n"
+        "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, input=kept)
