@@ -128,7 +128,7 @@ def _pictures(paths: Sequence[Path]) -> list[str]:
         stems = sorted({Path(name).stem for name in names})
         kinds = sorted({Path(name).suffix for name in names})
         ends = kinds[0] if len(kinds) == 1 else f".{{{','.join(kind.strip('.') for kind in kinds)}}}"
-        lines.append(f"{folder}/{stems[0] if len(stems) == 1 else '{' + ','.join(stems) + '}'}{ends}")
+        lines.append(f"{folder}/{stems[0]}{ends}" if len(stems) == 1 else f"{folder}/*{ends}: {', '.join(stems)}")
     if len(folders) > 2:
         lines[-1] += f" and {len(folders) - 2} more folders"
     return lines

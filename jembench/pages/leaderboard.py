@@ -145,7 +145,7 @@ def _overview(documents: Sequence[ResultDocument], attacks: Sequence[ResultDocum
         again = anchors[:place].count(anchor)
         indent = "  " if title.startswith("###") else ""
         links.append(f"{indent}- [{title.lstrip('# ')}](#{anchor}{f'-{again}' if again else ''})")
-    bold = "Bold: the best band, all whose 95 % interval overlaps with the best one's."
+    bold = "Bold: the best band, all whose 95 % interval overlaps with the best one's, where others' do not."
     return ["## Headlines", *parts, bold, "\n".join(links)]
 
 
@@ -164,13 +164,14 @@ def _anchor(title: str) -> str:
 
 
 def in_best_band(cell: Cell, column: list[Cell]) -> bool:
-    """Whether a metric is the best of a column, or its interval overlaps with the best one's."""
+    """Whether a metric is the best of a column, or its interval overlaps with the best one's and not with all."""
     rivals = [other for other in column if isinstance(other, Metric) and _has_interval(other)]
     if not isinstance(cell, Metric) or cell not in rivals or cell.better == "neither" or len(rivals) < 2:
         return False
     order = max if cell.better == "higher" else min
     top = order(rivals, key=lambda other: other.value or 0.0)
-    return not _separated(top, cell)
+    apart = [other for other in rivals if _separated(top, other)]
+    return bool(apart) and cell not in apart
 
 
 def pictures(track: Track, golden: Sequence[Path], attacks: Sequence[ResultDocument]) -> dict[str, Figure]:

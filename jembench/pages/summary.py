@@ -317,7 +317,7 @@ def _wrapped(words: str, width: int) -> list[str]:
 
 
 def _labelled(label: str, words: str, width: int) -> list[str]:
-    lines = textwrap.wrap(words, width - LABEL, break_long_words=True, break_on_hyphens=False)
+    lines = textwrap.wrap(words, width - LABEL, break_long_words=False, break_on_hyphens=False)  # a path stays whole
     return [f"{label if place == 0 else '':{LABEL}}{line}" for place, line in enumerate(lines)]
 
 

@@ -79,12 +79,13 @@ def test_pictures_are_drawn_once(saved: tuple[Path, Any], tmp_path: Path) -> Non
     from PIL import Image
 
     runs = tmp_path / "runs"
-    with Image.open(runs / "robustness-digits.png") as picture:
+    with Image.open(runs / "softmax-digits-robustness" / "robustness.png") as picture:
         assert picture.size[0] > 500
-    assert (runs / "robustness-digits.svg").read_bytes().startswith(b"<?xml")
+    assert not list(runs.rglob("*.svg"))
     (pairs,) = runs.glob("softmax-digits-robustness/adversarials.png")
     with Image.open(pairs) as picture:
-        assert picture.size == (8 * 66 - 2, picture.size[1])
+        assert picture.format == "PNG"
+        assert picture.size[0] > 500
     assert Store.open(runs).root.exists()
 
 
