@@ -7,8 +7,8 @@ Three calls do the work, and importing this package loads nothing heavy:
 - :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.attacks.defences.Defence`
   may stand before it, and :class:`~jembench.choices.request.Options` say which attacks it meets.
 
-Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`; :func:`check`
-looks for slips in how a model is wired.
+Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`;
+:func:`estimate` says what that will take, and :func:`check` looks for slips in how a model is wired.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jembench.types import UserError
 from jembench.version import __version__
 
 if TYPE_CHECKING:
-    from jembench.api import Defence, Options, Request, Sampling, check, evaluate, load, measure, wrap
+    from jembench.api import Defence, Options, Request, Sampling, check, estimate, evaluate, load, measure, wrap
 
 __all__ = [
     "Defence",
@@ -29,6 +29,7 @@ __all__ = [
     "UserError",
     "__version__",
     "check",
+    "estimate",
     "evaluate",
     "load",
     "measure",

@@ -10,10 +10,11 @@ from jembench import data
 from jembench.attacks.defences import Defence
 from jembench.choices.request import Options, Request, Sampling
 from jembench.engine import adversarials
-from jembench.engine.measure import Evaluation, specs
+from jembench.engine.estimate import Estimate
+from jembench.engine.measure import Evaluation, forecast, specs
 from jembench.engine.measure import measure as measured
 from jembench.engine.sanity import checked
-from jembench.ground.progress import Show, silent
+from jembench.ground.progress import Show, shown
 from jembench.metrics.metric import Metric
 from jembench.pages import gate as gates
 from jembench.pages.tables import report
@@ -37,6 +38,7 @@ __all__ = [
     "Result",
     "Sampling",
     "check",
+    "estimate",
     "evaluate",
     "gate",
     "golden",
@@ -124,21 +126,45 @@ def wrap(
         raise UserError(str(error)) from error
 
 
-def measure(request: Request, *, progress: Show = silent) -> list[Result]:
+def measure(request: Request, *, progress: bool | Show = True) -> list[Result]:
     """Measure what is requested, every model by every suite; what was measured before is not measured again.
 
     Args:
         request: models, suites, and all options.
-        progress: called with (chunks done, chunks to do, name of the next).
+        progress: whether progress is shown: a bar on a terminal and in a notebook, elsewhere lines of the logger
+            ``jembench``, which go to stderr where logging is not set up. Or a function that is called with (chunks
+            done, chunks to do, name of the next).
 
     Raises:
         UserError: for bad input of any kind.
     """
-    return [Result(each.plan, each.outcome, each.store) for each in measured(request, progress=progress)]
+    with shown(progress) as show:
+        return [Result(each.plan, each.outcome, each.store) for each in measured(request, progress=show)]
+
+
+def estimate(request: Request) -> Estimate:
+    """What measuring a request will do, and about how many ``seconds`` it takes; nothing is measured or written.
+
+    ``print(jembench.estimate(request))`` says ``412 chunks, 96 there, about 3 min with 2 workers``. A pass of each
+    model that was not measured before is timed.
+
+    Args:
+        request: models, suites, and all options.
+
+    Raises:
+        UserError: for bad input of any kind.
+    """
+    return forecast(request)
 
 
 def evaluate(
-    model: Any, suite: str = "all", *, name: str | None = None, defence: Defence | None = None, **settings: Any
+    model: Any,
+    suite: str = "all",
+    *,
+    name: str | None = None,
+    defence: Defence | None = None,
+    progress: bool | Show = True,
+    **settings: Any,
 ) -> Result:
     """Measure one model by one suite.
 
@@ -148,6 +174,7 @@ def evaluate(
         suite: name of the suite.
         name: what tables call a model object; its class by default.
         defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
+        progress: see :func:`measure`.
         settings: further fields of :class:`Request`, such as ``track``, ``limit``, ``seed``, ``output``, ``options``.
 
     Raises:
@@ -165,17 +192,17 @@ def evaluate(
         ref = ModelRef("object", name or type(model).__name__, module=model)
     chosen = {setting: value for setting, value in settings.items() if value is not None}
     request = Request(models=(ref,), suites=(suite,), defences=(defence,), **chosen)
-    (result,) = measure(request)
+    (result,) = measure(request, progress=progress)
     return result
 
 
-def gate(request: Request, golden: Path | None = None, *, progress: Show = silent) -> gates.GateReport:
+def gate(request: Request, golden: Path | None = None, *, progress: bool | Show = True) -> gates.GateReport:
     """Compare a fresh result of one model and one suite with the golden one.
 
     Args:
         request: what is measured.
         golden: folder of the result to compare with; the baseline's own by default.
-        progress: called with (chunks done, chunks to do, name of the next).
+        progress: see :func:`measure`.
 
     Raises:
         UserError: if there is nothing to compare with, or the two are not comparable.
@@ -189,17 +216,18 @@ def gate(request: Request, golden: Path | None = None, *, progress: Show = silen
     def inspect(plan: Plan) -> None:
         gates.check_comparable(ProtocolEntry.model_validate(plan.protocol), reference)
 
-    (evaluation,) = measured(request, inspect=inspect, progress=progress)
+    with shown(progress) as show:
+        (evaluation,) = measured(request, inspect=inspect, progress=show)
     return gates.compare(evaluation.outcome.document, reference)
 
 
-def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result:
+def golden(request: Request, folder: Path, *, progress: bool | Show = True) -> Result:
     """Measure one model by one suite, and keep the result for a gate to compare with.
 
     Args:
         request: what is measured.
         folder: gets the result.
-        progress: called with (chunks done, chunks to do, name of the next).
+        progress: see :func:`measure`.
 
     Raises:
         UserError: for bad input of any kind.
@@ -211,7 +239,8 @@ def golden(request: Request, folder: Path, *, progress: Show = silent) -> Result
     def inspect(plan: Plan) -> None:
         _check_golden(plan.warnings)
 
-    (evaluation,) = measured(request, inspect=inspect, progress=progress)
+    with shown(progress) as show:
+        (evaluation,) = measured(request, inspect=inspect, progress=show)
     _check_golden(evaluation.document.warnings)
     result = Result(evaluation.plan, evaluation.outcome, evaluation.store)
     copy_result(result.folder, folder)

@@ -9,7 +9,7 @@ import typer
 
 from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, requesting
-from jembench.ground.progress import progress
+from jembench.ground.progress import shown
 
 MODEL = ("models", "track", "data_dir", "defences", "seed", "device")  # of a request for one model
 RESULT = (*MODEL, "suites", "protocol", "limit", "output", "workers")  # of a request for one result
@@ -41,7 +41,7 @@ def gate(
     """Compare a fresh result with the golden one: exit 0, 1 (a metric is worse) or 2 (not comparable)."""
     from jembench import api
 
-    with progress(quiet) as show:
+    with shown(not quiet) as show:
         verdict = api.gate(request, golden, progress=show)
     typer.echo(verdict.text)
     if verdict.worse:
@@ -57,7 +57,7 @@ def golden(
     """Measure a model of your own once, and keep the result for the gate to compare with."""
     from jembench import api
 
-    with progress(quiet) as show:
+    with shown(not quiet) as show:
         api.golden(request, folder, progress=show)
     typer.echo(str(folder))
 

@@ -13,7 +13,7 @@ from jembench.choices.request import STORE, Request
 from jembench.cli.options import AnyTrackOption, QuietOption, requesting
 from jembench.data import DEFAULT
 from jembench.ground import files
-from jembench.ground.progress import progress
+from jembench.ground.progress import shown
 from jembench.types import UserError
 
 
@@ -61,7 +61,7 @@ def golden(
     if refine is not None and request.suites != ("robustness",):
         raise UserError("--refine goes with --suite robustness: the rows of other suites are bare")
     steps = [whole(word, "--refine") for word in words("1,10" if refine is None else refine)]
-    with progress(quiet) as show:
+    with shown(not quiet) as show:
         places = rebuild.golden(request, folder, refinements=steps, progress=show)
     for place in places:
         typer.echo(str(place))

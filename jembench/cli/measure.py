@@ -12,7 +12,7 @@ from jembench.choices import runfile
 from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, member, overridden, requesting
 from jembench.ground import files
-from jembench.ground.progress import progress
+from jembench.ground.progress import patience, shown
 from jembench.pages import EXPORTERS
 from jembench.types import UserError
 
@@ -45,6 +45,9 @@ def run(
     save_adversarials: Annotated[
         Path | None, typer.Option("--save-adversarials", help="Folder for the worst adversarials, a file per model.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would do and about how long it takes; write nothing.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print a table per suite; what was measured before is not measured again."""
@@ -54,13 +57,20 @@ def run(
     if file is not None:
         typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
         request = overridden(runfile.read(file), request, typed)
+    if dry_run:
+        if save_config is not None:
+            raise UserError("--save-config writes a file, --dry-run none: leave one of them out")
+        with patience("reading models and images", quiet):
+            forecast = api.estimate(request)
+        typer.echo("\n".join(map(str, (forecast, *forecast.shares))))
+        return
     if save_config is not None:
         if save_config.exists():
             raise UserError(f"{save_config} is there already: choose another file")
         files.write(save_config, runfile.written(request))
     if save_adversarials is not None and "robustness" not in request.suites:
         raise UserError("--save-adversarials goes with --suite robustness")
-    with progress(quiet) as show:
+    with shown(not quiet) as show:
         results = api.measure(request, progress=show)
     pictures = gallery.pictures(results, request.output)
     if save_adversarials is not None:
