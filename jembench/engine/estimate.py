@@ -12,13 +12,14 @@ with the seconds :math:`t_f, t_g` of a row forwards and forth and back, :math:`t
 matters, of its first test images and of one of them, after a warm-up (:func:`calibrated`). A run that is tiny whatever
 the model is not worth that and gets a guess.
 
-The seconds of a run are those of its chunks over its workers, or of the longest sequence of chunks that build on each
-other, with the start of the workers, and the metrics and the pictures, which no worker shares. Where others use the
+The seconds of a run are those of its chunks over its workers, each after those that it builds on, with the start of the
+workers, and the metrics and the pictures, which no worker shares. Where others use the
 machine all are stretched by what this process had to wait for a core so far (:func:`contention`).
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import sys
@@ -60,7 +61,7 @@ PROBE = 10, 32  # steps and images of the PGD that says how much a model resists
 STEP = 8e-4  # seconds of a step of an attack beside its pass
 CHUNK = 8e-3  # seconds to encode and write the records of a chunk
 START = 2.5  # seconds until a process has its imports
-PICTURE = 0.35  # seconds to draw one
+PICTURE, PICTURES = 0.15, 1.2  # seconds to draw one, and to have what draws them
 ASSEMBLY = 2e-5  # seconds of metrics for a row of records, where an evaluator does not declare ``assembly``
 GUESS = 2e-5  # seconds of a row of a network for 1,000 numbers of an image, and its factor for a gradient
 CROWDED = 4.0  # largest factor by others on the machine
@@ -185,7 +186,8 @@ def estimate(plans: Sequence[Plan], store: Store, *, workers: int, exact: bool =
     counted: set[str] = set()
     alone = contention(1)
     rows = [row for plan in open_plans for row in _shares(plan, clock, absent, seconds, counted, alone)]
-    tail = sum(own for _, own in rows)
+    drawn = any(getattr(evaluator, "pictures", {}) for plan in open_plans for evaluator in plan.evaluators)
+    tail = sum(own for _, own in rows) + alone * PICTURES * drawn
     there = len(every) - len(absent)
     return Estimate(len(every), there, workers, whole + tail, tuple(share for share, _ in rows), tail, seconds)
 
@@ -521,11 +523,14 @@ def _robust(model: Any, x: Any, labels: Any, track: Track) -> float:
 
 
 def _parallel(jobs: Sequence[Job], seconds: Mapping[str, float], workers: int) -> float:
-    """Seconds of all jobs over the workers, or of the longest sequence of jobs that build on each other."""
-    path: dict[str, float] = {}
+    """Seconds until the last job ends, if whoever is free takes the next once those that it builds on are there."""
+    ends: dict[str, float] = {}
+    free = [0.0] * workers
     for job in jobs:  # each after those that it builds on
-        path[job.key] = seconds[job.key] + max((path[key] for key in job.before if key in path), default=0.0)
-    return max(sum(seconds.values()) / min(workers, max(len(jobs), 1)), max(path.values(), default=0.0))
+        ready = max((ends[key] for key in job.before if key in ends), default=0.0)
+        ends[job.key] = max(heapq.heappop(free), ready) + seconds[job.key]
+        heapq.heappush(free, ends[job.key])
+    return max(free)
 
 
 def _shares(
@@ -564,8 +569,8 @@ def _needs(needs: Iterable[Any]) -> Iterator[Any]:
 
 
 def _rows(plan: Plan, evaluator: Evaluator) -> int:
-    """The number of rows of records that an evaluator reads."""
-    needs = set(evaluator.needs(plan.track))
+    """The number of rows of records that an evaluator reads, of those that build on no others."""
+    needs = {need for need in evaluator.needs(plan.track) if not need.given}
     return sum(job.stop - job.start for need, jobs in plan.parts if need in needs for job in jobs)
 
 

@@ -100,6 +100,7 @@ class Calibration:
 
     name: ClassVar[str] = "calibration"
     version: ClassVar[int] = 2
+    assembly: ClassVar[float] = 3e-4
     tables: ClassVar[str] = "jembench.pages.tables.calibration:calibration"
     pictures: ClassVar[dict[str, str]] = {"reliability": "jembench.gallery:draw_reliability"}
     columns: ClassVar[tuple[str, ...]] = (*SCALARS, *TWINS)

@@ -68,6 +68,7 @@ class Chains(WithoutScalars):
 
     name: ClassVar[str] = "chains"
     version: ClassVar[int] = 1
+    assembly: ClassVar[float] = 5e-05
     tables: ClassVar[str] = "jembench.pages.tables.samples:chains"
     pictures: ClassVar[dict[str, str]] = {
         "chains": "jembench.gallery:draw_chains",

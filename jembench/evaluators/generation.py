@@ -145,6 +145,7 @@ class Generation:
 
     name: ClassVar[str] = "generation"
     version: ClassVar[int] = 1
+    assembly: ClassVar[float] = 2e-4
     tables: ClassVar[str] = "jembench.pages.tables.samples:generation"
     pictures: ClassVar[dict[str, str]] = {
         "samples-fresh": "jembench.gallery:draw_fresh",

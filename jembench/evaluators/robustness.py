@@ -63,6 +63,7 @@ class Robustness:
 
     name: ClassVar[str] = "robustness"
     version: ClassVar[int] = 1
+    assembly: ClassVar[float] = 2e-05
     tables: ClassVar[str] = "jembench.pages.tables.robustness:robustness"
     pictures: ClassVar[dict[str, str]] = {
         "adversarials": "jembench.gallery:draw_pairs",

@@ -52,6 +52,7 @@ class Shifts(WithoutScalars):
 
     name: ClassVar[str] = "shifts"
     version: ClassVar[int] = 1
+    assembly: ClassVar[float] = 5e-05
     tables: ClassVar[str] = "jembench.pages.tables.shifts:shifts"
     figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
 

@@ -145,6 +145,7 @@ class Unlabelled(WithoutScalars):
 
     name: ClassVar[str] = "unlabelled"
     version: ClassVar[int] = 1
+    assembly: ClassVar[float] = 5e-4
     tables: ClassVar[str] = "jembench.pages.tables.unlabelled:unlabelled"
     pictures: ClassVar[dict[str, str]] = {"unlabelled": "jembench.gallery:draw_unlabelled"}
 

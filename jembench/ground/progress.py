@@ -39,7 +39,8 @@ def duration(seconds: float) -> str:
     """
     if seconds < 20:
         return f"{max(1, round(seconds))} s"
-    whole = 10 * round(seconds / 10) if seconds < 300 else 60 * round(seconds / 60)
+    step = 5 if seconds < 57.5 else 10 if seconds < 300 else 60
+    whole = step * round(seconds / step)
     if whole < 60:
         return f"{whole} s"
     if whole < 300:
