@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jembench.data.sets import Track
+    from jembench.types import Capability
 
 LIMIT = 360  # chains
 TRAJECTORIES = Need(Trajectory(), CHAINS, limit=LIMIT)  # whose records are the chains
@@ -74,6 +75,10 @@ class Chains(WithoutScalars):
         "chains": "jembench.gallery:draw_chains",
         "energy": "jembench.gallery:draw_energy",
     }
+
+    def idle(self, capabilities: frozenset[Capability]) -> bool:
+        """Whether a model has no chains."""
+        return not TRAJECTORIES.measurement.requires <= capabilities
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """The chains, and the extractor's view of their marks and of the training split."""

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jembench.data.sets import Track
+    from jembench.types import Capability
 
 PAIRWISE = 10_000
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)  # of the curve, as far as there are samples
@@ -183,6 +184,10 @@ class Generation:
             for name, need in self.draws().items()
         }
         return {**real, **views}
+
+    def idle(self, capabilities: frozenset[Capability]) -> bool:
+        """Whether a model gives samples of no kind."""
+        return not any(samples.requires <= capabilities for samples in self.samples().values())
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Samples, and the extractor's view of them and of the real images."""
