@@ -51,8 +51,6 @@ def run(
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print a table per suite; what was measured before is not measured again."""
-    from jembench import api, gallery
-
     start = time.perf_counter()
     if file is not None:
         typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
@@ -61,6 +59,8 @@ def run(
         if save_config is not None:
             raise UserError("--save-config writes a file, --dry-run none: leave one of them out")
         with patience("reading models and images", quiet):
+            from jembench import api
+
             forecast = api.estimate(request)
         typer.echo("\n".join(map(str, (forecast, *forecast.shares))))
         return
@@ -71,10 +71,12 @@ def run(
     if save_adversarials is not None and "robustness" not in request.suites:
         raise UserError("--save-adversarials goes with --suite robustness")
     with shown(not quiet) as show:
+        from jembench import api, gallery
+
         results = api.measure(request, progress=show)
-    pictures = gallery.pictures(results, request.output)
-    if save_adversarials is not None:
-        pictures += gallery.save(results, save_adversarials)
+        pictures = gallery.pictures(results, request.output)
+        if save_adversarials is not None:
+            pictures += gallery.save(results, save_adversarials)
     typer.echo(EXPORTERS[format]([result.document for result in results]))
     aside = format != "table"  # stdout is the result's alone
     if quiet and aside:
@@ -90,11 +92,13 @@ def run(
 @requesting("models", "track", "data_dir", "device", arguments=("model",))
 def check(request: Request, quiet: QuietOption = False) -> None:
     """Look for slips in how models were wired, before minutes are spent: exit 0, or 1 if there is something."""
-    from jembench import api
-    from jembench.sanity import CHECKS, IMAGES
+    with patience("looking at models", quiet):
+        from jembench import api
+        from jembench.sanity import CHECKS, IMAGES
 
+        inspected = api.inspect_models(request)
     slips = 0
-    for name, findings in api.inspect_models(request):
+    for name, findings in inspected:
         for check, words in findings.items():
             typer.echo(f"{name}: {check}: {words}")
         if not findings and not quiet:

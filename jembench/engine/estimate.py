@@ -69,6 +69,7 @@ PICTURE, PICTURES = 0.15, 1.2  # seconds to draw one, and to have what draws the
 ASSEMBLY = 2e-5  # seconds of metrics for a row of records, where an evaluator does not declare ``assembly``
 GUESS = 2e-5  # seconds of a row of a network for 1,000 numbers of an image, and its factor for a gradient
 CROWDED = 4.0  # largest factor by others on the machine
+ALONE = 0.05  # share of its time that a process waits for a core on a machine of its own, at most
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def followed(plans: Sequence[Plan], store: Store, *, workers: int, progress: Sho
     try:
         outcomes = bench.run(plans, store, workers=workers, progress=progress, **ahead)
     finally:
-        learn(plans, store, forecast.jobs, outcomes)
+        learn(plans, store, forecast.jobs, outcomes, workers=workers)
     return outcomes
 
 
@@ -245,20 +246,26 @@ class Ahead:
         return {"left": (1 - share) * whole * stretch + self._forecast.tail, "share": share}
 
 
-def learn(plans: Sequence[Plan], store: Store, absent: Iterable[str], outcomes: Iterable[Outcome] = ()) -> None:
+def learn(
+    plans: Sequence[Plan], store: Store, absent: Iterable[str], outcomes: Iterable[Outcome] = (), *, workers: int = 1
+) -> None:
     """Keep the rates of the chunks that were computed now, and of the metrics that were made of them.
+
+    They are those of a machine of one's own: :func:`contention` is taken out of them, as it goes into an estimate.
 
     Args:
         plans: what was asked for.
         store: gets the rates.
         absent: keys of the chunks that were missing before.
         outcomes: the results, in the order of the plans.
+        workers: processes that computed the chunks.
     """
+    crowded, alone = contention(workers), contention(1)
     taken: dict[str, dict[str, list[tuple[float, int]]]] = {}
     for job in _jobs(plans, set(absent)):
         if store.has(job.key):
             entry = taken.setdefault(job.model.fingerprint, {}).setdefault(_rate_key(job), [])
-            entry.append((store.cost(job.key)["seconds"], job.stop - job.start))
+            entry.append((store.cost(job.key)["seconds"] / crowded, job.stop - job.start))
     fresh = {fingerprint: {key: _rate(each) for key, each in own.items()} for fingerprint, own in taken.items()}
     judged: dict[str, dict[str, Rate]] = {}
     for plan, outcome in zip(plans, outcomes, strict=False):
@@ -266,7 +273,7 @@ def learn(plans: Sequence[Plan], store: Store, absent: Iterable[str], outcomes: 
         own = judged.setdefault(plan.model.fingerprint, {})
         for evaluator in plan.evaluators:
             if evaluator.name in outcome.assembly and rows[evaluator.name]:
-                own[_judge_key(evaluator)] = _rate([(outcome.assembly[evaluator.name], rows[evaluator.name])])
+                own[_judge_key(evaluator)] = _rate([(outcome.assembly[evaluator.name] / alone, rows[evaluator.name])])
     for fingerprint in fresh.keys() | {name for name, own in judged.items() if own}:
         entries = Rates(measurements=fresh.get(fingerprint, {}), evaluators=judged.get(fingerprint, {}))
         rates.keep(store, fingerprint, entries)
@@ -276,14 +283,17 @@ def contention(workers: int) -> float:
     """By how much work of ours is slower than on a machine of our own; 1 where that is not known.
 
     With n others that are as busy, a process on c cores waits for one as long as :math:`(n + 1) / c - 1` of the time
-    that it runs, which Linux counts; w workers then take :math:`(n + w) / c` times as long.
+    that it runs, which Linux counts; w workers then take :math:`(n + w) / c` times as long. What this process, which is
+    young, has seen so far is averaged with the load of the last minute, unless it did not have to wait at all.
     """
     cores = os.cpu_count() or 1
     try:
         ran, waited, _ = map(int, Path("/proc/self/schedstat").read_text(encoding="ascii").split())
     except (OSError, ValueError):
         return max(1.0, workers / cores)
-    others = cores * (1 + waited / max(ran, 1)) - 1 if waited > 0.02 * ran else 0.0
+    others = 0.0
+    if waited > ALONE * ran:
+        others = (cores * (1 + waited / max(ran, 1)) - 1 + max(os.getloadavg()[0] - 1, 0.0)) / 2
     return min(CROWDED, max(1.0, (others + workers) / cores))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 LOG = logging.getLogger("jembench")
 
-FIRST = 1.5  # seconds until the first line of a log
+FIRST = 1.0  # seconds until the first line of a log
 LOG_EVERY = 10.0  # seconds between the others
 
 Show = Callable[..., None]
