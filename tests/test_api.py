@@ -31,7 +31,7 @@ def build():
 
 
 def test_the_package_offers_three_calls() -> None:
-    calls = {"check", "evaluate", "load", "measure", "wrap"}
+    calls = {"check", "estimate", "evaluate", "load", "measure", "wrap"}
     assert set(dir(jembench)) == calls | {"Defence", "Options", "Request", "Sampling", "UserError", "__version__"}
     assert callable(jembench.load)
     with pytest.raises(AttributeError, match="no attribute 'lod'"):

@@ -26,13 +26,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import data
 from jembench.engine import bench
-from jembench.ground import generators
+from jembench.ground import generators, guard
 from jembench.ground.identity import identity
 from jembench.ground.numerics import reproducible
 from jembench.ground.passes import Facts, Passes
@@ -263,9 +264,12 @@ def learn(
     crowded, alone = contention(workers), contention(1)
     taken: dict[str, dict[str, list[tuple[float, int]]]] = {}
     for job in _jobs(plans, set(absent)):
-        if store.has(job.key):
+        with suppress(UserError, KeyError, TypeError):  # a cost that is damaged is said where it counts
+            seconds = store.cost(job.key)["seconds"] if store.has(job.key) else None
+            if seconds is None:
+                continue
             entry = taken.setdefault(job.model.fingerprint, {}).setdefault(_rate_key(job), [])
-            entry.append((store.cost(job.key)["seconds"] / crowded, job.stop - job.start))
+            entry.append((seconds / crowded, job.stop - job.start))
     fresh = {fingerprint: {key: _rate(each) for key, each in own.items()} for fingerprint, own in taken.items()}
     judged: dict[str, dict[str, Rate]] = {}
     for plan, outcome in zip(plans, outcomes, strict=False):
@@ -448,11 +452,11 @@ def calibrated(
     count = min(ROWS, track.chunk, len(images))
     x = torch.from_numpy(images.pixels(0, count)).to(device)
     try:
-        with reproducible(), generators.forked("estimate"):
+        with guard.guarded(f"model {spec.name!r} fails"), reproducible(), generators.forked("estimate"):
             pace = timed(_forward(model, bare), _gradient(model, bare), x, clock=clock)
             if attacked and "classifier" in spec.capabilities and track.threats:
                 facts = replace(facts, robust=_robust(model, x, images.labels[:count], track))
-    except Exception:  # a model of the user's that fails fails again in its chunk, which says on what
+    except UserError:  # one that fails does so again in its chunk, which says on what
         return None, facts
     return pace, facts
 

@@ -1,9 +1,9 @@
 """Whether a run takes as long as it says: python tests/speed/estimates.py [--data-dir IMAGES] [--only N ...]
 
 Each run is announced by `jembench run … --dry-run` and then done, in a store of its own, so that nothing is known of
-the model before. Printed are the seconds that were announced, those of the whole command, and their ratio; of the last run
-once more, with the results away and the rates of the first time there. Other programs on the machine make both figures
-larger, not always alike.
+the model before. Printed are the seconds that were announced, those of the whole command, and their ratio; of the last
+run once more, with the results away and the rates of the first time there. Other programs on the machine make both
+figures larger, not always alike.
 
 Bar: a ratio within 1.5 either way in at least 7 of 8 runs.
 """
