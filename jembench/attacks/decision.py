@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.ground.passes import Facts, Passes, times
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.types import Norm, UserError, unknown
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import Loss
-from jembench.ground.passes import Facts, Passes, times
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.types import Norm
 
 if TYPE_CHECKING:

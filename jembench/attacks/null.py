@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.ground.passes import Facts, Passes
+from jembench.attacks.passes import Facts, Passes
 from jembench.types import Norm
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.ground.passes import Facts, Passes, times
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ r"""Estimates: what a run will do and about how long it takes, said before it st
 
 The seconds of a chunk of B examples are, of a model that was measured in this store before, B times the rate that was
 kept (:mod:`jembench.store.rates`). Otherwise they follow from what its measurement declares
-(:class:`jembench.ground.passes.Passes`: f forwards, g gradients, n passes one after another, s seconds beside them),
+(:class:`jembench.attacks.passes.Passes`: f forwards, g gradients, n passes one after another, s seconds beside them),
 
 .. math::
     t = B \bigl( (f - g)\, t_f + g\, t_g + s \bigr) + n\, t_0 + t_c,
@@ -32,11 +32,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import data
+from jembench.attacks.passes import Facts, Passes
 from jembench.engine import bench
 from jembench.ground import generators, guard
 from jembench.ground.identity import identity
 from jembench.ground.numerics import reproducible
-from jembench.ground.passes import Facts, Passes
 from jembench.ground.progress import Show, duration, silent
 from jembench.measurements.contract import describe, passes
 from jembench.store import rates
@@ -59,7 +59,7 @@ ANNOUNCED = 5.0  # seconds: shorter runs are not announced
 TINY = 2.0  # seconds, by the guess: a run that is not worth a calibration
 TRUSTED = 10.0  # seconds for which the estimate is believed against what is seen
 ROWS = 64  # images of a calibration, at most a chunk
-REPEATS, SHORT = 5, 0.02  # of a timed pass, as long as they take less than so many seconds together
+REPEATS, SHORT = 5, 0.008  # of a timed pass, as long as they take less than so many seconds together
 NEGLIGIBLE = 0.05  # share of the passes of a plan below which another model of it is not calibrated
 PROBE = 10, 32  # steps and images of the PGD that says how much a model resists
 HARDER = 1.4  # exponent of the share that it leaves right: what a whole battery leaves of the baselines of digits

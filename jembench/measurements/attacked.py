@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.contract import Attack, Crafted, Task
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.attacks.threat import TITLES, Threat, targets
-from jembench.ground.passes import Facts, Passes, times
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.defences import Defended
-from jembench.ground.passes import Facts, Passes, times
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.metrics import certification
 from jembench.types import Batch, Capability

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench.ground.passes import Facts, Passes
+from jembench.attacks.passes import Facts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:

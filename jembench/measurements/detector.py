@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.ground.families import Family
-from jembench.ground.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
 

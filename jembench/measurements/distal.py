@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jembench.attacks.defences import Defended
-from jembench.ground.passes import Facts, Passes, times
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, capabilities
 

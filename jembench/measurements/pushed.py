@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jembench.ground.passes import Facts, Passes
+from jembench.attacks.passes import Facts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.ground.passes import Facts, Passes
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.measurements.input_gradient import InputGradient
 from jembench.types import Batch, Capability

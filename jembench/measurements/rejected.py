@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.contract import Task
+from jembench.attacks.passes import Facts, Passes
 from jembench.attacks.threat import TITLES, Threat
-from jembench.ground.passes import Facts, Passes
 from jembench.measurements.attacked import given_images, metered
 from jembench.metrics.fpr import true_positives
 from jembench.types import Batch, Capability

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.ground import seeding
-from jembench.ground.passes import Facts, Passes
 from jembench.measurements.contract import LATER, costs
 from jembench.measurements.logits import logits
 from jembench.types import Batch, Capability, Start, capabilities

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from jembench.attacks.contract import Task
 from jembench.attacks.ladder import Rung
+from jembench.attacks.passes import Facts, Passes
 from jembench.attacks.threat import Threat
-from jembench.ground.passes import Facts, Passes
 from jembench.measurements.attacked import shared
 from jembench.measurements.input_gradient import InputGradient
 from jembench.measurements.logits import Logits

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.ground.passes import Facts, Passes
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.measurements.logits import logits
 from jembench.measurements.samples import classes

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.attacks.threat import TITLES, Threat
-from jembench.ground.passes import Facts, Passes, times
 from jembench.measurements.attacked import aimed, metered
 from jembench.types import Batch, Capability
 

@@ -14,13 +14,13 @@ import pytest
 import jembench
 from jembench import data
 from jembench.api import Result
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.choices.request import Request
 from jembench.engine import bench, estimate
 from jembench.engine.estimate import Ahead, Estimate, Pace
 from jembench.engine.estimate import estimate as estimated
 from jembench.engine.measure import planned
 from jembench.engine.plan import Plan, plan
-from jembench.ground.passes import Facts, Passes, times
 from jembench.measurements.contract import TYPICAL, passes
 from jembench.measurements.logits import Logits
 from jembench.measurements.samples import Samples
