@@ -9,8 +9,8 @@ A few calls do the work, and importing this package loads nothing heavy:
 
 - :func:`load_result` reads one that was measured before, :func:`compare` tests which of several is better.
 
-Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`; :func:`check`
-looks for slips in how a model is wired.
+Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`;
+:func:`estimate` says what that will take, and :func:`check` looks for slips in how a model is wired.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Sampling,
         check,
         compare,
+        estimate,
         evaluate,
         load,
         load_result,
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "estimate",
     "evaluate",
     "load",
     "load_result",

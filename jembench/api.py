@@ -11,10 +11,11 @@ from jembench import data
 from jembench.attacks.defences import Defence
 from jembench.choices.request import STORE, Options, Request, Sampling
 from jembench.engine import adversarials
-from jembench.engine.measure import Evaluation, specs
+from jembench.engine.estimate import Estimate
+from jembench.engine.measure import Evaluation, forecast, specs
 from jembench.engine.measure import measure as measured
 from jembench.engine.sanity import checked
-from jembench.ground.progress import Show, silent
+from jembench.ground.progress import Show, shown
 from jembench.pages import gate as gates
 from jembench.pages.result import Comparison, Result, Results
 from jembench.pages.result import compare as paired
@@ -42,6 +43,7 @@ __all__ = [
     "Sampling",
     "check",
     "compare",
+    "estimate",
     "evaluate",
     "gate",
     "golden",
@@ -111,32 +113,62 @@ def wrap(
         raise UserError(str(error)) from error
 
 
-def measure(request: Request, *, progress: Show = silent) -> Results[FreshResult]:
+def measure(request: Request, *, progress: bool | Show = True) -> Results[FreshResult]:
     """Measure what is requested, every model by every suite; what was measured before is not measured again.
 
     Args:
         request: models, suites, and all options.
-        progress: called with (chunks done, chunks to do, name of the next).
+        progress: whether progress is shown: a bar on a terminal and in a notebook, elsewhere lines of the logger
+            ``jembench``, which go to stderr where logging is not set up. Or a function that is called with (chunks
+            done, chunks to do, name of the next).
 
     Raises:
         UserError: for bad input of any kind.
     """
-    return Results(map(_fresh, measured(request, progress=progress)))
+    with shown(progress) as show:
+        return Results(map(_fresh, measured(request, progress=show)))
 
 
 def _fresh(evaluation: Evaluation) -> FreshResult:
     return FreshResult(evaluation.document, evaluation.outcome.folder, evaluation)
 
 
+def estimate(request: Request) -> Estimate:
+    """What measuring a request will do, and about how many ``seconds`` it takes; nothing is measured or written.
+
+    ``print(jembench.estimate(request))`` says ``412 chunks, 96 there, about 3 min with 2 workers``. A pass of each
+    model that was not measured before is timed.
+
+    Args:
+        request: models, suites, and all options.
+
+    Raises:
+        UserError: for bad input of any kind.
+    """
+    return forecast(request)
+
+
 @overload
 def evaluate(
-    model: Any, suite: str = ..., *, name: str | None = ..., defence: Defence | None = ..., **settings: Any
+    model: Any,
+    suite: str = ...,
+    *,
+    name: str | None = ...,
+    defence: Defence | None = ...,
+    progress: bool | Show = ...,
+    **settings: Any,
 ) -> FreshResult: ...
 
 
 @overload
 def evaluate(
-    model: Any, suite: Sequence[str], *, name: str | None = ..., defence: Defence | None = ..., **settings: Any
+    model: Any,
+    suite: Sequence[str],
+    *,
+    name: str | None = ...,
+    defence: Defence | None = ...,
+    progress: bool | Show = ...,
+    **settings: Any,
 ) -> Results[FreshResult]: ...
 
 
@@ -146,6 +178,7 @@ def evaluate(
     *,
     name: str | None = None,
     defence: Defence | None = None,
+    progress: bool | Show = True,
     **settings: Any,
 ) -> FreshResult | Results[FreshResult]:
     """Measure one model by one suite, or by several.
@@ -156,6 +189,7 @@ def evaluate(
         suite: name of the suite, or names of several.
         name: what tables call a model object; its class by default.
         defence: what stands before the model, such as ``jembench.Defence(steps=10)``.
+        progress: see :func:`measure`.
         settings: further fields of :class:`Request`, such as ``track``, ``limit``, ``seed``, ``output``, ``options``.
 
     Returns:
@@ -176,7 +210,7 @@ def evaluate(
         ref = ModelRef("object", name or type(model).__name__, module=model)
     chosen = {setting: value for setting, value in settings.items() if value is not None}
     suites = (suite,) if isinstance(suite, str) else tuple(suite)
-    results = measure(Request(models=(ref,), suites=suites, defences=(defence,), **chosen))
+    results = measure(Request(models=(ref,), suites=suites, defences=(defence,), **chosen), progress=progress)
     return results[0] if isinstance(suite, str) else results
 
 
@@ -209,13 +243,13 @@ def compare(*results: Result | str | Path, full: bool = False, output: Path = ST
     return paired(shelf.find(names, Path(output)), full=full)
 
 
-def gate(request: Request, golden: Path | None = None, *, progress: Show = silent) -> gates.GateReport:
+def gate(request: Request, golden: Path | None = None, *, progress: bool | Show = True) -> gates.GateReport:
     """Compare a fresh result of one model and one suite with the golden one.
 
     Args:
         request: what is measured.
         golden: folder of the result to compare with; the baseline's own by default.
-        progress: called with (chunks done, chunks to do, name of the next).
+        progress: see :func:`measure`.
 
     Raises:
         UserError: if there is nothing to compare with, or the two are not comparable.
@@ -229,17 +263,18 @@ def gate(request: Request, golden: Path | None = None, *, progress: Show = silen
     def inspect(plan: Plan) -> None:
         gates.check_comparable(ProtocolEntry.model_validate(plan.protocol), reference)
 
-    (evaluation,) = measured(request, inspect=inspect, progress=progress)
+    with shown(progress) as show:
+        (evaluation,) = measured(request, inspect=inspect, progress=show)
     return gates.compare(evaluation.outcome.document, reference)
 
 
-def golden(request: Request, folder: Path, *, progress: Show = silent) -> FreshResult:
+def golden(request: Request, folder: Path, *, progress: bool | Show = True) -> FreshResult:
     """Measure one model by one suite, and keep the result for a gate to compare with.
 
     Args:
         request: what is measured.
         folder: gets the result.
-        progress: called with (chunks done, chunks to do, name of the next).
+        progress: see :func:`measure`.
 
     Raises:
         UserError: for bad input of any kind.
@@ -251,7 +286,8 @@ def golden(request: Request, folder: Path, *, progress: Show = silent) -> FreshR
     def inspect(plan: Plan) -> None:
         _check_golden(plan.warnings)
 
-    (evaluation,) = measured(request, inspect=inspect, progress=progress)
+    with shown(progress) as show:
+        (evaluation,) = measured(request, inspect=inspect, progress=show)
     _check_golden(evaluation.document.warnings)
     result = _fresh(evaluation)
     copy_result(result.folder, folder)

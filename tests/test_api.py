@@ -31,7 +31,7 @@ def build():
 
 
 def test_the_package_offers_a_few_calls() -> None:
-    calls = {"check", "compare", "evaluate", "load", "load_result", "measure", "wrap"}
+    calls = {"check", "compare", "estimate", "evaluate", "load", "load_result", "measure", "wrap"}
     assert set(dir(jembench)) == calls | {"Defence", "Options", "Request", "Sampling", "UserError", "__version__"}
     assert callable(jembench.load)
     with pytest.raises(AttributeError, match="no attribute 'lod'"):

@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.types import Norm, UserError, unknown
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from jembench.types import Precision
 
 NORMS: dict[str, tuple[Norm, ...]] = {"boundary": ("l2",), "hopskipjump": ("linf", "l2"), "pointwise": ("linf", "l2")}
+
+#: Shares of the queries that are asked: of a model that resists nothing, and what one adds that resists.
+SHARES = {"boundary": (0.1, 0.8), "hopskipjump": (0.25, 0.7), "pointwise": (0.28, 0.05)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,12 @@ class Decision:
     def norms(self) -> tuple[Norm, ...]:
         """The norms of the distance that it can shorten."""
         return NORMS[self.name]
+
+    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+        """A share of the queries, which grows with what resists."""
+        least, more = SHARES[self.name]
+        share = least + more * facts.survival(norm, eps) ** 0.3
+        return times(facts.query(self.copies), share * self.queries)._replace(calls=self.queries)
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The nearest adversarials that were seen, where they are within eps."""

@@ -31,12 +31,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
     from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
+
+BALLS = 12  # of an image, as a rule
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class MinimalDistance:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1 or not self.size > 0 or not 0 < self.tolerance < 0.5:
             raise UserError(f"attack {self.name!r} needs steps, restarts, size > 0 and 0 < tolerance < 0.5, not {self}")
+
+    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+        """All steps in about a dozen balls."""
+        number = BALLS * self.restarts * self.steps
+        return times(facts.query(self.copies, gradient=True), number)._replace(gradients=number)
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The nearest adversarials that were found; the clean image where there is none."""

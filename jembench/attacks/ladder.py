@@ -17,17 +17,20 @@ fresh copies, and examples leave only between restarts, where fresh queries say 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import Loss
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.types import Norm
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
     from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
+
+SCORING = 12  # queries behind the scores and the verdict of a stochastic victim
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,19 @@ class Rung:
     norms: tuple[Norm, ...] = field(default=("linf", "l2"), init=False)
     targeted: bool = field(default=True, init=False)
     white: bool = field(default=True, init=False)
+
+    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+        """All steps of images that resist, two or three of the others."""
+        share = 1.0 if self.confident else facts.survival(norm, eps)
+        if self.gradient == "none":
+            facts = replace(facts, refinement=0, votes=1, stochastic=False)
+        if facts.stochastic:
+            climbing = times(facts.query(self.copies, gradient=self.gradient == "full"), self.restarts * self.steps)
+            return climbing + times(facts.query(self.copies), SCORING)
+        steps = share * self.restarts * self.steps
+        climbing = Passes(steps + share * self.restarts, steps)
+        calls = self.restarts * (self.steps + 1) * min(1.0, 20 * share)
+        return climbing + Passes(1 + 3.5 * (1 - share), 2.5 * (1 - share), calls + 5)
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The best images of all restarts."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.passes import Facts, Passes
 from jembench.types import Norm
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class Null:
     norms: tuple[Norm, ...] = field(default=("linf", "l2"), init=False)
     targeted: bool = field(default=True, init=False)
     white: bool = field(default=False, init=False)
+
+    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+        """None."""
+        return Passes()
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The clean images."""

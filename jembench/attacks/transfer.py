@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.types import Norm
 
 if TYPE_CHECKING:
     from jembench.attacks.victim import Victim
     from jembench.langevin.sgld import Gradient
     from jembench.types import Precision
+
+QUERIES = 4  # behind the score of a candidate of a stochastic victim
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Transfer:
     norms: tuple[Norm, ...] = field(default=("linf", "l2"), init=False)
     targeted: bool = field(default=True, init=False)
     white: bool = field(default=False, init=False)
+
+    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+        """A query for each candidate, and for the clean image."""
+        return times(facts.query(self.copies), len(self.sources) * (QUERIES if facts.stochastic else 1))
 
     def perturb(self, victim: Victim, task: Task) -> Crafted:
         """The candidate of the lowest margin; the clean images where there is none."""

@@ -9,7 +9,7 @@ import typer
 
 from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, requesting
-from jembench.ground.progress import progress
+from jembench.ground.progress import patience, shown
 
 MODEL = ("models", "track", "data_dir", "defences", "seed", "device")  # of a request for one model
 RESULT = (*MODEL, "suites", "protocol", "limit", "output", "workers")  # of a request for one result
@@ -24,9 +24,9 @@ def gate(
     quiet: QuietOption = False,
 ) -> None:
     """Compare a fresh result with the golden one: exit 0, 1 (a metric is worse) or 2 (not comparable)."""
-    from jembench import api
+    with shown(not quiet) as show:
+        from jembench import api
 
-    with progress(quiet) as show:
         verdict = api.gate(request, golden, progress=show)
     typer.echo(verdict.text)
     if verdict.worse:
@@ -40,9 +40,9 @@ def golden(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model of your own once, and keep the result for the gate to compare with."""
-    from jembench import api
+    with shown(not quiet) as show:
+        from jembench import api
 
-    with progress(quiet) as show:
         api.golden(request, folder, progress=show)
     typer.echo(str(folder))
 
@@ -56,9 +56,10 @@ def verify_adversarials(
     """Judge saved adversarials anew: in the ball, in range, finite, misclassified. Exit 1 if one is not valid."""
     from tabulate import tabulate
 
-    from jembench import api
+    with patience("judging adversarials"):
+        from jembench import api
 
-    name, verdicts = api.verify_adversarials(file, request, draws=draws)
+        name, verdicts = api.verify_adversarials(file, request, draws=draws)
     rows = []
     for verdict in verdicts:
         robust = f"{verdict.robust.value:.3f} ({verdict.robust.low:.3f}–{verdict.robust.high:.3f})"

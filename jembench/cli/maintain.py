@@ -13,7 +13,7 @@ from jembench.choices.request import STORE, Request
 from jembench.cli.options import AnyTrackOption, QuietOption, requesting
 from jembench.data import DEFAULT
 from jembench.ground import files
-from jembench.ground.progress import progress
+from jembench.ground.progress import patience, shown
 from jembench.types import UserError
 
 
@@ -30,8 +30,9 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train, measure and describe every baseline of a track."""
-    from jembench import rebuild
-    from jembench.cli.view import TrainingView
+    with patience("reading recipes and images", quiet):
+        from jembench import rebuild
+        from jembench.cli.view import TrainingView
 
     track = data.track(request.track, folder=request.data_dir)
     place = output or STORE / "training" / track.name
@@ -56,12 +57,12 @@ def golden(
     quiet: QuietOption = False,
 ) -> None:
     """Measure golden results of all baselines of a track: of suite all, or of suite robustness, bare and refined."""
-    from jembench import rebuild
-
     if refine is not None and request.suites != ("robustness",):
         raise UserError("--refine goes with --suite robustness: the rows of other suites are bare")
     steps = [whole(word, "--refine") for word in words("1,10" if refine is None else refine)]
-    with progress(quiet) as show:
+    with shown(not quiet) as show:
+        from jembench import rebuild
+
         places = rebuild.golden(request, folder, refinements=steps, progress=show)
     for place in places:
         typer.echo(str(place))

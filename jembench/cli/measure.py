@@ -13,7 +13,7 @@ from jembench.choices.request import Request
 from jembench.cli.options import QuietOption, member, overridden, requesting
 from jembench.cli.results import FullOption
 from jembench.ground import files
-from jembench.ground.progress import duration, progress
+from jembench.ground.progress import patience, shown, stopwatch
 from jembench.pages import EXPORTERS
 from jembench.pages.pictures.style import KINDS
 from jembench.types import UserError
@@ -53,12 +53,12 @@ def run(
         typer.Option("--figures", help=f"Kinds of the pictures beside png, comma-separated: {', '.join(KINDS[1:])}."),
     ] = KINDS[0],
     no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Draw none.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would do and about how long it takes; write nothing.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure models and print what came out; what was measured before is not measured again."""
-    from jembench import api, gallery
-    from jembench.cli.results import page
-
     start = time.perf_counter()
     kinds = tuple(dict.fromkeys((KINDS[0], *flags.words(figures))))
     if strange := [kind for kind in kinds if kind not in KINDS]:
@@ -68,18 +68,30 @@ def run(
     if file is not None:
         typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
         request = overridden(runfile.read(file), request, typed)
+    if dry_run:
+        if save_config is not None:
+            raise UserError("--save-config writes a file, --dry-run none: leave one of them out")
+        with patience("reading models and images", quiet):
+            from jembench import api
+
+            forecast = api.estimate(request)
+        typer.echo("\n".join(map(str, (forecast, *forecast.shares))))
+        return
     if save_config is not None:
         if save_config.exists():
             raise UserError(f"{save_config} is there already: choose another file")
         files.write(save_config, runfile.written(request))
     if save_adversarials is not None and "robustness" not in request.suites:
         raise UserError("--save-adversarials goes with --suite robustness")
-    with progress(quiet) as show:
+    with shown(not quiet) as show:
+        from jembench import api, gallery
+        from jembench.cli.results import page
+
         results = api.measure(request, progress=show)
-    evaluations = [result.evaluation for result in results]
-    pictures = [] if no_pictures else gallery.pictures(evaluations, kinds)
-    if save_adversarials is not None:
-        pictures += gallery.save(evaluations, save_adversarials)
+        evaluations = [result.evaluation for result in results]
+        pictures = [] if no_pictures else gallery.pictures(evaluations, kinds)
+        if save_adversarials is not None:
+            pictures += gallery.save(evaluations, save_adversarials)
     documents, folders = [result.document for result in results], [result.folder for result in results]
     cost = _cost(results, time.perf_counter() - start)
     if format == "table" and not full:
@@ -93,11 +105,13 @@ def run(
 @requesting("models", "track", "data_dir", "device", arguments=("model",))
 def check(request: Request, quiet: QuietOption = False) -> None:
     """Look for slips in how models were wired, before minutes are spent: exit 0, or 1 if there is something."""
-    from jembench import api
-    from jembench.sanity import CHECKS, IMAGES
+    with patience("looking at models", quiet):
+        from jembench import api
+        from jembench.sanity import CHECKS, IMAGES
 
+        inspected = api.inspect_models(request)
     slips = 0
-    for name, findings in api.inspect_models(request):
+    for name, findings in inspected:
         for check, words in findings.items():
             typer.echo(f"{name}: {check}: {words}")
         if not findings and not quiet:
@@ -112,5 +126,5 @@ def _cost(results: Sequence[FreshResult], seconds: float) -> str:
     chunks = len({key for result in results for key in result.evaluation.outcome.chunks})
     fresh = len({key for result in results for key in result.evaluation.outcome.computed})
     if fresh == chunks:
-        return f"{duration(seconds)}, nothing reused"
-    return f"{duration(seconds)}, {'all' if fresh == 0 else f'{chunks - fresh} of'} {chunks} chunks reused"
+        return f"{stopwatch(seconds)}, nothing reused"
+    return f"{stopwatch(seconds)}, {'all' if fresh == 0 else f'{chunks - fresh} of'} {chunks} chunks reused"

@@ -12,6 +12,7 @@ from jembench import data
 from jembench.choices.request import STORE, Request
 from jembench.cli.options import QuietOption, requesting
 from jembench.data import PAPERS
+from jembench.ground.progress import patience
 from jembench.zoo.references import RECIPE, ModelRef, parse
 
 
@@ -33,10 +34,12 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a recipe; a run that was killed goes on with --resume and ends in the same weights."""
-    from jembench import rebuild
-    from jembench.cli.view import TrainingView
-    from jembench.pages.journal import draw_curve
-    from jembench.zoo import baselines
+    leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun has started only the first one speaks
+    with patience("reading recipe and images", quiet or not leads):
+        from jembench import rebuild
+        from jembench.cli.view import TrainingView
+        from jembench.pages.journal import draw_curve
+        from jembench.zoo import baselines
 
     ref = parse(recipe)
     track = data.track(_track_of(ref, request), folder=request.data_dir)
@@ -45,7 +48,6 @@ def train(
     if output is None:
         name = source.resolve().parent.name if source.name == RECIPE else source.stem
         output = STORE / "training" / track.name / name
-    leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun has started only the first one speaks
     with TrainingView(quiet or not leads) as view:
         weights = rebuild.fit(source, output, track=track, setup=setup, resume=resume, observer=view)
     if leads:
@@ -77,17 +79,19 @@ def convert(
     ] = None,
 ) -> None:
     """Make an official checkpoint a model of jembench; it is read without running code in it."""
-    from jembench.zoo import official
+    with patience("reading the checkpoint"):
+        from jembench.zoo import official
 
-    track = data.track(request.track, folder=request.data_dir)
-    read = official.read(checkpoint, layout=layout, norm=norm)
+        track = data.track(request.track, folder=request.data_dir)
+        read = official.read(checkpoint, layout=layout, norm=norm)
     gaussians = official.at_hand(track)
     if not gaussians and official.informed(read, track):
         words = "fresh chains will start from uniform noise, not from Gaussians of the training images"
         typer.echo(
             f"jembench: {words}: none of track {track.name} are here (`jembench data fetch`, --data-dir)", err=True
         )
-    recipe = official.convert(read, output, track=track, gaussians=gaussians)
+    with patience("writing the model"):
+        recipe = official.convert(read, output, track=track, gaussians=gaussians)
     chains = "no chains" if read.chains is None else f"{len(read.chains)} chains"
     typer.echo(f"{official.LAYOUTS[read.layout].title}: {read.network}, {chains}", err=True)
     typer.echo(str(recipe))

@@ -10,9 +10,11 @@ import typer
 from jembench import data
 from jembench.cli.options import AnyTrackOption
 from jembench.ground import files
+from jembench.ground.progress import patience
 from jembench.types import UserError
 
 
+@patience("reading results, drawing pictures")
 def leaderboard(
     track: AnyTrackOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Of every track that has a leaderboard.")] = False,

@@ -13,6 +13,7 @@ import typer
 
 from jembench.choices.request import STORE
 from jembench.cli.options import member
+from jembench.ground.progress import patience
 from jembench.pages import EXPORTERS
 from jembench.store import shelf
 
@@ -63,7 +64,8 @@ def compare(
     from jembench.pages.tables import report
 
     folders = shelf.find(results, output)
-    tables = comparison.compare(folders) if full else comparison.headlines(folders)
+    with patience("comparing results"):
+        tables = comparison.compare(folders) if full else comparison.headlines(folders)
     if format == "markdown":
         typer.echo(report.markdown_of(tables))
     else:

@@ -9,6 +9,7 @@ import typer
 
 from jembench import data
 from jembench.cli.options import DataOption, QuietOption
+from jembench.ground.progress import patience
 from jembench.types import UserError, require
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def list_(
         typer.echo(f"{name:9}{archive.about}; {archive.terms}")
         typer.echo(f"{'':9}{archive.megabytes} MB, {'not here' if place is None else f'in {place}'}")
     if description is not None:
-        _show(description)
+        with patience("reading images", quiet):
+            _show(description)
 
 
 def fetch(names: Annotated[list[str], typer.Argument(help="Published sets: see `jembench data list`.")]) -> None:
@@ -41,7 +43,8 @@ def fetch(names: Annotated[list[str], typer.Argument(help="Published sets: see `
 
     for name, archive in {name: archives.archive(name) for name in names}.items():
         typer.echo(f"{name}: {archive.about}; {archive.terms}; {archive.megabytes} MB from {archive.home}", err=True)
-        archives.fetch(name)
+        with patience("checking files"):
+            archives.fetch(name)
         typer.echo(f"{name}: complete in {cache.downloads()}")
 
 
@@ -61,12 +64,14 @@ def verify(
         raise UserError("--data-dir goes with --track: a folder is checked for the image sets of a track")
     description = None if track is None else _described(track, data_dir)
     for name in names or ():
-        archives.verify(name)
+        with patience(f"{name}: checking files", quiet):
+            archives.verify(name)
         typer.echo(f"{name}: complete, every checksum is right")
     if description is None:
         return
-    entries = _show(description)
-    shared = overlaps.of_track(description)
+    with patience("reading images", quiet):
+        entries = _show(description)
+        shared = overlaps.of_track(description)
     if shared is not None and (words := overlaps.words(shared, description.name)):
         typer.echo(f"warning: {words}", err=True)
     faults = [entry.words for entry in entries if entry.state == "damaged"]
@@ -88,8 +93,9 @@ def export(
 
     description = data.track(track, folder=data_dir)
     require(split, [source.name for source in description.sources if source.role != "chains"], f"set of track {track}")
-    images = data.images(description, split)
-    exports.export(images, output)
+    with patience("writing images"):
+        images = data.images(description, split)
+        exports.export(images, output)
     typer.echo(f"{output}: {len(images)} images of {description.id}, {split}", err=True)
 
 
@@ -103,8 +109,9 @@ def overlap(
 
     from jembench.data import contamination
 
-    description = data.track(track, folder=data_dir)
-    overlaps = contamination.of(origin, description)
+    with patience("comparing images"):
+        description = data.track(track, folder=data_dir)
+        overlaps = contamination.of(origin, description)
     rows = [[name, each.n, each.exact, each.near] for name, each in overlaps.items()]
     rows += [[name, "not here", "", ""] for name in contamination.absent(description, overlaps)]
     typer.echo(tabulate(rows, headers=["set", "images", "the same", "nearly the same"]))

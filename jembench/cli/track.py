@@ -10,6 +10,7 @@ import typer
 from jembench import data
 from jembench.cli.options import QuietOption
 from jembench.ground import files
+from jembench.ground.progress import patience
 from jembench.pages.pictures.style import KINDS, render
 from jembench.types import UserError
 
@@ -38,12 +39,14 @@ def check(
         f"{description.classes} classes; extractor {description.extractor}"
     )
     rows = []
-    for source in description.sources:
-        if source.role != "chains":
-            images = data.images(description, source.name)
-            rows.append([source.name, source.role, len(images), *overlap.facts(images)])
+    with patience("reading images"):
+        for source in description.sources:
+            if source.role != "chains":
+                images = data.images(description, source.name)
+                rows.append([source.name, source.role, len(images), *overlap.facts(images)])
     typer.echo(tabulate(rows, headers=["set", "role", "images", "a class", "pixels", "mean"]))
-    overlaps = overlap.of_track(description)
+    with patience("comparing images"):
+        overlaps = overlap.of_track(description)
     if overlaps is not None:
         typer.echo(overlap.words(overlaps, description.name) or "no test image is a training image, or nearly one")
     if picture is not None:
@@ -59,8 +62,9 @@ def extractor(
     quiet: QuietOption = False,
 ) -> None:
     """Train the feature extractor of a track of one's own: a classifier that is evaluated nowhere."""
-    from jembench import rebuild
-    from jembench.cli.view import TrainingView
+    with patience("reading images", quiet):
+        from jembench import rebuild
+        from jembench.cli.view import TrainingView
 
     description = data.track(track)
     if not description.file:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING, Self
@@ -16,7 +17,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from jembench.ground.progress import LOG_EVERY
+from jembench.ground.progress import LOG_EVERY, patience
 from jembench.metrics.scores import PAPER
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jembench.training.run import Progress
 
 REFRESH_EVERY = 0.25  # seconds
+BEFORE = "reading images, building the network"
 
 
 RECENT = 20  # iterations that the shown signals are means of
@@ -54,14 +56,17 @@ class TrainingView:
         self._epoch: Epoch | None = None
         self._rate = _Rate()
         self._shown = time.monotonic()
+        self._waiting = ExitStack()  # until there is an iteration to show
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
             self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
             self._live.start()
+        self._waiting.enter_context(patience(f"{self._name}: {BEFORE}" if self._name else BEFORE, self._quiet))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._waiting.close()
         if self._live is not None:
             self._live.stop()
 
@@ -69,6 +74,7 @@ class TrainingView:
         """Show it, if the last time is long enough ago."""
         if self._quiet:
             return
+        self._waiting.close()
         now = time.monotonic()
         self._recent.append(progress)
         self._rate.count(now)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     import torch
 
     from jembench.data.sets import ImageSet
+    from jembench.evaluators.contract import Evaluator
+    from jembench.metrics.metric import Metric
 
 LOG = logging.getLogger("jembench")
 
@@ -71,15 +73,24 @@ class Outcome:
         folder: where it is.
         chunks: keys of the chunks it needs.
         computed: keys of those that were computed now.
+        assembly: seconds of the metrics of every evaluator, where they were made now.
     """
 
     document: ResultDocument
     folder: Path
     chunks: frozenset[str]
     computed: frozenset[str]
+    assembly: Mapping[str, float] = field(default_factory=dict)
 
 
-def run(plans: Sequence[Plan], store: Store, *, workers: int = 1, progress: Show = silent) -> list[Outcome]:
+def run(
+    plans: Sequence[Plan],
+    store: Store,
+    *,
+    workers: int = 1,
+    progress: Show = silent,
+    ahead: Callable[[str], Mapping[str, float]] = lambda key: {},
+) -> list[Outcome]:
     """Compute what is missing, once for all plans, and return their results in order.
 
     Args:
@@ -87,6 +98,7 @@ def run(plans: Sequence[Plan], store: Store, *, workers: int = 1, progress: Show
         store: where records and results are.
         workers: processes that compute chunks.
         progress: called with (chunks done, chunks to do, what is next) before the first chunk and after every one.
+        ahead: what ``progress`` is told besides, by the key of the chunk that is finished; empty at the start.
 
     Raises:
         UserError: for bad input of any kind; finished chunks stay.
@@ -98,7 +110,7 @@ def run(plans: Sequence[Plan], store: Store, *, workers: int = 1, progress: Show
     jobs = {job.key: job for plan in open_plans for job in plan.jobs}
     absent = [job for key, job in jobs.items() if not store.has(key)]
     if absent:
-        _compute(absent, store, workers, progress)
+        _compute(absent, store, workers, progress, ahead)
     fresh = frozenset(job.key for job in absent)
     outcomes = [_outcome(plan, store, fresh) for plan in plans]
     _warn(each.document.warnings for each, plan in zip(outcomes, plans, strict=True) if plan not in open_plans)
@@ -234,7 +246,9 @@ def _check_finite(columns: dict[str, NDArray[Any]], job: Job) -> None:
             )
 
 
-def _compute(missing: list[Job], store: Store, workers: int, progress: Show) -> None:
+def _compute(
+    missing: list[Job], store: Store, workers: int, progress: Show, ahead: Callable[[str], Mapping[str, float]]
+) -> None:
     """Run the missing jobs, each after those that it builds on, and count them."""
     if workers > 1 and any(job.model.ref.form == "object" for job in missing):
         raise UserError(
@@ -242,21 +256,23 @@ def _compute(missing: list[Job], store: Store, workers: int, progress: Show) -> 
         )
     chunks = 0
 
-    def count() -> None:
+    def count(place: int) -> None:
         nonlocal chunks
         chunks += 1
-        progress(chunks, len(missing), missing[chunks].title if chunks < len(missing) else "")
+        title = missing[chunks].title if chunks < len(missing) else "metrics"
+        progress(chunks, len(missing), title, **ahead(missing[place].key))
 
     places = {job.key: place for place, job in enumerate(missing)}
     after = {place: {places[key] for key in job.before & places.keys()} for place, job in enumerate(missing)}
-    progress(0, len(missing), missing[0].title)
+    progress(0, len(missing), missing[0].title, **ahead(""))
     executors.run(partial(Bench, store), missing, workers=min(workers, len(missing)), done=count, after=after)
 
 
 def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
     place = shelf.claim(store, plan.key, plan.name)
     complete = (place / RESULT).exists()
-    document = read_result(place) if complete else _assemble(plan, store, place)
+    assembly: dict[str, float] = {}
+    document = read_result(place) if complete else _assemble(plan, store, place, assembly)
     ours = (plan.key, plan.model.name, plan.track.id, plan.suite, plan.seed, plan.limit, plan.protocol_hash)
     if ours != (
         document.key,
@@ -272,11 +288,11 @@ def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
         document = document.model_copy(update={"warnings": (*document.warnings, *more)})
         write_result(place, document, (place / EXAMPLES).read_bytes())
     keys = frozenset(job.key for job in plan.jobs)
-    return Outcome(document, place, keys, frozenset() if complete else keys & fresh)
+    return Outcome(document, place, keys, frozenset() if complete else keys & fresh, assembly)
 
 
-def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
-    """Metrics, examples, cost and provenance from the stored records."""
+def _assemble(plan: Plan, store: Store, place: Path, assembly: dict[str, float]) -> ResultDocument:
+    """Metrics, with the seconds of every evaluator in ``assembly``, examples, cost and provenance from the records."""
     chunks, costs, forwards, gradients = [], [], 0, 0
     for job in plan.jobs:
         columns, digest = store.records(job.key)
@@ -308,7 +324,7 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
         metrics=[
             replace(metric, evaluator=evaluator.name)
             for evaluator in plan.evaluators
-            for metric in evaluator.metrics(batches(plan, store, evaluator.needs(plan.track)), plan.track)
+            for metric in _metrics(evaluator, plan, store, assembly)
         ],
         chunks=chunks,
         examples_sha256=sha256(examples),
@@ -325,6 +341,14 @@ def _assemble(plan: Plan, store: Store, place: Path) -> ResultDocument:
     )
     write_result(place, document, examples)
     return document
+
+
+def _metrics(evaluator: Evaluator, plan: Plan, store: Store, assembly: dict[str, float]) -> list[Metric]:
+    """The metrics of an evaluator, and how long they took."""
+    start = time.perf_counter()
+    metrics = evaluator.metrics(batches(plan, store, evaluator.needs(plan.track)), plan.track)
+    assembly[evaluator.name] = time.perf_counter() - start
+    return metrics
 
 
 def _plugins(plan: Plan) -> dict[str, str]:

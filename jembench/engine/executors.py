@@ -30,7 +30,7 @@ def run(
     jobs: Sequence[Any],
     *,
     workers: int,
-    done: Callable[[], None],
+    done: Callable[[int], None],
     after: Mapping[int, Collection[int]] | None = None,
 ) -> None:
     """Do ``work(job)`` for all jobs, where ``work = make()`` in every process.
@@ -39,7 +39,7 @@ def run(
         make: a picklable factory; what it builds keeps a model loaded between jobs.
         jobs: picklable jobs.
         workers: 1 runs in this process.
-        done: called in this process after every job.
+        done: called in this process after every job, with its position.
         after: positions of the jobs that must be finished before the job at a position; they come before it.
 
     Raises:
@@ -47,9 +47,9 @@ def run(
     """
     if workers == 1:
         work = make()
-        for job in jobs:
+        for place, job in enumerate(jobs):
             work(job)
-            done()
+            done(place)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make,)) as pool:
@@ -68,7 +68,7 @@ def run(
 def _run_ready(
     pool: ProcessPoolExecutor,
     jobs: Sequence[Any],
-    done: Callable[[], None],
+    done: Callable[[int], None],
     waiting: dict[int, set[int]],
     *,
     ahead: int,
@@ -89,7 +89,7 @@ def _run_ready(
             future.result()
             for bases in waiting.values():
                 bases.discard(place)
-            done()
+            done(place)
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from jembench.choices.request import Sampling
 from jembench.choices.runfile import PLACE, described
 from jembench.choices.suites import SUITES
 from jembench.data import contamination, corruptions, user
-from jembench.engine import bench, sanity
+from jembench.engine import bench, estimate, sanity
 from jembench.engine.bench import Outcome
+from jembench.engine.estimate import Estimate
 from jembench.engine.plan import Plan, plan
 from jembench.ground.progress import Show, silent
 from jembench.measurements.contract import by_need
@@ -93,8 +94,18 @@ def measure(
     plans = [_warned(_asked(each, request), store, request.device, trained_on) for each in planned(request)]
     for each in plans:
         inspect(each)
-    outcomes = bench.run(plans, store, workers=request.workers, progress=progress)
+    outcomes = estimate.followed(plans, store, workers=request.workers, progress=progress)
     return [Evaluation(each, outcome, store) for each, outcome in zip(plans, outcomes, strict=True)]
+
+
+def forecast(request: Request) -> Estimate:
+    """What measuring a request will do, and about how long it takes; nothing is written.
+
+    Raises:
+        UserError: for bad input of any kind.
+    """
+    store = Store.open(request.output)
+    return estimate.estimate(planned(request), store, workers=request.workers, exact=True)
 
 
 def _asked(plan: Plan, request: Request) -> Plan:

@@ -6,7 +6,7 @@ of all that its records depend on, so equal keys mean equal records, whoever com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,8 @@ from jembench.zoo import catalogue
 from jembench.zoo.catalogue import ModelSpec
 from jembench.zoo.extractors import known
 from jembench.zoo.references import parse
+
+WHOLE = "all"  # the suite whose golden results have rows of references for every model
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def plan(model: ModelSpec, suite: str, *, track: Track, request: Request = PLAIN
     judges = evaluators(suite, model, track, request)
     needs = tuple(dict.fromkeys(need for evaluator in judges for need in evaluator.needs(track)))
     planner = _Planner(model, track, request)
+    planner.idle = _idle(judges, model, track) if suite != WHOLE else frozenset()
     for need in needs:
         planner.chunks(need)
     every = tuple(planner.jobs)
@@ -170,6 +173,27 @@ def plan(model: ModelSpec, suite: str, *, track: Track, request: Request = PLAIN
     parts = tuple((need, jobs) for need, jobs in planner.jobs.items() if jobs)
     name = shelf.word(model.name, track.name, suite, shelf.own(protocol.name), request.label)
     return Plan(model, track, suite, judges, parts, facts, request.seed, request.limit, name=name)
+
+
+def _idle(judges: tuple[Evaluator, ...], model: ModelSpec, track: Track) -> frozenset[Need]:
+    """What only evaluators read that can say nothing of this model: references without a row to hold against them."""
+
+    def idle(judge: Evaluator) -> bool:
+        declared = getattr(judge, "idle", None)
+        return declared is not None and declared(model.capabilities)
+
+    spare, read = (
+        {need for judge in judges if idle(judge) is flag for top in judge.needs(track) for need in _within(top)}
+        for flag in (True, False)
+    )
+    return frozenset(spare - read)
+
+
+def _within(need: Need) -> Iterator[Need]:
+    """A need, and all that it builds on."""
+    yield need
+    for base in (*need.given, *need.whole):
+        yield from _within(base)
 
 
 def _noisy(model: ModelSpec) -> bool:
@@ -190,14 +214,18 @@ class _Planner:
         self._model, self._track, self._request = model, track, request
         self._models: dict[str, ModelSpec] = {"": model}
         self._sources: dict[str, Source] = {}
+        self.idle: frozenset[Need] = frozenset()
         self.jobs: dict[Need, tuple[Job, ...]] = {}  # also of those that the model cannot give, without chunks
 
     def chunks(self, need: Need) -> tuple[Job, ...]:
-        """The chunks of one need, in order; none if the model lacks a capability."""
+        """The chunks of one need, in order; none if the model lacks a capability, or nothing is made of them."""
         if need in self.jobs:
             return self.jobs[need]
+        if need in self.idle:  # described all the same: a protocol is that of all models
+            for other in (*need.given, *need.whole):
+                self.chunks(other)
         model = self._spec(need.model)
-        if need.measurement.requires <= model.capabilities:
+        if need.measurement.requires <= model.capabilities and need not in self.idle:
             bases = [self.chunks(other) for other in need.given]
             if need.essential and not (bases and all(bases)):
                 return self.jobs.setdefault(need, ())

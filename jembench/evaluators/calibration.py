@@ -107,6 +107,7 @@ class Calibration:
         Headline("test/raw/nll", "NLL", "negative log-likelihood of the true class"),
         Headline("test/raw/aurc", "AURC", "error where the least confident images are left out first"),
     )
+    assembly: ClassVar[float] = 3e-4
     tables: ClassVar[str] = "jembench.pages.tables.calibration:calibration"
     pictures: ClassVar[dict[str, str]] = {"reliability": "jembench.gallery:draw_reliability"}
     columns: ClassVar[tuple[str, ...]] = (*SCALARS, *TWINS)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jembench.data.sets import Track
+    from jembench.types import Capability
 
 LIMIT = 360  # chains
 TRAJECTORIES = Need(Trajectory(), CHAINS, limit=LIMIT)  # whose records are the chains
@@ -73,11 +74,16 @@ class Chains(WithoutScalars):
         Headline("chain/runaway", "runaway", "distance at 20 K steps over that at K; above 1: away from data"),
         Headline("chain/effective_share", "mixing", "independent draws per chain and K steps"),
     )
+    assembly: ClassVar[float] = 5e-05
     tables: ClassVar[str] = "jembench.pages.tables.samples:chains"
     pictures: ClassVar[dict[str, str]] = {
         "chains": "jembench.gallery:draw_chains",
         "energy": "jembench.gallery:draw_energy",
     }
+
+    def idle(self, capabilities: frozenset[Capability]) -> bool:
+        """Whether a model has no chains."""
+        return not TRAJECTORIES.measurement.requires <= capabilities
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """The chains, and the extractor's view of their marks and of the training split."""

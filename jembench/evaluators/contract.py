@@ -20,7 +20,8 @@ class Evaluator(Protocol):
     What people see of it are class variables of its own: ``headlines``, the two to five numbers that are read first
     (:mod:`jembench.evaluators.quantities` has them all), and functions as ``module:function``: ``tables`` maps results
     to tables (:mod:`jembench.pages.tables.report`), a plain one where it is not there; ``pictures`` and ``figures``
-    are such functions by name (:mod:`jembench.gallery`).
+    are such functions by name (:mod:`jembench.gallery`). ``assembly`` is about how many seconds its metrics take for a
+    row of records that build on no others, where that is more than nothing: estimates of time are made of it.
 
     Attributes:
         name: name of the evaluator, a key of its results.

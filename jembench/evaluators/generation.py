@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jembench.data.sets import Track
+    from jembench.types import Capability
 
 PAIRWISE = 10_000
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)  # of the curve, as far as there are samples
@@ -152,6 +153,7 @@ class Generation:
         Headline("fresh/<extractor>/inception_score", "IS", "how sure and how varied the classes of samples are"),
         Headline("fresh/<extractor>/coverage", "coverage", "share of training neighbourhoods with a sample"),
     )
+    assembly: ClassVar[float] = 2e-4
     tables: ClassVar[str] = "jembench.pages.tables.samples:generation"
     pictures: ClassVar[dict[str, str]] = {
         "samples-fresh": "jembench.gallery:draw_fresh",
@@ -189,6 +191,10 @@ class Generation:
             for name, need in self.draws().items()
         }
         return {**real, **views}
+
+    def idle(self, capabilities: frozenset[Capability]) -> bool:
+        """Whether a model gives samples of no kind."""
+        return not any(samples.requires <= capabilities for samples in self.samples().values())
 
     def needs(self, track: Track) -> tuple[Need, ...]:
         """Samples, and the extractor's view of them and of the real images."""

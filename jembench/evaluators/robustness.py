@@ -69,6 +69,7 @@ class Robustness:
         Headline("test/<l2>/worst/robust_accuracy", "robust L2", "the same in the L2 ball"),
         Headline("test/clean/robust_accuracy", "clean", "accuracy without an attack, as defended"),
     )
+    assembly: ClassVar[float] = 2e-05
     tables: ClassVar[str] = "jembench.pages.tables.robustness:robustness"
     pictures: ClassVar[dict[str, str]] = {
         "adversarials": "jembench.gallery:draw_pairs",

@@ -57,6 +57,7 @@ class Shifts(WithoutScalars):
         Headline("severity-3/accuracy", "shifted acc", "accuracy at severity 3 of 5, mean over kinds of shift"),
         Headline("severity-3/raw/ece15", "shifted ECE", "ECE at severity 3 of 5, mean over kinds of shift"),
     )
+    assembly: ClassVar[float] = 5e-05
     tables: ClassVar[str] = "jembench.pages.tables.shifts:shifts"
     figures: ClassVar[dict[str, str]] = {"shifts": "jembench.gallery:plot_shifts"}
 

@@ -150,6 +150,7 @@ class Unlabelled(WithoutScalars):
         Headline("shifts/doc/mean_error", "DoC error", "error of accuracy estimated by confidence, without labels"),
         Headline("shifts/balanced/mean_error", "ours, error", "the same by balanced log-odds"),
     )
+    assembly: ClassVar[float] = 5e-4
     tables: ClassVar[str] = "jembench.pages.tables.unlabelled:unlabelled"
     pictures: ClassVar[dict[str, str]] = {"unlabelled": "jembench.gallery:draw_unlabelled"}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.contract import Attack, Crafted, Task
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.attacks.threat import TITLES, Threat, targets
 from jembench.types import Batch, Capability
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from jembench.attacks.victim import Meter
+
+NEARER = 0.7  # of a radius: where a ball is carried from, as a rule
+UNDECLARED = Passes(20, 10)  # of an attack that does not say
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,15 @@ class AttackOutcome:
     def title(self) -> str:
         """Attack and ball, for people."""
         return f"{self.attack.name} {TITLES[self.threat.norm]} {self.threat.eps:.3g}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """Of the attack and of its verdict."""
+        declared = getattr(self.attack, "passes", None)
+        crafting = UNDECLARED if declared is None else declared(self.threat.norm, self.threat.eps, facts)
+        verdict = times(facts.query(), self.draws)
+        if not self.carried or facts.stochastic:
+            return crafting + verdict
+        return times(crafting, facts.survival(self.threat.norm, NEARER * self.threat.eps)) + verdict
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Craft, then verify."""

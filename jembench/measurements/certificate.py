@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.defences import Defended
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.metrics import certification
 from jembench.types import Batch, Capability
@@ -60,6 +61,10 @@ class Certificate:
     def title(self) -> str:
         """The smoothed classifier, for people."""
         return f"certificate sigma {self.sigma:.3g}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A query for each draw."""
+        return times(facts.query(), self.selection + self.draws)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Choose, then bound.

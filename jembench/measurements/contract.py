@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
     from torch import Generator
 
 Columns = Mapping[str, NDArray[Any]]
+
+TYPICAL = Passes(1, 1)  # of a measurement that does not say, such as a plug-in's
 
 
 class Measurement(Protocol):
@@ -45,6 +48,14 @@ class Measurement(Protocol):
     @property
     def requires(self) -> frozenset[Capability]:
         """The capabilities that a model needs to be measured."""
+        ...
+
+    def passes(self, facts: Facts) -> Passes:
+        """What an example typically takes: the columns ``forwards`` and ``gradients`` before they are there.
+
+        Estimates of time are made of it, and nothing else: it is in no identity. One without it counts as
+        :data:`TYPICAL`.
+        """
         ...
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
@@ -130,6 +141,12 @@ class RecordBatch:
     source: str
     columns: Columns
     need: Need | None = None
+
+
+def passes(measurement: Measurement, facts: Facts) -> Passes:
+    """What an example of a measurement typically takes."""
+    declared = getattr(measurement, "passes", None)
+    return TYPICAL if declared is None else declared(facts)
 
 
 def costs(count: int, forwards: int, gradients: int = 0) -> dict[str, NDArray[np.int32]]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
@@ -50,6 +51,10 @@ class Dequantised(_Dequantisation):
 
     name: ClassVar[str] = "dequantised"
 
+    def passes(self, facts: Facts) -> Passes:
+        """A forward pass for each draw, of a normalised density."""
+        return Passes(self.draws * facts.normalized)
+
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """``draws`` forward passes without gradients, or none if the density is not normalised."""
         count, draws = len(batch.images), self.draws if model.normalized else 0
@@ -65,6 +70,10 @@ class Unnormalised(_Dequantisation):
     """Column ``log_unnormalised (B,)``, log p + log Z in nats; NaN, at no cost, of a normalised density."""
 
     name: ClassVar[str] = "unnormalised"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A forward pass for each draw, of another density."""
+        return Passes(self.draws * (not facts.normalized))
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """``draws`` forward passes without gradients, or none if the density is normalised."""

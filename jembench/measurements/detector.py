@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.ground.families import Family
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
@@ -160,6 +161,10 @@ class Detector:
     def featured(self) -> bool:
         """Whether it reads features."""
         return DETECTORS[self.detector].reads != "images"
+
+    def passes(self, facts: Facts) -> Passes:
+        """None of one of features; two and a gradient of one of images."""
+        return Passes(seconds=2e-4) if self.featured else Passes(2, 1)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Fit the detector, then score the batch; NaN where its score is no finite number.

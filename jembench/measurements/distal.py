@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jembench.attacks.defences import Defended
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, capabilities
 
@@ -55,6 +56,10 @@ class Distal:
     title: ClassVar[str] = "distal adversarials"
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset()
+
+    def passes(self, facts: Facts) -> Passes:
+        """About ten steps: those of a chain until the model is confident."""
+        return times(facts.query(gradient=True), 10) + times(facts.query(), 2)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Climb, then judge."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import LATER, costs
 from jembench.types import Batch, Capability
 
@@ -38,6 +39,10 @@ class Embedded:
     title: ClassVar[str] = "features"
     requires: ClassVar[frozenset[Capability]] = frozenset()  # an extractor is one
     finite: ClassVar[frozenset[str]] = frozenset()
+
+    def passes(self, facts: Facts) -> Passes:
+        """Two forward passes: features and classes."""
+        return Passes(2)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """What ``model.embed`` gives; of a classifier that is an extractor, its penultimate features and its logits."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
 
@@ -25,6 +26,10 @@ class Features:
     version: ClassVar[int] = 1
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier", "features"})
     finite: ClassVar[frozenset[str]] = frozenset({"features"})
+
+    def passes(self, facts: Facts) -> Passes:
+        """One forward pass."""
+        return Passes(1)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """One forward pass without gradients.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jembench.attacks.defences import Defended
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, Norm
 
@@ -35,6 +36,12 @@ class GradientCheck:
     title: ClassVar[str] = "gradient check"
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset()
+
+    def passes(self, facts: Facts) -> Passes:
+        """Two gradients, and the losses at nine points."""
+        if facts.stochastic:
+            return times(facts.query(), 72) + times(facts.query(gradient=True), 16)
+        return Passes(11, 2)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """A gradient and a few steps at every image."""

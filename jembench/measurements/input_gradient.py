@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
 
@@ -26,6 +27,10 @@ class InputGradient:
     version: ClassVar[int] = 1
     requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
     finite: ClassVar[frozenset[str]] = frozenset()
+
+    def passes(self, facts: Facts) -> Passes:
+        """A forward pass and a gradient."""
+        return Passes(1, 1)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """One forward pass and one gradient.

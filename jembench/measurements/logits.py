@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
@@ -21,6 +22,10 @@ class Logits:
     version: ClassVar[int] = 1
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset({"logits"})
+
+    def passes(self, facts: Facts) -> Passes:
+        """One forward pass."""
+        return facts.query()
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """One forward pass without gradients."""

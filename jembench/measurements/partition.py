@@ -27,11 +27,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator
+
+PILOT = 64  # transitions before the measured run, as a rule
+LONG = 5  # ``least`` that a path of a model takes which was not trained as a density
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,14 @@ class ImportanceWeights:
     def title(self) -> str:
         """What people read while the chains are annealed."""
         return f"log Z, {self.direction}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A gradient for each temperature and each step of the pilot, or of what comes before the reverse chains."""
+        if facts.normalized and not self.check:
+            return Passes()
+        number = self.least if "sampler" in facts.capabilities else LONG * self.least
+        before = PILOT if self.direction == "forward" else self.settle
+        return Passes(before + number + 2, before + number + 2)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Anneal as many chains as the batch has rows."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class Pushed:
     def title(self) -> str:
         """Such as ``log_px pushed in``."""
         return f"{self.score} pushed {'in' if self.inwards else 'out'}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A gradient for each step, and a pass at the end."""
+        return Passes(self.steps + 1, self.steps)
 
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:
         """The best images of the ascent."""

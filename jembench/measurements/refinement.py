@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import costs
 from jembench.measurements.input_gradient import InputGradient
 from jembench.types import Batch, Capability
@@ -44,6 +45,10 @@ class RefinementEffect:
     costly: ClassVar[bool] = True
     requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
     finite: ClassVar[frozenset[str]] = frozenset()
+
+    def passes(self, facts: Facts) -> Passes:
+        """A gradient for each step, and one at both ends."""
+        return Passes(self.steps + 2, self.steps + 2)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """n + 2 gradients; all noise comes from ``generator``.

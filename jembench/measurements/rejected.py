@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.contract import Task
+from jembench.attacks.passes import Facts, Passes
 from jembench.attacks.threat import TITLES, Threat
 from jembench.measurements.attacked import given_images, metered
 from jembench.metrics.fpr import true_positives
@@ -23,6 +24,8 @@ from jembench.types import Batch, Capability
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator
+
+SHARE = 0.4  # of the steps that even a model takes which resists nothing
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class Rejected:
     def title(self) -> str:
         """What people read while the attack runs, with the ball."""
         return f"abstention {TITLES[self.threat.norm]} {self.threat.eps:.3g}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A share of all steps, which grows with what resists; some of them go back twice."""
+        every = (SHARE + 1.6 * facts.survival(self.threat.norm, self.threat.eps)) * self.steps * self.restarts
+        return Passes(every + 12, every)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """The threshold from all clean images, the attack from the worst plain adversarials, and the verdict."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.ground import seeding
 from jembench.measurements.contract import LATER, costs
 from jembench.measurements.logits import logits
@@ -71,6 +72,12 @@ class Samples:
     def title(self) -> str:
         """What people read while the samples are made."""
         return f"samples, {'conditional' if self.conditional else self.start}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A gradient for each step of a chain; a pass for the confidence of a classifier."""
+        chained = "chain" in facts.capabilities and self.start != "buffer"
+        steps = (facts.steps if self.steps is None else self.steps) * chained
+        return Passes(steps + ("classifier" in facts.capabilities), steps)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Draw them, and ask the model what it makes of them."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from jembench.attacks.contract import Task
 from jembench.attacks.ladder import Rung
+from jembench.attacks.passes import Facts, Passes
 from jembench.attacks.threat import Threat
 from jembench.measurements.attacked import shared
 from jembench.measurements.input_gradient import InputGradient
@@ -46,6 +47,10 @@ class View(Protocol):
         """What people read while the view is made."""
         ...
 
+    def passes(self, facts: Facts) -> Passes:
+        """What an image typically takes."""
+        ...
+
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:
         """The viewed images ``(B, C, H, W)`` in [0, 1], and the forward passes and gradients of all of them."""
         ...
@@ -70,6 +75,10 @@ class Shifted:
     def title(self) -> str:
         """Such as ``blur 0.5``."""
         return f"{self.shift} {self.amount:g}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """None."""
+        return Passes()
 
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:
         """The shifted images."""
@@ -99,6 +108,10 @@ class Refined:
     def title(self) -> str:
         """Such as ``refined 10``."""
         return f"refined {self.steps}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A gradient for each step."""
+        return Passes(self.steps, self.steps)
 
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:
         """The ends of the chains."""
@@ -131,6 +144,10 @@ class Attacked:
     def title(self) -> str:
         """Such as ``attacked linf 0.1``."""
         return f"attacked {self.norm} {self.eps:g}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A gradient for each step, and a pass at both ends."""
+        return Passes(self.steps + 2, self.steps)
 
     def apply(self, model: Any, batch: Batch, generator: Generator) -> tuple[Tensor, int, int]:
         """The adversarials; images without a success are the nearest to one."""
@@ -175,6 +192,13 @@ class Seen:
     def title(self) -> str:
         """What people read while the view is made."""
         return self.view.title
+
+    def passes(self, facts: Facts) -> Passes:
+        """Those of the view, and of what the model says of its images."""
+        declared = getattr(self.view, "passes", None)
+        view = Passes() if declared is None else declared(facts)
+        able, dense = "classifier" in facts.capabilities, "density" in facts.capabilities
+        return view + Passes(able + dense, dense)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """View, then look."""

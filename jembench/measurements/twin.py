@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jembench.attacks.passes import Facts, Passes
 from jembench.measurements.contract import Measurement, costs
 from jembench.metrics import classification
 from jembench.types import Batch, Capability
@@ -33,6 +34,10 @@ class Twin:
     def costly(self) -> bool:
         """Whether the measurement that is read is costly: then it is of first images only, as is this one."""
         return getattr(self.of, "costly", False)
+
+    def passes(self, facts: Facts) -> Passes:
+        """None."""
+        return Passes()
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """No pass of any model."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from jembench.attacks.passes import Facts, Passes, times
 from jembench.attacks.threat import TITLES, Threat
 from jembench.measurements.attacked import aimed, metered
 from jembench.types import Batch, Capability
@@ -45,6 +46,10 @@ class Worst:
     def title(self) -> str:
         """The ball, for people."""
         return f"worst case {TITLES[self.threat.norm]} {self.threat.eps:.3g}"
+
+    def passes(self, facts: Facts) -> Passes:
+        """A query for each draw."""
+        return times(facts.query(), self.draws)
 
     def columns(self, model: Any, batch: Batch, generator: Generator) -> dict[str, NDArray[Any]]:
         """Choose, then verify."""

@@ -58,7 +58,7 @@ class Endless(Work):
 
 def endless(folder):
     from functools import partial
-    executors.run(partial(Endless, folder), [0, 1], workers=2, done=lambda: None)
+    executors.run(partial(Endless, folder), [0, 1], workers=2, done=lambda place: None)
 
 
 if __name__ == "__main__":
@@ -80,7 +80,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def run(make: Callable[[], Callable[[object], None]], jobs: list[int], workers: int) -> int:
     """How many jobs were reported done."""
     done: list[None] = []
-    executors.run(make, jobs, workers=workers, done=lambda: done.append(None))
+    executors.run(make, jobs, workers=workers, done=done.append)
     return len(done)
 
 
@@ -154,5 +154,5 @@ def test_a_job_starts_after_those_that_it_waits_for(
     after = {1: {0}, 2: {0}, 3: {1, 2}, 4: {3}, 6: {5}}
     jobs = [(number, sorted(after.get(number, ()))) for number in range(8)]
     count: list[int] = []
-    executors.run(partial(ordered, tmp_path), jobs, workers=workers, done=lambda: count.append(1), after=after)
+    executors.run(partial(ordered, tmp_path), jobs, workers=workers, done=count.append, after=after)
     assert len(count) == 8

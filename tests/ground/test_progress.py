@@ -1,17 +1,19 @@
 """Progress: a bar on a terminal, a line now and then in a log, nothing where it is to be quiet."""
 
 import io
+import logging
 import math
 import re
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.text import Text
 
 from jembench.cli.view import TrainingView
 from jembench.ground import progress as module
-from jembench.ground.progress import progress
+from jembench.ground.progress import patience, shown
 from jembench.store.history import Epoch, Rollback
 from jembench.training.run import Progress
 from jembench.training.supervisor import Signals
@@ -24,19 +26,62 @@ class Terminal(io.StringIO):
         return True
 
 
-def run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *, quiet: bool = False) -> str:
+def run(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *, wanted: bool = True) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with progress(quiet) as show:
+    with shown(wanted) as show:
         for done in range(4):
             show(done, 3, f"loss {done}")
     return stream.getvalue()
 
 
-def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """The logger as it is where nobody has set up logging."""
+    log = logging.getLogger("jembench")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "hasHandlers", lambda: False)  # pytest's own are everywhere
+    log.setLevel(logging.NOTSET)
+    return log
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, bare: logging.Logger) -> None:
     assert run(io.StringIO(), monkeypatch) == ""  # sooner over than the first line is due
     monkeypatch.setattr(module, "LOG_EVERY", 0.0)
     assert run(io.StringIO(), monkeypatch).splitlines() == [f"{done} of 3  loss {done}" for done in range(4)]
+    assert (bare.handlers, bare.level) == ([], logging.NOTSET)  # a library leaves nothing behind
+
+
+def test_a_logger_that_is_set_up_gets_the_lines(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="jembench")
+    monkeypatch.setattr(module, "LOG_EVERY", 0.0)
+    assert run(io.StringIO(), monkeypatch) == ""
+    assert caplog.messages == [f"{done} of 3  loss {done}" for done in range(4)]
+
+
+def test_a_log_says_what_is_left_also_while_nothing_is_counted(
+    monkeypatch: pytest.MonkeyPatch, bare: logging.Logger
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(module, "FIRST", 0.1)
+    with shown(True) as show:
+        show(120, 412, "jem: logits", left=100.0, share=0.3)
+        time.sleep(0.7)
+    assert stream.getvalue() == "120 of 412  about 1 min 40 s left  jem: logits\n"
+
+
+def test_patience_says_what_takes_its_time(monkeypatch: pytest.MonkeyPatch, bare: logging.Logger) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(module, "FIRST", 0.1)
+    with patience("reading images"):
+        time.sleep(0.7)
+    with patience("reading images", True):
+        time.sleep(0.4)
+    assert stream.getvalue() == "reading images\n"
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,10 +91,48 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
     assert drawn.rstrip().endswith("\x1b[2K")  # the line is erased
 
 
-def test_quiet_is_quiet_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_is_of_the_work_and_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with shown(True) as show:
+        show(1, 2, "long chains", left=100.2, share=0.1)
+        time.sleep(0.3)
+    assert "1/2 1 min 40 s left" in Text.from_ansi(stream.getvalue()).plain
+
+
+def test_a_notebook_gets_a_bar_without_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    handle = SimpleNamespace(update=drawn.append)
+
+    def display(content: str, *, display_id: bool) -> object:
+        drawn.append(content)
+        return handle
+
+    names = SimpleNamespace(HTML=str, display=display)
+    shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setitem(sys.modules, "IPython", shell)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython.display", names)  # type: ignore[arg-type]
+    assert run(io.StringIO(), monkeypatch) == ""
+    assert len(drawn) == 4
+    assert '<progress value="0.3333" max="1">' in drawn[1]
+    assert "3 of 3 &nbsp; loss 3" in drawn[3]
+    shell.get_ipython = lambda: None  # a script that imports IPython
+    run(io.StringIO(), monkeypatch)
+    assert len(drawn) == 4
+
+
+def test_quiet_is_quiet_everywhere(monkeypatch: pytest.MonkeyPatch, bare: logging.Logger) -> None:
     monkeypatch.setattr(module, "LOG_EVERY", 0.0)
-    assert run(io.StringIO(), monkeypatch, quiet=True) == ""
-    assert run(Terminal(), monkeypatch, quiet=True) == ""
+    assert run(io.StringIO(), monkeypatch, wanted=False) == ""
+    assert run(Terminal(), monkeypatch, wanted=False) == ""
+
+
+def test_a_function_is_called_as_it_is() -> None:
+    seen: list[tuple[int, int]] = []
+    with shown(lambda done, total, words: seen.append((done, total))) as show:
+        show(1, 2, "words")
+    assert seen == [(1, 2)]
 
 
 NAN = math.nan

@@ -116,8 +116,11 @@ def _rows(documents: Sequence[ResultDocument], who: str, columns: dict[str, str]
         for source in present or sources(document)[:1]:
             cells = [get(document, f"{source}/{who}/{name}") for name in columns]
             rows.append([document.model.name, SHORT.get(source, source), *cells])
-    for source in FLOOR:
-        cells = [get(documents[0], f"{source}/{who}/{name}") for name in columns]
+    for source in FLOOR:  # the same of all models that sample; a result of another may lack them
+        shown = next((document for document in documents if _sampled(document, source, who)), None)
+        if shown is None:
+            continue
+        cells = [get(shown, f"{source}/{who}/{name}") for name in columns]
         rows.append(["—", SHORT.get(source, source), *(cell if cell.value is not None else "" for cell in cells)])
     return rows
 
