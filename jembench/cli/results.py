@@ -15,7 +15,6 @@ from jembench.choices.request import STORE
 from jembench.cli.options import member
 from jembench.ground.progress import patience
 from jembench.pages import EXPORTERS
-from jembench.store import shelf
 
 if TYPE_CHECKING:
     from jembench.store.results import ResultDocument
@@ -40,6 +39,7 @@ def show(
 ) -> None:
     """Show results that were measured before: the summary, or all tables."""
     from jembench.pages.tables.table import one_track
+    from jembench.store import shelf
     from jembench.store.results import read_result
 
     folders = shelf.find(results, output)
@@ -62,6 +62,7 @@ def compare(
     """Paired differences between results on the same images: which model is better, and how sure that is."""
     from jembench.pages import compare as comparison
     from jembench.pages.tables import report
+    from jembench.store import shelf
 
     folders = shelf.find(results, output)
     with patience("comparing results"):
@@ -83,6 +84,7 @@ def gallery(
     from jembench import gallery as pictures
     from jembench.ground import files
     from jembench.pages.pictures.style import render
+    from jembench.store import shelf
 
     places = [place for place in (Path(result), output / result) if place.is_dir()] or shelf.find([result], output)
     path = picture or places[0] / pictures.SHEET
@@ -168,6 +170,7 @@ def rows(track: str | None, output: Path) -> dict[str, str]:
     """The results on the shelf: name -> suite, headline, protocol, time and options; of one track if it is named."""
     from jembench.pages import summary
     from jembench.pages.tables.figures import brief
+    from jembench.store import shelf
 
     found = [["name", "suite", "headline", "protocol", "when", ""]]
     for entry in shelf.entries(output):
