@@ -1,6 +1,7 @@
 """The Python interface: load, wrap, evaluate, and records that give the numbers again."""
 
 import importlib
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -49,6 +50,27 @@ def test_load_gives_a_trained_model_of_the_contract(digits: dict[str, Result]) -
     images = torch.from_numpy(data.load("digits", "test").pixels())
     records = digits["jem"].records("accuracy")
     assert (model.logits(images).argmax(dim=1).numpy() == records["prediction"].to_numpy()).mean() > 0.99
+
+
+def test_progress_is_shown_unless_it_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By default, by a function of the caller's, or not at all; the logger is left as it was."""
+    caplog.set_level("INFO", logger="jembench")
+    seen: list[tuple[int, int]] = []
+    settings = {"track": "gauss", "limit": 40}
+    log = logging.getLogger("jembench")
+    before = (list(log.handlers), log.level)
+    jembench.evaluate(
+        "oracle",
+        "accuracy",
+        output=tmp_path / "a",
+        progress=lambda done, total, words: seen.append((done, total)),
+        **settings,
+    )
+    assert seen == [(0, 1), (1, 1)]
+    jembench.evaluate("oracle", "accuracy", output=tmp_path / "b", progress=False, **settings)
+    assert caplog.messages == []
+    jembench.evaluate("oracle", "accuracy", output=tmp_path / "c", **settings)
+    assert (log.handlers, log.level) == before
 
 
 def test_load_refuses_unknown_names() -> None:

@@ -497,11 +497,11 @@ def _forward(model: Any, spec: ModelSpec) -> Any:
     def forward(x: Any) -> None:
         with torch.no_grad():
             if "classifier" in spec.capabilities:
-                logits(model, x, torch.Generator())
+                logits(model, x, torch.Generator()).cpu()  # a GPU says that it is done by handing something over
             elif "density" in spec.capabilities:
-                model.log_density(x)
+                model.log_density(x).cpu()
             else:
-                model.embed(x)
+                model.embed(x)[0].cpu()
 
     able = spec.capabilities & {"classifier", "density"} or callable(getattr(model, "embed", None))
     return forward if able else None
@@ -522,7 +522,8 @@ def _gradient(model: Any, spec: ModelSpec) -> Any:
             dense = "density" in spec.capabilities
             total = model.log_density(z).sum() if dense else model.logits(z).logsumexp(1).sum()
             if total.requires_grad:
-                torch.autograd.grad(total, z, allow_unused=True)
+                (slope,) = torch.autograd.grad(total, z, allow_unused=True)
+                _ = None if slope is None else slope.cpu()
 
     if "density" in spec.capabilities or not getattr(model, "stochastic", False):
         return gradient

@@ -73,7 +73,7 @@ def shown(wanted: bool | Show) -> Iterator[Show]:
     elif not wanted:
         yield silent
     elif sys.stderr is not None and sys.stderr.isatty():
-        with _bar() as show:
+        with _audible(), _bar() as show:
             yield show
     elif (display := _display()) is not None:
         yield _Notebook(display)
