@@ -67,6 +67,10 @@ class FreshResult(Result):
 
     evaluation: Evaluation
 
+    def _sources(self, evaluator: str) -> set[str]:
+        plan = self.evaluation.plan
+        return {need.source for need in self.evaluation.evaluator(evaluator).needs(plan.track)}
+
     def _columns(self, evaluator: str) -> Sequence[str]:
         judge = self.evaluation.evaluator(evaluator)
         return judge.columns  # type: ignore[no-any-return]

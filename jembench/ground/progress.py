@@ -34,7 +34,7 @@ def silence(words: str) -> None:
 def stopwatch(seconds: float) -> str:
     """The seconds that something took, in words.
 
-    >>> stopwatch(4.13), stopwatch(112), stopwatch(7300)
+    >>> stopwatch(4.13), stopwatch(112), stopwatch(7330)
     ('4.1 s', '1 min 52 s', '2 h 2 min')
     """
     if seconds < 60:

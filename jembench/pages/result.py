@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from jembench.pages.tables.table import Table
 
+ABSENT = -1  # where a whole number does not apply; others are NaN
 COLUMNS = ("metric", "source", "score", "value", "low", "high", "n", "unit", "evaluator", "method", "reason", "model")
 
 
@@ -100,10 +101,13 @@ class Result:
         if evaluator not in names:
             raise unknown("evaluator of this result", evaluator, names)
         columns = [name for name in self._columns(evaluator) if name in table]
-        sources = {metric.source for metric in self.document.metrics if metric.evaluator == evaluator}
-        sources |= {source for metric in self.document.metrics if metric.evaluator == evaluator for source in metric.n}
-        rows = table["source"].isin(sources)
-        return table.loc[rows, ["source", "index", *columns]].reset_index(drop=True)
+        present = (table[columns].notna() & (table[columns] != ABSENT)).any(axis=1)
+        sources = set(table.loc[present, "source"]) & self._sources(evaluator) or set(table.loc[present, "source"])
+        return table.loc[table["source"].isin(sources), ["source", "index", *columns]].reset_index(drop=True)
+
+    def _sources(self, evaluator: str) -> set[str]:
+        mine = [metric for metric in self.document.metrics if metric.evaluator == evaluator]
+        return {metric.source for metric in mine} | {source for metric in mine for source in metric.n}
 
     def _columns(self, evaluator: str) -> Sequence[str]:
         from jembench.evaluators import EVALUATORS

@@ -103,12 +103,12 @@ def test_what_is_there_is_counted_and_nothing_is_written(tmp_path: Path) -> None
     assert before.there == 0
     done = jembench.measure(request(tmp_path / "store", "accuracy"), progress=False)
     after = jembench.estimate(request(tmp_path / "store"))
-    assert (after.chunks, after.there) == (before.chunks, len(done[0].outcome.computed))
+    assert (after.chunks, after.there) == (before.chunks, len(done[0].evaluation.outcome.computed))
     assert after.seconds > 0
     assert sum(share.chunks for share in after.shares) == after.chunks
     assert sum(share.there for share in after.shares) == after.there
     finished = jembench.estimate(request(tmp_path / "store", "accuracy"))
-    assert (finished.chunks, finished.there, finished.seconds) == (len(done[0].plan.jobs),) * 2 + (0.0,)
+    assert (finished.chunks, finished.there, finished.seconds) == (len(done[0].evaluation.plan.jobs),) * 2 + (0.0,)
 
 
 def test_an_estimate_is_a_line() -> None:
@@ -124,7 +124,7 @@ def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(
     assert (answer.code, answer.err) == (0, "")
     first, *rows = answer.out.splitlines()
     assert re.fullmatch(r"\d+ chunks, 0 there, about .* with 1 worker", first)
-    assert [row.partition(":")[0] for row in rows] == ["oracle, ood", "oracle, stress", "oracle, accuracy"]
+    assert [row.partition(":")[0] for row in rows] == ["oracle, ood", "oracle, accuracy"]
     assert list(tmp_path.iterdir()) == []
     both = call("run", "--model", "oracle", "--track", "gauss", "--dry-run", "--save-config", "here.toml")
     assert (both.code, both.err.count("\n")) == (2, 1)
@@ -146,23 +146,23 @@ def test_a_rate_that_was_kept_is_believed(tmp_path: Path) -> None:
 
 def test_rates_are_kept_after_a_run_and_merged(tmp_path: Path) -> None:
     (result,) = jembench.measure(request(tmp_path, "accuracy"), progress=False)
-    model = result.plan.model.fingerprint
-    first = rates.known(result.store, model)
-    assert list(first.measurements) == [estimate._rate_key(result.plan.jobs[0])]
+    model = result.evaluation.plan.model.fingerprint
+    first = rates.known(result.evaluation.store, model)
+    assert list(first.measurements) == [estimate._rate_key(result.evaluation.plan.jobs[0])]
     assert len(first.evaluators) == 1
     jembench.measure(request(tmp_path, "ood"), progress=False)
-    assert rates.known(result.store, model).measurements.keys() > first.measurements.keys()
+    assert rates.known(result.evaluation.store, model).measurements.keys() > first.measurements.keys()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema_version": 2}', b'{"measurements": {"a": {"seconds": -1}}}'])
 def test_a_damaged_file_of_rates_is_as_none(tmp_path: Path, content: bytes) -> None:
     (result,) = jembench.measure(request(tmp_path, "accuracy"), progress=False)
-    (path,) = (result.store.root / "rates").iterdir()
+    (path,) = (result.evaluation.store.root / "rates").iterdir()
     path.write_bytes(content)
-    assert rates.known(result.store, result.plan.model.fingerprint) == Rates()
+    assert rates.known(result.evaluation.store, result.evaluation.plan.model.fingerprint) == Rates()
     assert jembench.estimate(request(tmp_path, "ood")).chunks > 0
     jembench.measure(request(tmp_path, "ood"), progress=False)  # and is written anew
-    assert rates.known(result.store, result.plan.model.fingerprint).measurements
+    assert rates.known(result.evaluation.store, result.evaluation.plan.model.fingerprint).measurements
 
 
 def test_a_run_that_takes_a_while_is_announced_and_quiet_is_quiet(
@@ -212,11 +212,11 @@ def test_others_on_the_machine_only_slow_down() -> None:
 
 def recorded(result: Result) -> dict[Any, tuple[float, float, float, float]]:
     """Declared and recorded forwards and gradients of every measurement of the model itself."""
-    facts = estimate.calibrated(result.plan.model, result.plan.track)[1]
+    facts = estimate.calibrated(result.evaluation.plan.model, result.evaluation.plan.track)[1]
     sums: dict[Any, np.ndarray[Any, Any]] = defaultdict(lambda: np.zeros(4))
-    for job in result.plan.jobs:
-        if job.model == result.plan.model:
-            columns, _ = result.store.records(job.key)
+    for job in result.evaluation.plan.jobs:
+        if job.model == result.evaluation.plan.model:
+            columns, _ = result.evaluation.store.records(job.key)
             taken, rows = passes(job.measurement, facts), job.stop - job.start
             sums[job.measurement] += (
                 taken.forwards * rows,
@@ -232,7 +232,7 @@ def test_declared_passes_are_those_of_the_records(digits: dict[str, Result]) -> 
     for result in digits.values():
         for measurement, (forwards, gradients, real_forwards, real_gradients) in recorded(result).items():
             for declared, real in ((forwards, real_forwards), (gradients, real_gradients)):
-                assert real / FACTOR <= declared <= real * FACTOR, (result.plan.model.name, measurement)
+                assert real / FACTOR <= declared <= real * FACTOR, (result.evaluation.plan.model.name, measurement)
 
 
 @pytest.mark.parametrize("name", ["jem", "softmax", "glow-cond", "softmax-adv", "sadajem"])

@@ -55,6 +55,7 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, bare: l
 def test_a_logger_that_is_set_up_gets_the_lines(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    logging.getLogger("jembench").removeHandler(module._LINES)  # of a command that was tested before
     caplog.set_level(logging.INFO, logger="jembench")
     monkeypatch.setattr(module, "LOG_EVERY", 0.0)
     assert run(io.StringIO(), monkeypatch) == ""

@@ -307,7 +307,7 @@ def test_checking_needs_no_torch_and_no_images(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
 
 
