@@ -115,7 +115,8 @@ def _folder(rows: Sequence[Evaluation]) -> Path:
         list(dict.fromkeys(words)) for words in zip(*((r.plan.model.name, r.plan.suite) for r in rows), strict=True)
     )
     several = "+".join(models) if len(models) <= FEW else f"{len(models)}-models"
-    name = shelf.word(several, rows[0].plan.track.name, "+".join(suites))
+    whose = shelf.own(rows[0].plan.protocol["name"])
+    name = shelf.word(several, rows[0].plan.track.name, "+".join(suites), whose)
     return shelf.claim(rows[0].store, identity([each.plan.key for each in rows]), name)
 
 

@@ -16,6 +16,7 @@ from filelock import FileLock
 import jembench
 from jembench import cli
 from jembench.api import Result
+from jembench.ground import progress
 
 
 class Answer(NamedTuple):
@@ -24,6 +25,13 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine too, nothing is said of what takes its time: tests of the command line are of other lines."""
+    monkeypatch.setattr(progress, "FIRST", 600.0)
+    monkeypatch.setattr(progress, "LOG_EVERY", 600.0)
 
 
 @pytest.fixture

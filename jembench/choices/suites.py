@@ -25,7 +25,7 @@ SUITES: Family[tuple[str, ...]] = Family(
             "does p(y|x) mean what it says: clean, shifted, attacked, refined",
         ),
         "unlabelled": (".suites:UNLABELLED", "accuracy and a temperature as estimated without labels"),
-        "ood": (".suites:OOD", "every score against every OOD set; detectors"),
+        "ood": (".suites:OOD", "every score against every OOD set"),
         "stress": (".suites:STRESS", "OOD detection under attack, after refinement, along shifts"),
         "generation": (".suites:GENERATION", "sample quality: IS, FD, KD, precision, coverage; long chains"),
         "hybrid": (".suites:HYBRID", "accuracy, IS and FD in one row: the paper's table 1"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,16 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from jembench import data
 from jembench.choices.request import STORE
 from jembench.cli.options import member
 from jembench.ground.progress import patience
 from jembench.pages import EXPORTERS
+from jembench.types import UserError
 
 if TYPE_CHECKING:
     from jembench.store.results import ResultDocument
 
-SHOWN = ("seed", "limit", "device", "options", "sampling", "detectors", "scores", "ood", "corruptions")
 PICTURES = (".png", ".svg", ".pdf")
+COMPARED = {"accuracy", "calibration", "ood", "all"}  # suites whose results have paired tests
+PLAIN = "softmax"  # the classifier to be held against
+LONG = 90  # letters of a command
+SHOWN = ("seed", "limit", "device", "options", "sampling", "detectors", "scores", "corruptions")
 
 ShelfOption = Annotated[Path, typer.Option("--output", "-o", help="Folder of results.")]
 FullOption = Annotated[bool, typer.Option("--full", help="All tables, not the summary.")]
@@ -86,9 +93,11 @@ def gallery(
     from jembench.pages.pictures.style import render
     from jembench.store import shelf
 
-    places = [place for place in (Path(result), output / result) if place.is_dir()] or shelf.find([result], output)
-    path = picture or places[0] / pictures.SHEET
-    files.write(path, render(pictures.sheet(places[0])))
+    place = shelf.folder(result, output) or shelf.find([result], output)[0]
+    path = picture or place / pictures.SHEET
+    if path.suffix != ".png":
+        raise UserError(f"{path}: a sheet is a .png")
+    files.write(path, render(pictures.sheet(place)))
     typer.echo(str(path))
 
 
@@ -114,54 +123,63 @@ def page(
     from jembench.pages import summary
 
     width = min(summary.COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else summary.COLUMNS
-    paths = [*pictures] or [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in PICTURES]
-    more = [("Pictures" if place == 0 else "", words) for place, words in enumerate(_pictures(paths))]
-    more.append(("More", _next(documents, folders, output)))
+    paths = [*pictures] or [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix in PICTURES and path.stem != "sheet"
+    ]
+    more = [("Pictures", _pictures(paths))] if paths else []
+    more += [("More" if place == 0 else "", words) for place, words in enumerate(_next(documents, folders, output))]
     words = summary.text(summary.summary(documents, width=width), width=width, aside=aside, more=more, table=table)
     encoding = sys.stdout.encoding or "utf-8"  # click writes UTF-8 to a terminal that knows ASCII only
     return words.encode(encoding, "replace").decode(encoding)
 
 
-def _pictures(paths: Sequence[Path]) -> list[str]:
-    """Where pictures lie, a line for each of at most two folders."""
-    folders: dict[Path, list[str]] = {}
-    for path in paths:
-        folders.setdefault(path.parent, []).append(path.name)
-    lines = []
-    for folder, names in list(folders.items())[:2]:
-        stems = sorted({Path(name).stem for name in names})
-        kinds = sorted({Path(name).suffix for name in names})
-        ends = kinds[0] if len(kinds) == 1 else f".{{{','.join(kind.strip('.') for kind in kinds)}}}"
-        lines.append(f"{folder}/{stems[0]}{ends}" if len(stems) == 1 else f"{folder}/*{ends}: {', '.join(stems)}")
-    if len(folders) > 2:
-        lines[-1] += f" and {len(folders) - 2} more folders"
-    return lines
+def _pictures(paths: Sequence[Path]) -> str:
+    """Where pictures lie."""
+    if len(paths) == 1:
+        return str(paths[0])
+    folders = list(dict.fromkeys(path.parent for path in paths))
+    words = f"{folders[0]}{os.sep}, {len(paths)} of them"
+    others = [folder.name for folder in folders[1:]]
+    return f"{words}, also in {', '.join(others[:2])}{' …' * (len(others) > 2)}" if others else words
 
 
-def _next(documents: Sequence[ResultDocument], folders: Sequence[Path], output: Path) -> str:
-    """All tables, and the one command that makes sense next."""
-    words = [str(folder) if output != STORE else folder.name for folder in folders]
-    few = " ".join(words[:4])
-    full = f"jembench show {few} --full"
-    models = list(dict.fromkeys(document.model.name for document in documents))
-    suites = {document.suite for document in documents}
-    track = documents[0].track.rpartition("-v")[0]
+def _next(documents: Sequence[ResultDocument], folders: Sequence[Path], output: Path) -> list[str]:
+    """All tables, and what makes sense next: commands that work as they stand, or what to add to the last one."""
+    from jembench.pages.summary import alike
+    from jembench.zoo import baselines
+
+    words = [shlex.quote(str(folder) if output != STORE else folder.name) for folder in folders]
+    command = f"jembench show {' '.join(words)} --full"
+    lines = [command if len(command) <= LONG else "all tables: add --full"]
+    models, suites = ({getattr(each, name) for each in documents} for name in ("model", "suite"))
+    track, first = documents[0].track.rpartition("-v")[0], documents[0]
+    plain = set(first.request) <= {"models", "suites"} and bool(first.request)
     if len(models) > 1:
-        return f"{full}      who is better, and how sure: jembench compare {few}"
-    if suites == {"all"}:
-        return f"{full}      under attack, minutes: jembench run -m {models[0]} {_of(track)}-s robustness"
-    if models[0] != "softmax" and len(suites) == 1 and not documents[0].limit:
-        return f"{full}      beside a plain classifier: add -m softmax"
-    return full
-
-
-def _of(track: str) -> str:
-    return "" if track == "digits" else f"-t {track} "
+        command = f"jembench compare {' '.join(words)}"
+        if len(suites) == 1 and suites <= COMPARED and alike(documents) and len(command) <= LONG:
+            lines.append(f"{command}   who is better, and how sure")
+    elif suites == {"all"} and plain:
+        lines.append("under attack, minutes: -s robustness")
+    elif (
+        plain
+        and len(documents) == 1
+        and track in data.TRACKS
+        and first.model.name in (ours := baselines.names(track))
+        and PLAIN in ours
+    ):
+        lines += [f"beside a plain classifier: add -m {PLAIN}"] if first.model.name != PLAIN else []
+    return lines
 
 
 def when(document: ResultDocument) -> str:
     """When a result was made, in local time: the hour of today, else the day."""
-    created = datetime.fromisoformat(document.provenance.created).astimezone()
+    try:
+        created = datetime.fromisoformat(document.provenance.created).astimezone()
+    except ValueError:
+        return document.provenance.created[:10]  # of a stranger
     today = created.date() == datetime.now().astimezone().date()
     return created.strftime("%H:%M" if today else "%Y-%m-%d")
 
@@ -172,7 +190,7 @@ def rows(track: str | None, output: Path) -> dict[str, str]:
     from jembench.pages.tables.figures import brief
     from jembench.store import shelf
 
-    found = [["name", "suite", "headline", "protocol", "when", ""]]
+    found = [["name", "model", "track", "suite", "headline", "protocol", "when", ""]]
     for entry in shelf.entries(output):
         document = entry.document
         if track not in (None, document.track.rpartition("-v")[0]):
@@ -180,7 +198,8 @@ def rows(track: str | None, output: Path) -> dict[str, str]:
         first = summary.first(document)
         words = "" if first is None else f"{first[0].title} {brief(first[1])}"
         protocol = f"{document.protocol.name} {document.protocol_hash[:6]}"
-        found.append([entry.folder.name, document.suite, words, protocol, when(document), _options(document.request)])
+        whose = [document.model.name, document.track, document.suite]
+        found.append([entry.folder.name, *whose, words, protocol, when(document), _options(document.request)])
     widths = [max(len(row[place]) for row in found) for place in range(len(found[0]))]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(row[1:], widths[1:], strict=True)) for row in found]
     return {row[0]: line.rstrip() for row, line in zip(found, texts, strict=True)} if found[1:] else {}
@@ -188,7 +207,7 @@ def rows(track: str | None, output: Path) -> dict[str, str]:
 
 def _options(request: Mapping[str, Any]) -> str:
     """What a result was asked for beside model, track and suite."""
-    parts = []
+    parts = [f"--ood {name}={place}" for name, place in dict(request.get("ood", {})).items()]
     for name in SHOWN:
         content = request.get(name)
         if isinstance(content, dict):

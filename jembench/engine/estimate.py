@@ -69,7 +69,7 @@ START = 2.5  # seconds until a process has its imports
 PICTURE, PICTURES = 0.15, 1.2  # seconds to draw one, and to have what draws them
 ASSEMBLY = 2e-5  # seconds of metrics for a row of records, where an evaluator does not declare ``assembly``
 GUESS = 2e-5  # seconds of a row of a network for 1,000 numbers of an image, and its factor for a gradient
-CROWDED = 4.0  # largest factor by others on the machine
+CROWDED = 3.0  # largest factor by others on the machine
 ALONE = 0.05  # share of its time that a process waits for a core on a machine of its own, at most
 
 

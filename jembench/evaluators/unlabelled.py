@@ -148,7 +148,7 @@ class Unlabelled(WithoutScalars):
     version: ClassVar[int] = 1
     headlines: ClassVar[tuple[Headline, ...]] = (
         Headline("shifts/doc/mean_error", "DoC error", "error of accuracy estimated by confidence, without labels"),
-        Headline("shifts/balanced/mean_error", "ours, error", "the same by balanced log-odds"),
+        Headline("shifts/balanced/mean_error", "ours error", "the same by balanced log-odds"),
     )
     assembly: ClassVar[float] = 5e-4
     tables: ClassVar[str] = "jembench.pages.tables.unlabelled:unlabelled"

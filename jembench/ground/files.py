@@ -58,10 +58,16 @@ def create(path: Path, data: bytes) -> None:
         FileExistsError: if the file is there.
         UserError: if the place cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
     try:
         write(temporary, data)
-        os.link(temporary, path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            with path.open("xb") as file:
+                file.write(data)
     except FileExistsError:
         raise
     except OSError as error:

@@ -37,7 +37,7 @@ def stopwatch(seconds: float) -> str:
     >>> stopwatch(4.13), stopwatch(112), stopwatch(7330)
     ('4.1 s', '1 min 52 s', '2 h 2 min')
     """
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

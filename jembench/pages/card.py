@@ -65,7 +65,7 @@ def card(folder: Path) -> str:
     if (folder / HISTORY).exists():
         blocks.append(_training(read_history(folder)))
     if pictures := [f"![{words}]({name})" for name, words in PICTURES.items() if (folder / name).exists()]:
-        blocks.append("\n".join(pictures))
+        blocks.append(" ".join(pictures))
     if looks or (folder / NOTES).exists():
         notes = [_text(folder / NOTES)] if (folder / NOTES).exists() else []
         blocks.append(

@@ -113,14 +113,13 @@ def headlines(folders: Sequence[Path]) -> list[Table]:
             if score in {score.title for score in PAPER}:
                 yield replace(test, words=[model, f"AUROC {score}"])
 
-    table = _table(f"paired, against {sides[0].label} · {track.id}", header, _against(sides, tests))
+    found = _against(sides, tests)
+    table = _table(f"paired, against {sides[0].label} · {track.id}", header, found)
     rows: list[list[Cell]] = []
-    for row in table.rows:
-        difference = row[-3]
-        assert isinstance(difference, Metric)
-        better = (difference.value or 0.0) > 0 if difference.better == "higher" else (difference.value or 0.0) < 0
-        sure = row[-1] == p_value(0.0) or float(str(row[-1])) < SURE
-        rows.append([*row, ("better" if better else "worse") if sure else "not sure"])
+    for row, test, p in zip(table.rows, found, paired.holm([test.difference.p or 0.0 for test in found]), strict=True):
+        value, higher = test.difference.value or 0.0, test.difference.better == "higher"
+        verdict = "better" if (value > 0) == higher else "worse"
+        rows.append([*row, verdict if p < SURE else "not sure"])
     return _noted([replace(table, header=[*header, "verdict"], rows=rows)] if rows else [], sides)
 
 

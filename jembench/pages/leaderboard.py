@@ -30,7 +30,7 @@ from jembench.pages.seeds import SEEDS, Seeds, combined, read_seeds
 from jembench.pages.summary import headlines
 from jembench.pages.tables import report
 from jembench.pages.tables.figures import BAND
-from jembench.pages.tables.robustness import battery, met
+from jembench.pages.tables.robustness import battery, met, unreliable
 from jembench.pages.tables.samples import extractor, sources
 from jembench.pages.tables.table import Cell, Table, fewer, get
 from jembench.store.results import RESULT, ResultDocument, read_result
@@ -117,19 +117,21 @@ def leaderboard(
 def _overview(documents: Sequence[ResultDocument], attacks: Sequence[ResultDocument], blocks: list[str]) -> list[str]:
     """One table of the headlines for every protocol, the best band bold, and links to all tables below."""
     parts = []
-    attacked = {document.model.name: document for document in attacks if bare(document)}
+    protocols = [document.protocol_hash for document in attacks if bare(document)]
+    common = max(protocols, key=protocols.count, default="")  # attacks of other protocols share no column
+    attacked = {document.model.name: document for document in attacks if document.protocol_hash == common}
     for protocol, group in groupby(documents, key=lambda document: document.protocol_hash):
         cells: list[list[tuple[Headline, Metric]]] = []
         members = list(group)
         for document in members:
-            pairs = [
-                *headlines(document),
-                *(headlines(attacked[document.model.name]) if document.model.name in attacked else []),
-            ]
-            cells.append(pairs)
+            attack = attacked.get(document.model.name)
+            cells.append([*headlines(document), *(headlines(attack) if attack is not None else [])])
         chosen = [(each, metric.better) for evaluator in OVERVIEW for each, metric in _first(cells, evaluator)]
         rows: list[list[Cell]] = [
-            [document.model.name, *(_cell(pairs, headline) for headline, _ in chosen)]
+            [
+                document.model.name,
+                *(_cell(pairs, headline, attacked.get(document.model.name)) for headline, _ in chosen),
+            ]
             for document, pairs in zip(members, cells, strict=True)
         ]
         header = ["model", *(f"{each.title}{ARROWS[better]}" for each, better in chosen)]
@@ -154,8 +156,15 @@ def _first(cells: Sequence[Sequence[tuple[Headline, Metric]]], evaluator: str) -
     return [pair for pairs in cells for pair in pairs if pair[1].evaluator == evaluator][:1]
 
 
-def _cell(pairs: Sequence[tuple[Headline, Metric]], headline: Headline) -> Cell:
-    return next((metric for each, metric in pairs if each == headline), "—")
+def _cell(pairs: Sequence[tuple[Headline, Metric]], headline: Headline, attack: ResultDocument | None) -> Cell:
+    """The metric of a headline; words that nobody ranks where a check has taken the word from it."""
+    metric = next((metric for each, metric in pairs if each == headline), None)
+    if metric is None:
+        return "—"
+    if attack is not None and metric.evaluator == "robustness":
+        norms = [norm for norm in unreliable(attack) if f"/{norm}-" in metric.id]
+        return f"{report.text(metric)} unreliable" if norms else metric
+    return metric
 
 
 def _anchor(title: str) -> str:

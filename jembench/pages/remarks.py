@@ -1,13 +1,12 @@
 """Remarks: what a reader of results should look at, a sentence each, the weightiest first.
 
-A remark is said of a difference only where its interval or its p-value says that it is there.
+That one score is better than another is said only where its p-value says so, for all OOD sets together (Bonferroni).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from jembench.metrics.metric import Metric
 from jembench.pages.tables import ood as sets
 from jembench.pages.tables.figures import brief, interval, sure
 from jembench.pages.tables.robustness import unreliable
@@ -15,14 +14,20 @@ from jembench.pages.tables.samples import STAYS
 from jembench.store.results import ResultDocument
 
 CHANCE = 0.5
+NAME = 24  # letters of a model's name
 SURE = 0.05  # p-value below which a difference is called one
+
+
+def short_name(name: str) -> str:
+    """A model's name as summaries show it."""
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def remarks(documents: Sequence[ResultDocument]) -> list[str]:
     """What to look at in results of one track, those of each with the name of its model if there are several."""
     several = len({document.model.name for document in documents}) > 1
     found = [
-        (place, f"{document.model.name}: {words}" if several else words)
+        (place, f"{short_name(document.model.name)}: {words}" if several else words)
         for document in documents
         for place, words in enumerate(words for remark in REMARKS for words in remark(document))
     ]
@@ -43,26 +48,23 @@ def density(document: ResultDocument) -> Iterator[str]:
         return
     name, worst = min(known.items(), key=lambda item: item[1].value or 0.0)
     gain, rival = document.metric(f"{name}/log_px/auroc_gain"), document.metric(f"{name}/max_py/auroc")
-    words = f"{name}: log p(x) is least sure there ({brief(worst)} {interval(worst)})"
+    words = f"{name}: lowest AUROC of log p(x) ({brief(worst)} {interval(worst)})"
     if worst.high is not None and worst.high < CHANCE:
         words = f"{name}: log p(x) prefers it to the test images ({brief(worst)} {interval(worst)})"
-    if _significant(gain) and gain is not None and (gain.value or 0.0) < 0 and rival is not None:
-        words += f"; max p(y|x) sees it better ({brief(rival)}, {sure(gain.p or 0.0)})"
+    p = 1.0 if gain is None or gain.p is None else len(known) * gain.p
+    if p < SURE and gain is not None and (gain.value or 0.0) < 0 and rival is not None:
+        words += f"; max p(y|x) sees it better ({brief(rival)}, {sure(p)})"
     yield words
 
 
-def _significant(metric: Metric | None) -> bool:
-    return metric is not None and metric.p is not None and metric.p < SURE
-
-
 def confidence(document: ResultDocument) -> Iterator[str]:
-    """An ECE that a calibrated model would not have, and to which side."""
+    """An ECE that a calibrated model would not have, and the temperature that fits."""
     ece, gap = document.metric("test/raw/ece15"), document.metric("validation/temperature")
     if ece is None or gap is None or None in (ece.value, ece.high, gap.value):
         return
     if (ece.value or 0.0) > (ece.high or 0.0):
-        side = "over" if (gap.value or 0.0) > 1 else "under"
-        yield f"ECE {brief(ece)} lies above the band of calibrated models ({interval(ece)}): {side}-confident"
+        band = f"above the band of calibrated models ({interval(ece)})"
+        yield f"ECE {brief(ece)} is {band}; temperature {brief(gap)} fits"
 
 
 def chains(document: ResultDocument) -> Iterator[str]:

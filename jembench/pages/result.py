@@ -155,7 +155,9 @@ class Comparison:
     tables: list[Table]
 
     def __repr__(self) -> str:
-        return report.terminal(self.tables).rstrip()
+        lines = report.terminal(self.tables).rstrip().splitlines()
+        rest = [f"… {len(lines) - summary.LINES + 1} more lines: frame()"] if len(lines) > summary.LINES else []
+        return "\n".join([*lines[: summary.LINES - len(rest)], *rest])
 
     def _repr_html_(self) -> str:
         return "".join(map(report.html, self.tables))

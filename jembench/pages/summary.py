@@ -27,6 +27,7 @@ from jembench.store.results import ResultDocument
 LINES = 20
 COLUMNS = 100
 ROWS = 10  # models of a summary, the first
+CHOSEN = ("detectors", "scores")  # evaluators of what a user asks for by name
 GAP = "  "
 ELLIPSIS = "…"
 LABEL = 10  # columns of a label
@@ -66,14 +67,16 @@ def headlines(document: ResultDocument) -> list[tuple[Headline, Metric]]:
         evaluator = EVALUATORS.get(entry["name"])
         mine = [metric for metric in document.metrics if metric.evaluator == entry["name"]]
         for headline in getattr(evaluator, "headlines", ()):
-            metric = next((metric for metric in mine if matches(headline.id, metric.id, known)), None)
-            if metric is not None:
-                pairs.append((headline, metric))
+            found = [metric for metric in mine if matches(headline.id, metric.id, known)]
+            if entry["name"] in CHOSEN:  # by the user, so that each is wanted
+                pairs += [(replace(headline, title=f"{headline.title} {metric.variant}"), metric) for metric in found]
+            else:
+                pairs += [(headline, metric) for metric in found[:1]]
     return pairs
 
 
 def first(document: ResultDocument) -> tuple[Headline, Metric] | None:
-    """The headline that a list of results shows: of the last evaluator with a value, which gives the suite its name."""
+    """The headline that a list of results shows: of the evaluator that the suite is called after, or the first one."""
     pairs = [pair for pair in headlines(document) if pair[1].value is not None]
     by_evaluator: dict[str, tuple[Headline, Metric]] = {}
     for pair in pairs:
@@ -88,20 +91,47 @@ def summary(documents: Sequence[ResultDocument], *, width: int = COLUMNS) -> Sum
         documents: the results, at least one.
         width: columns that its table may have.
     """
-    models: dict[str, list[ResultDocument]] = {}
-    for document in documents:
-        models.setdefault(document.model.name, []).append(document)
+    rows = _rows(documents)
     suites = "+".join(dict.fromkeys(document.suite for document in documents))
-    whose = "" if documents[0].protocol.name == "v1" else f" · protocol {documents[0].protocol.name}"
-    title = f"{documents[0].track} · {suites}{whose} · {_images(documents)}"
+    protocols = list(dict.fromkeys(document.protocol.name for document in documents))
+    whose = "" if protocols == ["v1"] else f" · protocol {', '.join(protocols)}"
+    fair = alike(documents)
+    what = _images(documents) if fair else "OF DIFFERENT PROTOCOLS OR SIZES: not to be compared"
+    title = f"{documents[0].track} · {suites}{whose} · {what}"
     notes = [f"warning: {words}" for words in dict.fromkeys(w for document in documents for w in document.warnings)]
     looks = list(dict.fromkeys(remarks.remarks(documents)))
-    if len(models) > 1:
-        return _of_models(title, models, notes, looks, width)
-    title = f"{documents[0].model.name} · {title}"
-    if len(documents) == 1 and documents[0].suite == "ood":
+    if len(rows) > 1:
+        return _of_models(title, rows, notes, looks, width, fair=fair)
+    title = f"{remarks.short_name(documents[0].model.name)} · {title}"
+    if {entry["name"] for document in documents for entry in document.protocol.evaluators} == {"ood"}:
         return _of_sets(title, documents[0], notes, looks, width)
     return _of_one(title, documents, notes, looks)
+
+
+def _rows(documents: Sequence[ResultDocument]) -> dict[str, list[ResultDocument]]:
+    """The results of each row by its name: several suites of one model, of one seed, limit and protocol."""
+    groups: dict[tuple[object, ...], list[ResultDocument]] = {}
+    for document in documents:
+        model, protocol = document.model, document.protocol.name
+        same = (model.name, model.fingerprint, document.seed, document.limit, protocol)
+        number = sum(each.suite == document.suite for each in groups.get((*same, 0), []))
+        groups.setdefault((*same, number), []).append(document)
+    names = [remarks.short_name(group[0].model.name) for group in groups.values()]
+    labels = [
+        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
+        for place, name in enumerate(names)
+    ]
+    return dict(zip(labels, groups.values(), strict=True))
+
+
+def alike(documents: Sequence[ResultDocument]) -> bool:
+    """Whether results are of the same images under one protocol, as far as they share sources."""
+    facts: dict[str, object] = {}
+    return len({document.protocol.name for document in documents}) == 1 and all(
+        facts.setdefault(name, each) == each
+        for document in documents
+        for name, each in document.protocol.sources.items()
+    )
 
 
 def _images(documents: Sequence[ResultDocument]) -> str:
@@ -145,7 +175,7 @@ def _best(document: ResultDocument) -> str:
     if not values:
         return ""
     title, metric = max(values.items(), key=lambda item: item[1].value or 0.0)
-    return f"best of {len(means)} scores: {title} {brief(metric)} {interval(metric)}".rstrip()
+    return f"highest mean of {len(values)} scores: {title} {brief(metric)} {interval(metric)}".rstrip() + ", not tested"
 
 
 def _of_one(title: str, documents: Sequence[ResultDocument], notes: list[str], looks: list[str]) -> Summary:
@@ -179,7 +209,13 @@ def _titled(headline: Headline, metrics: Sequence[Metric | None]) -> str:
 
 
 def _of_models(
-    title: str, models: dict[str, list[ResultDocument]], notes: list[str], looks: list[str], width: int
+    title: str,
+    models: dict[str, list[ResultDocument]],
+    notes: list[str],
+    looks: list[str],
+    width: int,
+    *,
+    fair: bool,
 ) -> Summary:
     """A row for each model, a column for each headline that there is room for, those of every evaluator first."""
     found = {name: _unique([p for document in group for p in headlines(document)]) for name, group in models.items()}
@@ -196,7 +232,7 @@ def _of_models(
         marks = _Marks()
         header = ["", *(_titled(columns[key][1], [row.get(key) for row in cells.values()]) for key in order)]
         rows = [[(name, ""), *(marks.cell(row.get(key)) for key in order)] for name, row in cells.items()]
-        if len(cells) == 2:
+        if len(cells) == 2 and fair:
             verdicts = [_better({name: row.get(key) for name, row in cells.items()}) for key in order]
             rows.append([("better", ""), *((verdict, "") for verdict in verdicts)])
         page = Summary(title, header, rows, [], [*marks.notes, *notes], looks)
@@ -249,35 +285,38 @@ class _Marks:
 def text(
     page: Summary, *, width: int = COLUMNS, aside: str = "", more: Sequence[tuple[str, str]] = (), table: bool = False
 ) -> str:
-    """A summary for a terminal.
+    """A summary for a terminal: warnings, reasons and one remark have their room, if need be in place of rows.
 
     Args:
         page: the summary.
         width: columns of the terminal.
         aside: words at the end of the first line, such as how long it took.
-        more: further lines with their labels, such as ``("Pictures", …)``; the last ones stay if room is short.
+        more: further lines with their labels, such as ``("Pictures", …)``.
         table: whether the table stands alone.
     """
     lines = _grid(page, width)
     if table:
         return "\n".join(lines) + "\n"
     space = width - len(page.title) - len(aside)
-    head = (
-        [f"{page.title}{' ' * space}{aside}"] if space >= 2 else [*_wrapped(page.title, width), *_wrapped(aside, width)]
-    )
-    head = [line for line in head if line.strip()]
+    head = [f"{page.title}{' ' * space}{aside}"] if space >= 2 else _wrapped(f"{page.title}  {aside}", width)
+    head = [line.rstrip() for line in head if line.strip()]
     tail = [line for label, words in more for line in _labelled(label, words, width)]
-    notes = [_wrapped(note, width) for note in (*page.notes, *([f"{page.more}: --full"] if page.more else []))]
+    notes = [_wrapped(note, width) for note in page.notes]
     looks = [_labelled("Look at" if place == 0 else "", look, width) for place, look in enumerate(page.remarks)]
-    room = LINES - len(head) - len(lines) - len(tail) - 3
-    kept = []
-    for block in (*looks[:1], *notes, *looks[1:]):  # the first remark is worth more than the last note
+    needed = sum(map(len, [*notes, *looks[:1]]))
+    lost = max(0, len(lines) + needed + bool(page.more) - (LINES - len(head) - len(tail) - 2))
+    kept = max(len(lines) - lost - (lost > 0 and not page.more), 2)
+    words = [page.more, f"{len(lines) - kept} more lines" * (kept < len(lines))]
+    rest = _wrapped(f"{', '.join(filter(None, words))}: --full", width) if any(words) else []
+    room = LINES - len(head) - len(tail) - 2 - kept - len(rest)
+    shown: list[list[str]] = []
+    for block in (*notes, *looks[:1], *looks[1:]):
         if len(block) <= room:
-            kept.append(id(block))
+            shown.append(block)
             room -= len(block)
-    middle = [line for block in notes if id(block) in kept for line in block]
-    looking = [line for block in looks if id(block) in kept for line in block]
-    parts = [head, [*lines, *middle], [*looking, *tail]]
+    middle = [line for block in notes if block in shown for line in block]
+    looking = [line for block in looks if block in shown for line in block]
+    parts = [head, [*lines[:kept], *middle, *rest], [*looking, *tail]]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -313,11 +352,15 @@ def _cut(line: str, width: int) -> str:
 
 
 def _wrapped(words: str, width: int) -> list[str]:
-    return textwrap.wrap(words, width, subsequent_indent="    ", break_long_words=True, break_on_hyphens=False)
+    return textwrap.wrap(
+        words, max(width, LABEL), subsequent_indent="    ", break_long_words=True, break_on_hyphens=False
+    )
 
 
 def _labelled(label: str, words: str, width: int) -> list[str]:
-    lines = textwrap.wrap(words, width - LABEL, break_long_words=False, break_on_hyphens=False)  # a path stays whole
+    lines = textwrap.wrap(
+        words, max(width - LABEL, LABEL), break_long_words=False, break_on_hyphens=False
+    )  # a path stays whole
     return [f"{label if place == 0 else '':{LABEL}}{line}" for place, line in enumerate(lines)]
 
 

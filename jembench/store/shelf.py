@@ -17,11 +17,14 @@ from itertools import count
 from pathlib import Path
 
 from jembench.ground import files
+from jembench.ground.identity import sha256
 from jembench.store.records import HIDDEN, SCHEMA, Store
 from jembench.store.results import RESULT, ResultDocument, read_result
 from jembench.types import UserError
 
+HEAD = 4096  # bytes of a result that hold its key
 NAMES = "names"  # below the records: a file for each name, with the key that it belongs to
+LONGEST = 120  # letters of a name
 LOG = logging.getLogger("jembench")
 
 
@@ -35,7 +38,7 @@ def place(store: Store, key: str, name: str) -> Path | None:
     """
     for word in _numbered(name):
         owner = _owner(store, word)
-        if owner == key:
+        if owner == key and not _strange(store.output / word, key):
             return store.output / word
         if owner is None and not (store.output / word).exists():
             return None
@@ -59,7 +62,7 @@ def claim(store: Store, key: str, name: str) -> Path:
             with suppress(FileExistsError):
                 files.create(store.root / NAMES / word, key.encode())
             owner = _owner(store, word)
-        if owner == key:
+        if owner == key and not _strange(store.output / word, key):
             return store.output / word
     raise AssertionError("names have no end")
 
@@ -76,21 +79,32 @@ def settle(output: Path) -> None:
     LOG.info("%s: results are folders of their own from now on, their records in %s", output, HIDDEN)
     try:
         for path in sorted(before.glob(f"*-v*/*/*/*/{RESULT}")):
-            document = json.loads(path.read_bytes())
-            track, suite, protocol = str(document["track"]), str(document["suite"]), document["protocol"]["name"]
-            name = word(document["model"]["name"], track.rpartition("-v")[0], suite, own(protocol))
-            path.parent.rename(claim(store, str(document["key"]), name))
+            _shelved(store, path)
         store.root.mkdir(parents=True, exist_ok=True)
         for path in sorted(before.iterdir(), key=lambda path: path.name == "chunks"):  # stopped before, it begins again
             path.rename(store.root / path.name)
         before.rmdir()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except FileNotFoundError:
+        return  # another process does the same
+    except OSError as error:
         raise UserError(f"{output}: cannot be brought into the layout of this jembench ({error})") from error
+
+
+def _shelved(store: Store, path: Path) -> None:
+    """Bring one result of the layout before to its place; one that cannot be read stays where it is."""
+    try:
+        document = json.loads(path.read_bytes())
+        track, suite, protocol = str(document["track"]), str(document["suite"]), document["protocol"]["name"]
+        name = word(document["model"]["name"], track.rpartition("-v")[0], suite, own(protocol))
+        path.parent.rename(claim(store, str(document["key"]), name))
+    except (ValueError, KeyError, TypeError) as error:
+        LOG.warning("warning: %s: not a result that can be read (%s); left there", path, error)
 
 
 def word(*parts: str) -> str:
     """Words joined to the name of a folder: what a file system or a shell would take for something else is a dash."""
-    return "-".join(re.sub(r"[^\w.+=@]+", "-", part).strip("-.") for part in parts if part)
+    name = "-".join(re.sub(r"[^\w.+=@]+", "-", part).strip("-.") for part in parts if part)
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}-{sha256(name.encode())[:6]}"
 
 
 def own(protocol: str) -> str:
@@ -113,6 +127,15 @@ def _owner(store: Store, name: str) -> str | None:
         raise UserError(f"{store.root / NAMES / name}: cannot be read ({error}); remove it") from error
 
 
+def _strange(folder: Path, key: str) -> bool:
+    """Whether a folder holds a result of another key: one that was renamed to this."""
+    try:
+        with (folder / RESULT).open("rb") as file:
+            return key.encode() not in file.read(HEAD)
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True)
 class Entry:
     """A result on the shelf.
@@ -126,9 +149,14 @@ class Entry:
     document: ResultDocument
 
     @property
-    def kind(self) -> tuple[str, str]:
-        """Its track and its suite."""
-        return self.document.track, self.document.suite
+    def kind(self) -> tuple[object, ...]:
+        """What results that are held against each other share: track, suite, protocol, limit."""
+        return kind(self.document)
+
+
+def kind(document: ResultDocument) -> tuple[object, ...]:
+    """Track, suite, protocol and limit of a result."""
+    return document.track, document.suite, document.protocol.name, document.limit
 
 
 def entries(output: Path) -> list[Entry]:
@@ -143,6 +171,15 @@ def entries(output: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: (entry.document.provenance.created, entry.folder.name))
 
 
+def folder(word: str, output: Path) -> Path | None:
+    """The folder that a word is the path of, or the name of on the shelf; None if there is none."""
+    for path in (Path(word), output / word):
+        with suppress(OSError):  # a name too long for the system
+            if path.is_dir():
+                return path
+    return None
+
+
 def find(words: Sequence[str], output: Path) -> list[Path]:
     """The folders of results, each by its path, its name on the shelf, or the name of its model.
 
@@ -155,7 +192,8 @@ def find(words: Sequence[str], output: Path) -> list[Path]:
     Raises:
         UserError: if there is no such result.
     """
-    paths = {word: path for word in words for path in (Path(word), output / word) if (path / RESULT).is_file()}
+    places = {word: folder(word, output) for word in words}
+    paths = {word: place for word, place in places.items() if place is not None and (place / RESULT).is_file()}
     others = [word for word in words if word not in paths]
     if others:
         shelf = entries(output)
@@ -164,13 +202,13 @@ def find(words: Sequence[str], output: Path) -> list[Path]:
                 raise UserError(
                     f"{word}: neither a result nor a model with one in {output}: see `jembench list results`"
                 )
-        fixed = {(document.track, document.suite) for document in map(read_result, paths.values())}
+        fixed = {kind(document) for document in map(read_result, paths.values())}
         kinds = [entry.kind for entry in shelf if entry.document.model.name in others]
-        kinds.sort(key=lambda kind: kind in fixed)  # what goes with the results that are named by themselves
+        kinds.sort(key=lambda each: each in fixed)  # what goes with the results that are named by themselves
         known = {(entry.document.model.name, entry.kind) for entry in shelf}
-        common = [kind for kind in kinds if all((word, kind) in known for word in others)]
+        common = [each for each in kinds if all((word, each) in known for word in others)]
         if not common:
-            raise UserError(f"{', '.join(others)} have no results of one track and suite in {output}")
+            raise UserError(f"{', '.join(others)} have no results of one track, suite, protocol and limit in {output}")
         for entry in shelf:
             if entry.document.model.name in others and entry.kind == common[-1]:
                 paths[entry.document.model.name] = entry.folder

@@ -252,7 +252,7 @@ def test_a_second_run_computes_nothing_and_loads_no_torch(oracle: Result) -> Non
     options = ["--model", "oracle", "--track", "gauss", "--suite", "all", "--output", str(output)]
     done = subprocess.run([sys.executable, "-c", code, "run", *options], capture_output=True, text=True, check=True)
     assert f"all {len(oracle.evaluation.outcome.chunks)} chunks reused" in done.stdout
-    assert done.stderr == ""
+    assert set(done.stderr.splitlines()) <= {"reading models and images"}  # on a busy machine, after a second
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

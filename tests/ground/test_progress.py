@@ -68,6 +68,7 @@ def test_a_log_says_what_is_left_also_while_nothing_is_counted(
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(module, "FIRST", 0.1)
+    monkeypatch.setattr(module, "LOG_EVERY", 10.0)
     with shown(True) as show:
         show(120, 412, "jem: logits", left=100.0, share=0.3)
         time.sleep(0.7)
@@ -78,6 +79,7 @@ def test_patience_says_what_takes_its_time(monkeypatch: pytest.MonkeyPatch, bare
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(module, "FIRST", 0.1)
+    monkeypatch.setattr(module, "LOG_EVERY", 10.0)
     with patience("reading images"):
         time.sleep(0.7)
     with patience("reading images", True):

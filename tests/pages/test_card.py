@@ -121,6 +121,11 @@ def test_the_golden_result(folder: Path, oracle: Result) -> None:
     assert ["mean AUROC of log p(x)", text(auroc), f"{test} + {sum(others)} OOD"] in rows(content)
 
 
+@pytest.mark.parametrize("path", [p for t in ("digits", "cifar10") for p in baselines.recipes(t).values()], ids=str)
+def test_a_card_is_short(path: Path) -> None:
+    assert len(card(path.parent).splitlines()) <= 80
+
+
 def test_notes_and_pictures_are_taken_over(folder: Path) -> None:
     (folder / "NOTES.md").write_text("\nBy *hand*: ± 1.\n\n", encoding="utf-8")
     (folder / "curve.png").touch()

@@ -78,7 +78,9 @@ def test_two_models_have_a_verdict_only_where_their_intervals_are_apart() -> Non
 
 def test_the_paper_s_table_has_every_set_with_its_interval() -> None:
     whole = document("jem")
-    ood = whole.model_copy(update={"suite": "ood"})
+    evaluators = [entry for entry in whole.protocol.evaluators if entry["name"] == "ood"]
+    protocol = whole.protocol.model_copy(update={"evaluators": evaluators})
+    ood = whole.model_copy(update={"suite": "ood", "protocol": protocol})
     page = summary.summary([ood])
     assert page.header == ["AUROC", "mean", "textures", "interp", "rotated", "flipped", "inverted", "noise"]
     for row, score in zip(page.rows[::2], ("log_px", "max_py", "mass"), strict=True):
@@ -154,7 +156,7 @@ def test_short_numbers_keep_their_sign_and_drop_the_zero() -> None:
         "99.99",
         "12346",
     ]
-    assert (sure(0.04), sure(1e-9)) == ("p = .040", "p < .001")
+    assert (sure(0.04), sure(1e-9)) == ("p=.040", "p<.001")
 
 
 def test_every_metric_of_the_shipped_results_is_one_documented_quantity() -> None:
@@ -207,7 +209,7 @@ def test_what_suite_a_result_is_of_is_what_a_list_shows_of_it() -> None:
 def test_remarks_name_what_is_wrong_and_only_with_certainty() -> None:
     words = " ".join(remarks.remarks([document("softmax")]))
     assert "rotated: log p(x) prefers it to the test images" in words
-    assert "max p(y|x) sees it better (.719, p < .001)" in words
+    assert "max p(y|x) sees it better (.719, p<.001)" in words
     jem = document("jem")
     for metric in jem.metrics:
         assert metric.name != "reliable"
@@ -269,3 +271,38 @@ def test_results_are_of_the_documented_schema() -> None:
     schema = json.loads(PAGES["result.schema.json"]())
     for path in (*GOLDEN[:3], *ATTACKED[:2]):
         jsonschema.validate(json.loads((path / "result.json").read_bytes()), schema)
+
+
+def test_results_of_other_sizes_or_protocols_are_not_ranked() -> None:
+    jem, softmax = document("jem"), document("softmax")
+    facts = {name: each.model_copy(update={"n": 20}) for name, each in softmax.protocol.sources.items()}
+    fewer = softmax.model_copy(update={"protocol": softmax.protocol.model_copy(update={"sources": facts})})
+    page = summary.summary([jem, fewer])
+    assert "not to be compared" in page.title
+    assert [row[0][0] for row in page.rows] == ["jem", "softmax"]
+
+
+def test_two_results_of_one_model_are_two_rows() -> None:
+    jem = document("jem")
+    page = summary.summary([jem, jem.model_copy(update={"seed": 1})])
+    assert [row[0][0] for row in page.rows][:2] == ["jem (1)", "jem (2)"]
+    parts = [jem.model_copy(update={"suite": suite}) for suite in ("accuracy", "ood")]
+    assert not summary.summary(parts).title.startswith("digits-v1")  # several suites of one model are one row
+
+
+def test_warnings_and_reasons_have_their_room_before_rows() -> None:
+    jem = document("softmax")
+    warned = jem.model_copy(update={"warnings": tuple(f"{word} " * 30 for word in ("one", "two", "three"))})
+    shown = lines(warned)
+    assert len(shown) <= summary.LINES
+    text = " ".join(shown)
+    for word in ("one one", "two two", "three three", "(a) the model does not sample", "Look at"):
+        assert word in text
+    assert "more lines" in text
+
+
+def test_a_very_narrow_terminal_and_a_very_long_name_do_no_harm() -> None:
+    jem = document("jem")
+    long = jem.model_copy(update={"model": jem.model.model_copy(update={"name": "n" * 100})})
+    assert max(map(len, lines(long, document("softmax")))) <= summary.COLUMNS
+    assert lines(jem, width=8)

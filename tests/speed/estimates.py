@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 BAR = 1.5
 RUNS = (
@@ -77,7 +78,7 @@ def main() -> None:
     if given.data_dir is not None:
         runs += [[*each.split(), "--data-dir", str(given.data_dir)] for each in PHOTOGRAPHS]
     chosen = [runs[number - 1] for number in given.only or range(1, len(runs) + 1)]
-    every = []
+    every: list[dict[str, Any]] = []
     print(f"{'announced':>9} {'taken':>8} {'ratio':>6}  load  run")
     with tempfile.TemporaryDirectory() as name:
         for place, words in enumerate(chosen):

@@ -136,3 +136,33 @@ def test_a_loaded_result_is_the_one_that_was_measured(runs: Path) -> None:
     assert result.metrics["test/accuracy"].n == {"test": 30}
     frame = result.records("accuracy")
     assert (frame["label"] == frame["prediction"]).mean() == result.metrics["test/accuracy"].value
+
+
+def test_a_damaged_result_of_the_layout_before_stays_where_it_is(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And all others are brought over."""
+    output = tmp_path / "old"
+    for name, content in (("a", "{"), ("b", (runs / "jem-digits-accuracy" / RESULT).read_text())):
+        files.write(output / "v1" / "digits-v1" / "jem" / "accuracy" / name / RESULT, content.encode())
+    (output / "v1" / "chunks").mkdir()
+    shelf.settle(output)
+    assert (output / "jem-digits-accuracy" / RESULT).exists()
+    assert (output / HIDDEN / "v1" / "digits-v1" / "jem" / "accuracy" / "a" / RESULT).read_text() == "{"
+    assert "left there" in caplog.text
+
+
+def test_a_folder_that_bears_the_name_of_another_is_left_alone(runs: Path, tmp_path: Path) -> None:
+    output = shutil.copytree(runs, tmp_path / "copy")
+    shutil.rmtree(output / "jem-digits-accuracy")
+    (output / "softmax-digits-accuracy").rename(output / "jem-digits-accuracy")
+    again = jembench.evaluate("jem", "accuracy", limit=30, output=output)
+    assert again.folder.name not in ("jem-digits-accuracy", "softmax-digits-accuracy")
+    assert jembench.load_result("jem-digits-accuracy", output=output).document.model.name == "softmax"
+
+
+def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
+    one, other = (shelf.word("n" * 100, "m" * 100, end) for end in ("a", "b"))
+    assert one != other
+    assert max(len(one), len(other)) <= 130
+    assert shelf.claim(Store.open(tmp_path), ONE, one).name == one

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jembench.pages.tables.figures import BAND
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -32,18 +34,13 @@ def plot(document: ResultDocument, name: str, axis: Axes | None = None) -> Axes:
         mine = [metric for metric in metrics if metric.variant == variant]
         shift = SPREAD * ((number + 0.5) / len(variants) - 0.5)
         values = [metric.value or 0.0 for metric in mine]
-        low = [
-            value - value if metric.low is None else value - metric.low
-            for value, metric in zip(values, mine, strict=True)
-        ]
-        high = [
-            value - value if metric.high is None else metric.high - value
-            for value, metric in zip(values, mine, strict=True)
-        ]
+        ends = [(metric.low, metric.high) if metric.method != BAND else (None, None) for metric in mine]
+        low = [0.0 if end is None else max(0.0, value - end) for value, (end, _) in zip(values, ends, strict=True)]
+        high = [0.0 if end is None else max(0.0, end - value) for value, (_, end) in zip(values, ends, strict=True)]
         axis.errorbar(
             values,
             [sources.index(metric.source) + shift for metric in mine],
-            xerr=[[max(0.0, each) for each in side] for side in (low, high)],
+            xerr=[low, high],
             fmt=MARKS[number % len(MARKS)],
             markersize=4,
             linewidth=1,
@@ -51,7 +48,8 @@ def plot(document: ResultDocument, name: str, axis: Axes | None = None) -> Axes:
         )
     axis.set_yticks(range(len(sources)), sources)
     axis.invert_yaxis()
-    axis.set_xlabel(f"{name}, 95 % interval")
+    bands = all(metric.method == BAND for metric in metrics)
+    axis.set_xlabel(name if bands else f"{name}, 95 % interval")
     axis.set_title(f"{document.model.name} · {document.track} · {document.protocol.name} {document.protocol_hash[:8]}")
     if len(variants) > 1:
         axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

@@ -89,6 +89,6 @@ def sure(p: float) -> str:
     """A p-value in a sentence.
 
     >>> sure(0.04), sure(2e-5)
-    ('p = .040', 'p < .001')
+    ('p=.040', 'p<.001')
     """
-    return f"p = {short(p)}" if p >= 0.001 else "p < .001"
+    return f"p={short(min(p, 1.0))}" if p >= 0.001 else "p<.001"
