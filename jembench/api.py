@@ -11,7 +11,7 @@ from jembench import data
 from jembench.attacks.defences import Defence
 from jembench.choices.request import STORE, Options, Request, Sampling
 from jembench.engine import adversarials
-from jembench.engine.estimate import Estimate
+from jembench.engine.estimate import Forecast
 from jembench.engine.measure import Evaluation, forecast, specs
 from jembench.engine.measure import measure as measured
 from jembench.engine.sanity import checked
@@ -137,7 +137,7 @@ def _fresh(evaluation: Evaluation) -> FreshResult:
     return FreshResult(evaluation.document, evaluation.outcome.folder, evaluation)
 
 
-def estimate(request: Request) -> Estimate:
+def estimate(request: Request) -> Forecast:
     """What measuring a request will do, and about how many ``seconds`` it takes; nothing is measured or written.
 
     ``print(jembench.estimate(request))`` says ``412 chunks, 96 there, about 3 min with 2 workers``. A pass of each

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class AutoAttack:
         object.__setattr__(self, "name", "autoattack-rand" if rand else "autoattack")
         object.__setattr__(self, "copies", 1 if rand else None)  # rand averages over draws of its own
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """APGD of all images, and targeted APGD, FAB and Square of those that resist it."""
         if self.version == "rand":
             return times(facts.query(1, gradient=True), RAND_QUERIES)
@@ -105,7 +105,7 @@ class Square:
         if self.queries < 1:
             raise UserError(f"attack 'square' needs at least 1 query, not {self.queries}")
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """All queries of images that resist, half of some others."""
         share = facts.survival(norm, eps)
         queries = self.queries * min(1.0, share + (1 - share) * (0.05 + 0.4 * min(1.0, SOME * share)))

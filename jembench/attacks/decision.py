@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.types import Norm, UserError, unknown
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Decision:
         """The norms of the distance that it can shorten."""
         return NORMS[self.name]
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """A share of the queries, which grows with what resists."""
         least, more = SHARES[self.name]
         share = least + more * facts.survival(norm, eps) ** 0.3

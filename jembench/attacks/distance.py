@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class MinimalDistance:
         if self.steps < 1 or self.restarts < 1 or not self.size > 0 or not 0 < self.tolerance < 0.5:
             raise UserError(f"attack {self.name!r} needs steps, restarts, size > 0 and 0 < tolerance < 0.5, not {self}")
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """All steps in about a dozen balls."""
         number = BALLS * self.restarts * self.steps
         return times(facts.query(self.copies, gradient=True), number)._replace(gradients=number)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
 from jembench.attacks.losses import Loss
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.types import Norm
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Rung:
     targeted: bool = field(default=True, init=False)
     white: bool = field(default=True, init=False)
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """All steps of images that resist, two or three of the others."""
         share = 1.0 if self.confident else facts.survival(norm, eps)
         if self.gradient == "none":

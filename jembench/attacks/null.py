@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.types import Norm
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Null:
     targeted: bool = field(default=True, init=False)
     white: bool = field(default=False, init=False)
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """None."""
         return Passes()
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from jembench.types import Capability
 
-SURVIVAL = 3  # exponent of a radius, see :meth:`Facts.survival`
+SURVIVAL = 3  # exponent of a radius, see :meth:`ModelFacts.survival`
 
 
 class Passes(NamedTuple):
@@ -48,7 +48,7 @@ class Passes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What the passes of a measurement depend on besides its settings.
 
     Attributes:

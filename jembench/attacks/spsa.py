@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.types import Norm, UserError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class SPSA:
         if self.steps < 1 or self.samples < 1 or not self.delta > 0 or not self.size > 0:
             raise UserError(f"attack 'spsa' needs steps, samples, delta and size above 0, not {self}")
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """All steps of all images: few that are broken leave."""
         queries = self.steps * (2 * self.samples + 1) + 4
         return times(facts.query(self.copies), queries)

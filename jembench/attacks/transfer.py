@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jembench.attacks.contract import Crafted, Task
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.types import Norm
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Transfer:
     targeted: bool = field(default=True, init=False)
     white: bool = field(default=False, init=False)
 
-    def passes(self, norm: Norm, eps: float, facts: Facts) -> Passes:
+    def passes(self, norm: Norm, eps: float, facts: ModelFacts) -> Passes:
         """A query for each candidate, and for the clean image."""
         return times(facts.query(self.copies), len(self.sources) * (QUERIES if facts.stochastic else 1))
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jembench import data
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.engine import bench
 from jembench.ground import generators, guard
 from jembench.ground.identity import identity
@@ -99,7 +99,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Share:
+class Portion:
     """What an evaluator adds to a run, without what those before it need too.
 
     Attributes:
@@ -132,7 +132,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Forecast:
     """What a run will do.
 
     Attributes:
@@ -149,7 +149,7 @@ class Estimate:
     there: int
     workers: int
     seconds: float
-    shares: tuple[Share, ...] = ()
+    shares: tuple[Portion, ...] = ()
     tail: float = 0.0
     jobs: Mapping[str, float] = field(default_factory=dict, repr=False)
 
@@ -161,7 +161,7 @@ class Estimate:
         )
 
 
-def estimate(plans: Sequence[Plan], store: Store, *, workers: int, exact: bool = False) -> Estimate:
+def estimate(plans: Sequence[Plan], store: Store, *, workers: int, exact: bool = False) -> Forecast:
     """What it will take to have the results of these plans.
 
     Args:
@@ -178,7 +178,7 @@ def estimate(plans: Sequence[Plan], store: Store, *, workers: int, exact: bool =
     open_plans = [plan for plan in plans if bench.missing(plan, store)]
     absent = {job.key: job for plan in open_plans for job in plan.jobs if not store.has(job.key)}
     if not open_plans:
-        return Estimate(len(every), len(every), workers, 0.0)
+        return Forecast(len(every), len(every), workers, 0.0)
     clock = _Clock(open_plans, store, list(absent.values()))
     clock.read()
     guess = sum(clock.seconds(job) for job in absent.values())
@@ -195,7 +195,7 @@ def estimate(plans: Sequence[Plan], store: Store, *, workers: int, exact: bool =
     drawn = any(getattr(evaluator, "pictures", {}) for plan in open_plans for evaluator in plan.evaluators)
     tail = sum(own for _, own in rows) + alone * PICTURES * drawn
     there = len(every) - len(absent)
-    return Estimate(len(every), there, workers, whole + tail, tuple(share for share, _ in rows), tail, seconds)
+    return Forecast(len(every), there, workers, whole + tail, tuple(share for share, _ in rows), tail, seconds)
 
 
 def followed(plans: Sequence[Plan], store: Store, *, workers: int, progress: Show) -> list[Outcome]:
@@ -232,7 +232,7 @@ class Ahead:
         clock: seconds.
     """
 
-    def __init__(self, forecast: Estimate, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, forecast: Forecast, clock: Callable[[], float] = time.monotonic) -> None:
         self._forecast, self._clock = forecast, clock
         self._start, self._done = clock(), 0.0
         self._total = sum(forecast.jobs.values())
@@ -310,7 +310,7 @@ class _Clock:
         self._rates: dict[str, Rates] = {}
         self._keys: dict[tuple[Measurement, str], str] = {}
         self._paces: dict[str, Pace] = {}
-        self._facts: dict[str, Facts] = {}
+        self._facts: dict[str, ModelFacts] = {}
         self._passes: dict[tuple[str, Measurement], Passes] = {}
 
     def read(self) -> None:
@@ -372,7 +372,7 @@ class _Clock:
                     self._paces[fingerprint] = pace
         self._passes.clear()
 
-    def _fact(self, spec: ModelSpec) -> Facts:
+    def _fact(self, spec: ModelSpec) -> ModelFacts:
         if spec.fingerprint not in self._facts:
             self._facts[spec.fingerprint] = _facts(spec, self._tracks.get(spec.track) or data.track(spec.track))
         return self._facts[spec.fingerprint]
@@ -400,11 +400,11 @@ def _numbers(pace: Pace) -> tuple[float, ...]:
     return pace.forward, pace.gradient, pace.one_forward, pace.one_gradient
 
 
-def _facts(spec: ModelSpec, track: Track) -> Facts:
+def _facts(spec: ModelSpec, track: Track) -> ModelFacts:
     """What is known of a model that is not loaded."""
     pixels = track.shape[0] * track.shape[1] * track.shape[2]
     defence = spec.defence
-    return Facts(
+    return ModelFacts(
         spec.capabilities,
         headlines={grid.norm: grid.headline for grid in track.threats},
         pixels=pixels,
@@ -421,7 +421,7 @@ def calibrated(
     device: str = "cpu",
     attacked: bool = False,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[Pace | None, Facts]:
+) -> tuple[Pace | None, ModelFacts]:
     """The pace of a model on this machine, without its defence, None if it has none; the facts about it.
 
     Args:
@@ -531,7 +531,7 @@ def _gradient(model: Any, spec: ModelSpec) -> Any:
 
 
 def _robust(model: Any, x: Any, labels: Any, track: Track) -> float:
-    """Share of images that a short PGD leaves right within the first headline radius."""
+    """Portion of images that a short PGD leaves right within the first headline radius."""
     import torch
 
     from jembench.attacks.pgd import pgd
@@ -540,7 +540,7 @@ def _robust(model: Any, x: Any, labels: Any, track: Track) -> float:
     grid = track.threats[0]
     x, y = x[:count], torch.from_numpy(labels[:count]).to(x.device)
     if getattr(model, "stochastic", False):
-        return Facts().robust
+        return ModelFacts().robust
     generator = generators.generator("estimate")
 
     def loss(z: Any) -> Any:
@@ -570,7 +570,7 @@ def _shares(
     seconds: Mapping[str, float],
     counted: set[str],
     alone: float,
-) -> Iterator[tuple[Share, float]]:
+) -> Iterator[tuple[Portion, float]]:
     """The shares of a plan, each with the seconds that no worker shares; what is counted once is not again."""
     parts = dict(plan.parts)
     for evaluator in plan.evaluators:
@@ -588,7 +588,7 @@ def _shares(
                 forwards, gradients = forwards + rows * taken.forwards, gradients + rows * taken.gradients
                 total += seconds[job.key]
         own = alone * (clock.assembly(plan, evaluator) + PICTURE * len(getattr(evaluator, "pictures", {})))
-        yield Share(plan.model.name, evaluator.name, chunks, there, forwards, gradients, total + own), own
+        yield Portion(plan.model.name, evaluator.name, chunks, there, forwards, gradients, total + own), own
 
 
 def _needs(needs: Iterable[Any]) -> Iterator[Any]:

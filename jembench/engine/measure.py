@@ -19,7 +19,7 @@ from jembench.choices.suites import SUITES
 from jembench.data import contamination, corruptions, user
 from jembench.engine import bench, estimate, sanity
 from jembench.engine.bench import Outcome
-from jembench.engine.estimate import Estimate
+from jembench.engine.estimate import Forecast
 from jembench.engine.plan import Plan, plan
 from jembench.ground.progress import Show, silent
 from jembench.measurements.contract import by_need
@@ -98,7 +98,7 @@ def measure(
     return [Evaluation(each, outcome, store) for each, outcome in zip(plans, outcomes, strict=True)]
 
 
-def forecast(request: Request) -> Estimate:
+def forecast(request: Request) -> Forecast:
     """What measuring a request will do, and about how long it takes; nothing is written.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.contract import Attack, Crafted, Task
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.attacks.threat import TITLES, Threat, targets
 from jembench.types import Batch, Capability
 
@@ -57,7 +57,7 @@ class AttackOutcome:
         """Attack and ball, for people."""
         return f"{self.attack.name} {TITLES[self.threat.norm]} {self.threat.eps:.3g}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """Of the attack and of its verdict."""
         declared = getattr(self.attack, "passes", None)
         crafting = UNDECLARED if declared is None else declared(self.threat.norm, self.threat.eps, facts)

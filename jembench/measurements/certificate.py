@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.defences import Defended
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.metrics import certification
 from jembench.types import Batch, Capability
@@ -62,7 +62,7 @@ class Certificate:
         """The smoothed classifier, for people."""
         return f"certificate sigma {self.sigma:.3g}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A query for each draw."""
         return times(facts.query(), self.selection + self.draws)
 

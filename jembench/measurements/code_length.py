@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
@@ -44,7 +44,7 @@ class CodeLength:
     requires: ClassVar[frozenset[Capability]] = frozenset()
     finite: ClassVar[frozenset[str]] = frozenset({"code_length"})
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """None: five streams, in about a microsecond for a number of the image."""
         return Passes(seconds=MICRO * facts.pixels)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Measurement(Protocol):
         """The capabilities that a model needs to be measured."""
         ...
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """What an example typically takes: the columns ``forwards`` and ``gradients`` before they are there.
 
         Estimates of time are made of it, and nothing else: it is in no identity. One without it counts as
@@ -143,7 +143,7 @@ class RecordBatch:
     need: Need | None = None
 
 
-def passes(measurement: Measurement, facts: Facts) -> Passes:
+def passes(measurement: Measurement, facts: ModelFacts) -> Passes:
     """What an example of a measurement typically takes."""
     declared = getattr(measurement, "passes", None)
     return TYPICAL if declared is None else declared(facts)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
@@ -51,7 +51,7 @@ class Dequantised(_Dequantisation):
 
     name: ClassVar[str] = "dequantised"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A forward pass for each draw, of a normalised density."""
         return Passes(self.draws * facts.normalized)
 
@@ -71,7 +71,7 @@ class Unnormalised(_Dequantisation):
 
     name: ClassVar[str] = "unnormalised"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A forward pass for each draw, of another density."""
         return Passes(self.draws * (not facts.normalized))
 

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.ground.families import Family
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
@@ -162,7 +162,7 @@ class Detector:
         """Whether it reads features."""
         return DETECTORS[self.detector].reads != "images"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """None of one of features; two and a gradient of one of images."""
         return Passes(seconds=2e-4) if self.featured else Passes(2, 1)
 

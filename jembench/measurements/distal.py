@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jembench.attacks.defences import Defended
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, capabilities
 
@@ -57,7 +57,7 @@ class Distal:
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """About ten steps: those of a chain until the model is confident."""
         return times(facts.query(gradient=True), 10) + times(facts.query(), 2)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import LATER, costs
 from jembench.types import Batch, Capability
 
@@ -40,7 +40,7 @@ class Embedded:
     requires: ClassVar[frozenset[Capability]] = frozenset()  # an extractor is one
     finite: ClassVar[frozenset[str]] = frozenset()
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """Two forward passes: features and classes."""
         return Passes(2)
 

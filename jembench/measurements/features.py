@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
 
@@ -27,7 +27,7 @@ class Features:
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier", "features"})
     finite: ClassVar[frozenset[str]] = frozenset({"features"})
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """One forward pass."""
         return Passes(1)
 

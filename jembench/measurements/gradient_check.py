@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jembench.attacks.defences import Defended
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.measurements.attacked import metered
 from jembench.types import Batch, Capability, Norm
 
@@ -37,7 +37,7 @@ class GradientCheck:
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """Two gradients, and the losses at nine points."""
         if facts.stochastic:
             return times(facts.query(), 72) + times(facts.query(gradient=True), 16)

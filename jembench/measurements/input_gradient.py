@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability, UserError
 
@@ -28,7 +28,7 @@ class InputGradient:
     requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A forward pass and a gradient."""
         return Passes(1, 1)
 

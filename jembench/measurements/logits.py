@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import costs
 from jembench.types import Batch, Capability
 
@@ -23,7 +23,7 @@ class Logits:
     requires: ClassVar[frozenset[Capability]] = frozenset({"classifier"})
     finite: ClassVar[frozenset[str]] = frozenset({"logits"})
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """One forward pass."""
         return facts.query()
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ImportanceWeights:
         """What people read while the chains are annealed."""
         return f"log Z, {self.direction}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A gradient for each temperature and each step of the pilot, or of what comes before the reverse chains."""
         if facts.normalized and not self.check:
             return Passes()

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.types import Batch, Capability
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Pushed:
         """Such as ``log_px pushed in``."""
         return f"{self.score} pushed {'in' if self.inwards else 'out'}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A gradient for each step, and a pass at the end."""
         return Passes(self.steps + 1, self.steps)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import costs
 from jembench.measurements.input_gradient import InputGradient
 from jembench.types import Batch, Capability
@@ -46,7 +46,7 @@ class RefinementEffect:
     requires: ClassVar[frozenset[Capability]] = frozenset({"density"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A gradient for each step, and one at both ends."""
         return Passes(self.steps + 2, self.steps + 2)
 

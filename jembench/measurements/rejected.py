@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from jembench.attacks.contract import Task
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.attacks.threat import TITLES, Threat
 from jembench.measurements.attacked import given_images, metered
 from jembench.metrics.fpr import true_positives
@@ -56,7 +56,7 @@ class Rejected:
         """What people read while the attack runs, with the ball."""
         return f"abstention {TITLES[self.threat.norm]} {self.threat.eps:.3g}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A share of all steps, which grows with what resists; some of them go back twice."""
         every = (SHARE + 1.6 * facts.survival(self.threat.norm, self.threat.eps)) * self.steps * self.restarts
         return Passes(every + 12, every)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.ground import seeding
 from jembench.measurements.contract import LATER, costs
 from jembench.measurements.logits import logits
@@ -73,7 +73,7 @@ class Samples:
         """What people read while the samples are made."""
         return f"samples, {'conditional' if self.conditional else self.start}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A gradient for each step of a chain; a pass for the confidence of a classifier."""
         chained = "chain" in facts.capabilities and self.start != "buffer"
         steps = (facts.steps if self.steps is None else self.steps) * chained

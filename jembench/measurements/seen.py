@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from jembench.attacks.contract import Task
 from jembench.attacks.ladder import Rung
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.attacks.threat import Threat
 from jembench.measurements.attacked import shared
 from jembench.measurements.input_gradient import InputGradient
@@ -47,7 +47,7 @@ class View(Protocol):
         """What people read while the view is made."""
         ...
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """What an image typically takes."""
         ...
 
@@ -76,7 +76,7 @@ class Shifted:
         """Such as ``blur 0.5``."""
         return f"{self.shift} {self.amount:g}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """None."""
         return Passes()
 
@@ -109,7 +109,7 @@ class Refined:
         """Such as ``refined 10``."""
         return f"refined {self.steps}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A gradient for each step."""
         return Passes(self.steps, self.steps)
 
@@ -145,7 +145,7 @@ class Attacked:
         """Such as ``attacked linf 0.1``."""
         return f"attacked {self.norm} {self.eps:g}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A gradient for each step, and a pass at both ends."""
         return Passes(self.steps + 2, self.steps)
 
@@ -193,7 +193,7 @@ class Seen:
         """What people read while the view is made."""
         return self.view.title
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """Those of the view, and of what the model says of its images."""
         declared = getattr(self.view, "passes", None)
         view = Passes() if declared is None else declared(facts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import costs
 from jembench.measurements.logits import logits
 from jembench.measurements.samples import classes
@@ -51,7 +51,7 @@ class Trajectory:
     requires: ClassVar[frozenset[Capability]] = frozenset({"density", "sampler", "chain"})
     finite: ClassVar[frozenset[str]] = frozenset()
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A gradient for each of 20 K steps, and two forward passes at each time."""
         steps, looks = MARKS[-1] * facts.steps, 2 * len(times(facts.steps))
         return Passes(steps + looks, steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jembench.attacks.passes import Facts, Passes
+from jembench.attacks.passes import ModelFacts, Passes
 from jembench.measurements.contract import Measurement, costs
 from jembench.metrics import classification
 from jembench.types import Batch, Capability
@@ -35,7 +35,7 @@ class Twin:
         """Whether the measurement that is read is costly: then it is of first images only, as is this one."""
         return getattr(self.of, "costly", False)
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """None."""
         return Passes()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.attacks.threat import TITLES, Threat
 from jembench.measurements.attacked import aimed, metered
 from jembench.types import Batch, Capability
@@ -47,7 +47,7 @@ class Worst:
         """The ball, for people."""
         return f"worst case {TITLES[self.threat.norm]} {self.threat.eps:.3g}"
 
-    def passes(self, facts: Facts) -> Passes:
+    def passes(self, facts: ModelFacts) -> Passes:
         """A query for each draw."""
         return times(facts.query(), self.draws)
 

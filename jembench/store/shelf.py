@@ -137,7 +137,7 @@ def _strange(folder: Path, key: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listing:
     """A result on the shelf.
 
     Attributes:
@@ -159,13 +159,13 @@ def kind(document: ResultDocument) -> tuple[object, ...]:
     return document.track, document.suite, document.protocol.name, document.limit
 
 
-def entries(output: Path) -> list[Entry]:
+def entries(output: Path) -> list[Listing]:
     """The results in a folder, the latest last; what is no result is left out."""
     settle(output)
     found = []
     for path in output.glob(f"*/{RESULT}"):
         try:
-            found.append(Entry(path.parent, read_result(path.parent)))
+            found.append(Listing(path.parent, read_result(path.parent)))
         except UserError as error:
             LOG.warning("warning: left out: %s", error)
     return sorted(found, key=lambda entry: (entry.document.provenance.created, entry.folder.name))

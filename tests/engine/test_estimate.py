@@ -14,10 +14,10 @@ import pytest
 import jembench
 from jembench import data
 from jembench.api import Result
-from jembench.attacks.passes import Facts, Passes, times
+from jembench.attacks.passes import ModelFacts, Passes, times
 from jembench.choices.request import Request
 from jembench.engine import bench, estimate
-from jembench.engine.estimate import Ahead, Estimate, Pace
+from jembench.engine.estimate import Ahead, Forecast, Pace
 from jembench.engine.estimate import estimate as estimated
 from jembench.engine.measure import planned
 from jembench.engine.plan import Plan, plan
@@ -76,7 +76,7 @@ def test_passes_add_up() -> None:
 
 
 def test_survival_is_the_share_at_the_headline_and_falls_with_the_radius() -> None:
-    facts = Facts(robust=0.5, headlines={"linf": 0.1})
+    facts = ModelFacts(robust=0.5, headlines={"linf": 0.1})
     assert facts.survival("linf", 0.1) == 0.5
     assert 1 > facts.survival("linf", 0.05) > 0.5 > facts.survival("linf", 0.2) > 0
     assert replace(facts, robust=0.0).survival("linf", 0.05) == 0
@@ -112,8 +112,8 @@ def test_what_is_there_is_counted_and_nothing_is_written(tmp_path: Path) -> None
 
 
 def test_an_estimate_is_a_line() -> None:
-    assert str(Estimate(412, 96, 2, 181.0)) == "412 chunks, 96 there, about 3 min with 2 workers"
-    assert str(Estimate(1, 0, 1, 7.2)) == "1 chunk, 0 there, about 7 s with 1 worker"
+    assert str(Forecast(412, 96, 2, 181.0)) == "412 chunks, 96 there, about 3 min with 2 workers"
+    assert str(Forecast(1, 0, 1, 7.2)) == "1 chunk, 0 there, about 7 s with 1 worker"
 
 
 def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(
@@ -195,7 +195,7 @@ def test_what_is_left_follows_what_was_seen() -> None:
     """Of a run that goes as fast as it was said, and of one that takes twice as long for long enough."""
     clock = Ticking()
     jobs = {str(number): 100.0 for number in range(10)}
-    ahead = Ahead(Estimate(10, 0, 1, 1050.0, tail=50.0, jobs=jobs), clock=clock)
+    ahead = Ahead(Forecast(10, 0, 1, 1050.0, tail=50.0, jobs=jobs), clock=clock)
     assert ahead("") == {"left": pytest.approx(1050.0), "share": 0.0}
     clock.now = 500.0
     for number in range(4):
@@ -256,9 +256,9 @@ def test_a_measurement_that_does_not_say_counts_as_typical() -> None:
     class Own:
         name, version = "own", 1
 
-    assert passes(Own(), Facts()) == TYPICAL  # type: ignore[arg-type]
-    assert passes(Logits(), Facts()) == Passes(1)
-    assert passes(Samples(), Facts(frozenset({"sampler", "chain", "classifier"}), steps=20)) == Passes(21, 20)
+    assert passes(Own(), ModelFacts()) == TYPICAL  # type: ignore[arg-type]
+    assert passes(Logits(), ModelFacts()) == Passes(1)
+    assert passes(Samples(), ModelFacts(frozenset({"sampler", "chain", "classifier"}), steps=20)) == Passes(21, 20)
 
 
 @pytest.mark.parametrize("suite", ["generation", "hybrid"])
