@@ -27,6 +27,7 @@ from jembench.store.results import ResultDocument
 LINES = 20
 COLUMNS = 100
 ROWS = 10  # models of a summary, the first
+PLAIN = 5  # metrics that stand for the headlines of an evaluator without any
 CHOSEN = ("detectors", "scores")  # evaluators of what a user asks for by name
 GAP = "  "
 ELLIPSIS = "…"
@@ -66,7 +67,8 @@ def headlines(document: ResultDocument) -> list[tuple[Headline, Metric]]:
     for entry in document.protocol.evaluators:
         evaluator = EVALUATORS.get(entry["name"])
         mine = [metric for metric in document.metrics if metric.evaluator == entry["name"]]
-        for headline in getattr(evaluator, "headlines", ()):
+        plain = tuple(Headline(metric.id, metric.id, "") for metric in mine[:PLAIN])
+        for headline in getattr(evaluator, "headlines", ()) or plain:
             found = [metric for metric in mine if matches(headline.id, metric.id, known)]
             if entry["name"] in CHOSEN:  # by the user, so that each is wanted
                 pairs += [(replace(headline, title=f"{headline.title} {metric.variant}"), metric) for metric in found]

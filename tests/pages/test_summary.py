@@ -273,6 +273,14 @@ def test_results_are_of_the_documented_schema() -> None:
         jsonschema.validate(json.loads((path / "result.json").read_bytes()), schema)
 
 
+def test_an_evaluator_without_headlines_shows_its_first_metrics() -> None:
+    jem = document("jem")
+    strange = [replace(metric, evaluator="strange") for metric in jem.metrics if metric.evaluator == "ood"]
+    protocol = jem.protocol.model_copy(update={"evaluators": [{"name": "strange", "version": 1}]})
+    page = summary.summary([jem.model_copy(update={"metrics": strange, "protocol": protocol, "suite": "strange"})])
+    assert [row[0][0].split()[0] for row in page.rows] == [metric.id for metric in strange[:5]]
+
+
 def test_results_of_other_sizes_or_protocols_are_not_ranked() -> None:
     jem, softmax = document("jem"), document("softmax")
     facts = {name: each.model_copy(update={"n": 20}) for name, each in softmax.protocol.sources.items()}
