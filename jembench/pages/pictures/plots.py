@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HASH = 8  # of the first digits of a hash that a picture shows
 EDGE = 0.04  # inches, beside the words above a figure
 BOUND = "\u00a0"  # a space where no line ends
+HEADROOM = 0.14  # of a panel, for a line of its legend
 GROWTH = 1.2  # of a line in a legend over one of text
 SAMPLE = 0.45  # inches, of a line in a legend with its gaps
 FEW = 4  # largest over smallest value, to which a linear scale will do
@@ -237,7 +238,9 @@ def _marked(axis: Axes, title: str, history: History) -> None:
     decorate(axis, title, "iteration")
     axis.set_xlim(0, 1.02 * max(1, history.iterations))
     if len(PANELS.get(title, ())) > 1:
-        axis.legend(frameon=True, framealpha=0.8, edgecolor="none")
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high + HEADROOM * len(PANELS[title]) * (high - low))  # no curve passes behind the words
+        axis.legend(loc="upper right", frameon=False)
     label = f"chosen checkpoint: {history.chosen.iteration}, by {history.chosen.criterion}"
     axis.axvline(history.chosen.iteration, color=style.DARK, linewidth=1, label=label, gid="mark")
     for event in history.rollbacks:
