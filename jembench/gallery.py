@@ -81,7 +81,7 @@ def draw_track(track: Track) -> Figure:
     return grids.grid(
         np.concatenate(images),
         side=ROW,
-        head=f"{track.id} · the first images of every set, below their class",
+        head=f"{track.id} · the first images of every set, with their class",
         rows=[f"{name}\n{len(each):,}" for name, each in sets.items()],
         labels=[words for row in labels for words in (row + [""] * ROW)[:ROW]],
     )
@@ -204,7 +204,7 @@ def draw_pairs(evaluation: Evaluation) -> Figure | None:
             words += ["clean", f"{NORMS[part.norm]}\neps {part.eps:.3g}"]
             labels += [*map(str, clean.labels[index]), *(f"{far:.3g}" for far in columns["distance"][chosen])]
             n.add(len(columns["vote"]))
-    about = "clean images, below their class; nearest adversarials, below their distance"
+    about = "clean images with their class; nearest adversarials with their distance"
     head = f"{plots.caption([evaluation.document], {SOURCE: n})}\n{about}"
     return grids.grid(np.concatenate(rows), head=head, rows=words, labels=labels) if rows else None
 
