@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import subprocess
 import sys
 import time
@@ -12,11 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 import jembench
 from jembench import cli
 from jembench.api import Result
 from jembench.ground import progress
+
+settings.register_profile("same", settings(derandomize=True))  # a failure is one tomorrow too, on every machine
+settings.load_profile("same")
 
 
 class Answer(NamedTuple):
@@ -32,6 +37,15 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine too, nothing is said of what takes its time: tests of the command line are of other lines."""
     monkeypatch.setattr(progress, "FIRST", 600.0)
     monkeypatch.setattr(progress, "LOG_EVERY", 600.0)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the same global generators, whatever ran before it on its worker."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture

@@ -388,6 +388,8 @@ def chains(x):
     return {"model_state_dict": JEM, "replay_buffer": x}
 
 
+PIXELS = torch.linspace(0.004, 0.996, 4 * 64).reshape(4, 1, 8, 8)
+
 BAD = {
     "nothing": ({}, "holds no state dict"),
     "numbers": ({"model_state_dict": {"f.conv1.weight": 3.0}}, "holds no state dict"),
@@ -404,10 +406,10 @@ BAD = {
     "colour chains": (chains(torch.zeros(4, 3, 8, 8)), r"\(4, 3, 8, 8\)"),
     "one chain": (chains(torch.zeros(1, 1, 8, 8)), r"\(1, 1, 8, 8\)"),
     "dead chains": (chains(torch.full((4, 1, 8, 8), torch.nan)), "NaN"),
-    "chains of bytes": (chains(torch.rand(4, 1, 8, 8) * 255), r"pixels from .* to 25.: chains of JEM are on -1..1"),
-    "chains of bytes, half": (chains((torch.rand(4, 1, 8, 8) * 255).half()), "chains of JEM are on -1..1"),
-    "chains about 128": (chains(torch.rand(4, 1, 8, 8) * 255 - 128), "chains of JEM are on -1..1"),
-    "chains on 0..1": (chains(torch.rand(4, 1, 8, 8)), r"replay_buffer has pixels from 0.* to 0.*: chains of JEM are"),
+    "chains of bytes": (chains(PIXELS * 255), r"pixels from .* to 25.: chains of JEM are on -1..1"),
+    "chains of bytes, half": (chains((PIXELS * 255).half()), "chains of JEM are on -1..1"),
+    "chains about 128": (chains(PIXELS * 255 - 128), "chains of JEM are on -1..1"),
+    "chains on 0..1": (chains(PIXELS), r"replay_buffer has pixels from 0.* to 0.*: chains of JEM are"),
     "vera with norms": (published("vera", norm="batch"), "a VERA network with norm layers"),
     "a number for chains": (chains(torch.tensor(3.0)), "no tensor of images"),
     "a count of chains": (chains(7), "no tensor of images"),
