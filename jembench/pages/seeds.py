@@ -198,6 +198,26 @@ def combined(document: ResultDocument, seeds: Seeds) -> ResultDocument:
     return document.model_copy(update={"metrics": [_combined(metric, seeds) for metric in document.metrics]})
 
 
+def images(document: ResultDocument, seeds: Seeds) -> tuple[ResultDocument, dict[str, float]]:
+    """A result with means over training seeds, intervals of the test images alone, and the spread of the seeds apart.
+
+    Returns:
+        The result; and for every metric with a value in all runs its standard deviation over the seeds, by id.
+
+    Raises:
+        UserError: if the result is not among the runs.
+    """
+    seeds.shipped(document)
+    metrics, spreads = [], {}
+    for metric in document.metrics:
+        runs = [run.metrics[metric.id] for run in seeds.runs if metric.id in run.metrics]
+        if len(runs) == len(seeds.runs) and all(value is not None for value, _, _ in runs):
+            spreads[metric.id] = stdev([value for value, _, _ in runs if value is not None])
+            metric = over_seeds(metric, runs, training=False)
+        metrics.append(metric)
+    return document.model_copy(update={"metrics": metrics}), spreads
+
+
 def _stale(document: ResultDocument, what: str) -> UserError:
     return UserError(f"the training seeds of {document.model.name!r} {what}: collect them anew")
 
@@ -211,24 +231,26 @@ def _combined(metric: Metric, seeds: Seeds) -> Metric:
     return over_seeds(metric, [run.metrics[metric.id] for run in seeds.runs])
 
 
-def over_seeds(metric: Metric, runs: Sequence[Numbers]) -> Metric:
+def over_seeds(metric: Metric, runs: Sequence[Numbers], *, training: bool = True) -> Metric:
     """The mean of a metric over training seeds, with the interval of this module's theory.
 
     Args:
         metric: the metric of one of the runs, which says what it is of and the method of its interval.
         runs: value, low end and high end of the metric in every run; at least two runs, each with a value.
+        training: whether the interval holds the variance of the training, beside that of the test images.
     """
     values = [value for value, _, _ in runs if value is not None]
     count = len(runs)
     center = fmean(_nearest(value, low, high) for value, (_, low, high) in zip(values, runs, strict=True))
-    training = 0.0 if metric.method == BAND else student(count - 1) * stdev(values) / math.sqrt(count)
-    below = _distance(center, [low for _, low, _ in runs], training)
-    above = _distance(center, [high for _, _, high in runs], training)
+    alone = metric.method == BAND or not training
+    error = 0.0 if alone else student(count - 1) * stdev(values) / math.sqrt(count)
+    below = _distance(center, [low for _, low, _ in runs], error)
+    above = _distance(center, [high for _, _, high in runs], error)
     low, high = None if below is None else center - below, None if above is None else center + above
     method = metric.method
     if method in FRACTIONS:
         low, high = low if low is None else max(low, 0.0), high if high is None else min(high, 1.0)
-    if method != BAND and (low, high) != (None, None):
+    if not alone and (low, high) != (None, None):
         method = f"{method}, {count} training seeds"
     return replace(metric, value=fmean(values), low=low, high=high, method=method, p=None)  # p is of one training
 

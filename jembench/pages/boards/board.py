@@ -1,0 +1,154 @@
+"""A leaderboard before it has a format: groups of results under one protocol, their headlines, bands and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jembench.evaluators.quantities import Headline
+from jembench.metrics.metric import Direction, Metric
+from jembench.pages.seeds import Seeds
+from jembench.store.results import ResultDocument
+
+OVERVIEW = "overview"  # the section with the first headline of every evaluator
+
+
+@dataclass(frozen=True)
+class Part:
+    """One result of a model.
+
+    Attributes:
+        document: the content of its ``result.json``.
+        folder: where ``result.json`` and ``examples.parquet`` are.
+        seeds: the trainings that its numbers may be means over; None for one.
+    """
+
+    document: ResultDocument
+    folder: Path
+    seeds: Seeds | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A headline metric of a model.
+
+    Attributes:
+        metric: the number with the interval of its test images, a mean over trainings where there are several; without
+            a value where it was not measured.
+        band: letters; two models share one if and only if no test has told them apart. Empty where nothing is tested.
+        best: whether no test has told it apart from the best of its column, and some other was told apart from that.
+        spread: standard deviation over training seeds; None for one training.
+        fault: why the number is not reliable; empty if nothing was found.
+    """
+
+    metric: Metric
+    band: str = ""
+    best: bool = False
+    spread: float | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A headline of an evaluator, over all models.
+
+    Attributes:
+        headline: what it is.
+        evaluator: name of the evaluator.
+        better: direction in which values are better.
+        unit: of the values; empty for a pure number.
+        detectable: true difference that a test of two models finds with a power of .8; None where nothing is tested.
+    """
+
+    headline: Headline
+    evaluator: str
+    better: Direction
+    unit: str = ""
+    detectable: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model.
+
+    Attributes:
+        name: its name, unique in its section.
+        parts: its results, that of the most evaluators first.
+        trainings: number of training seeds that its numbers are means over.
+        guest: whether a user added it to the shipped ones.
+        cells: its numbers, in the order of the columns.
+        passes: forward and backward passes of single examples that measuring it took.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    trainings: int
+    guest: bool
+    cells: tuple[Cell, ...]
+    passes: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of models and headlines.
+
+    Attributes:
+        key: :data:`OVERVIEW`, or the name of an evaluator.
+        title: what it is called.
+        columns: what was measured.
+        rows: the models, by name.
+        notes: what a reader must know, a sentence each.
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results that may be ranked together: one protocol, or parts of it.
+
+    Attributes:
+        protocol: name of the protocol.
+        hash: of the protocol that all results are parts of.
+        title: what was measured, in a few words.
+        members: the results.
+        sections: the overview, then a table for each evaluator.
+    """
+
+    protocol: str
+    hash: str
+    title: str
+    members: tuple[Part, ...]
+    sections: tuple[Section, ...]
+
+    def section(self, key: str) -> Section | None:
+        """A section by its key."""
+        return next((section for section in self.sections if section.key == key), None)
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of a track.
+
+    Attributes:
+        track: versioned name of the track.
+        about: what its images are.
+        groups: what may be ranked together, the largest first; attacks behind a defence are groups of their own.
+        apart: why a result is not in the first group of its kind, a sentence each.
+    """
+
+    track: str
+    about: str
+    groups: tuple[Group, ...]
+    apart: tuple[str, ...] = field(default=())
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of all overviews."""
+        for group in self.groups:
+            section = group.section(OVERVIEW)
+            yield from section.rows if section is not None else ()
