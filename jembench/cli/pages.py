@@ -2,63 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from jembench import data
+from jembench.choices.request import STORE
 from jembench.cli.options import AnyTrackOption
 from jembench.ground import files
 from jembench.ground.progress import patience
 from jembench.types import UserError
 
+if TYPE_CHECKING:
+    from jembench.data.sets import Track
+    from jembench.pages.boards.board import Board
 
-@patience("reading results, drawing pictures")
+Format = Literal["markdown", "csv", "json", "latex"]
+
+
 def leaderboard(
     track: AnyTrackOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Of every track that has a leaderboard.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the markdown files.")] = Path(
-        "leaderboards"
-    ),
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--add", help="A result of yours, by its name or folder, beside the shipped ones.", metavar="RESULT"
+        ),
+    ] = None,
     results: Annotated[
         list[Path] | None,
-        typer.Option("--results", help="Rows of your own: a store or folders of results, suites all and robustness."),
+        typer.Option("--results", help="All results in or below a folder, beside the shipped ones.", metavar="DIR"),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is not current.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the files.")] = Path("leaderboards"),
+    format: Annotated[Format, typer.Option("--format", "-f", help="Of the files.")] = "markdown",
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit 1 if a file is not current, 2 if a result is not valid."),
+    ] = False,
 ) -> None:
-    """Write leaderboards/TRACK.md from the golden results of the track's baselines and the published rows."""
-    from jembench.pages import leaderboard
-    from jembench.pages.pictures import style
-    from jembench.pages.tables import publications
-    from jembench.zoo import baselines
+    """Write the leaderboard of a track from the results of its baselines, yours, and published rows."""
+    from jembench.pages.boards.formats import FORMATS
+    from jembench.store import shelf
 
-    if everything and track is not None:
-        raise UserError("name one track, or all of them by --all")
-    stale = False
-    for name in data.TRACKS if everything else [track or data.DEFAULT]:
-        description = data.track(name)
-        golden = baselines.all_golden(name) + leaderboard.measured(description, results or (), "all")
-        attacked = baselines.all_golden(name, baselines.attacked("*"))
-        attacked += leaderboard.measured(description, results or (), "robustness")
-        robustness = leaderboard.robustness(description, attacked)
-        literature = publications.tables(name)
-        if everything and not (golden or robustness or literature):
-            continue
-        content = leaderboard.leaderboard(description, golden, robustness, literature, guests=bool(results))
-        path = output / f"{description.name}.md"
-        current = path.read_text(encoding="utf-8") if path.exists() else None
-        if not check:
-            pictures = leaderboard.pictures(description, golden, robustness)
-            rendered = {name: style.render(figure) for name, figure in pictures.items()}
-            for place, written in {path.name: content.encode(), **rendered}.items():
-                files.write(output / place, written)
-                typer.echo(str(output / place))
-        elif current == content:
-            typer.echo(f"{path} is current")
-        else:
-            stale = True
-            state = "does not exist" if current is None else "is not current"
-            typer.echo(f"{path} {state}: run `jembench leaderboard --track {name}`", err=True)
+    if everything and (track is not None or add):
+        raise UserError("--all is of every track: name no track, and add results by --results")
+    with patience("reading results, testing pairs of models"):
+        own = [*shelf.find(add, STORE)] if add else []
+        stale = False
+        for name in data.TRACKS if everything else [track or data.DEFAULT]:
+            description = data.track(name)
+            board = _board(description, own, results or ())
+            path = output / f"{description.name}.{FORMATS[format][0] if format != 'markdown' else 'md'}"
+            content = _content(board, format)
+            if content is None and everything:
+                continue
+            if content is None:
+                raise UserError(f"track {description.name} has no results and no published rows, so no leaderboard")
+            if not check:
+                _write(board, path, content, pictures=format == "markdown")
+            elif not path.exists() or path.read_text(encoding="utf-8") != content:
+                stale = True
+                state = "is not current" if path.exists() else "does not exist"
+                typer.echo(f"{path} {state}: run `jembench leaderboard --track {name}`", err=True)
+            else:
+                typer.echo(f"{path} is current")
     if stale:
         raise typer.Exit(1)
+
+
+def _board(track: Track, added: Sequence[Path], places: Sequence[Path]) -> Board:
+    """The board of a track with the results of a user."""
+    from jembench.pages.boards.gather import board, measured
+    from jembench.zoo import baselines
+
+    shipped = (
+        []
+        if track.file
+        else [
+            *baselines.all_golden(track.name),
+            *baselines.all_golden(track.name, baselines.attacked("*")),
+        ]
+    )
+    return board(track, data.about(track.ref), shipped, [*added, *measured(track, places)])
+
+
+def _content(board: Board, format: Format) -> str | None:
+    """The text of a leaderboard; None where there is nothing to show."""
+    from jembench.pages.boards import formats, markdown
+    from jembench.pages.tables import publications
+
+    if format != "markdown":
+        return formats.FORMATS[format][1](board) if board.groups else None
+    literature = publications.tables(board.track.rpartition("-v")[0])
+    return markdown.page(board, literature) if board.groups or literature else None
+
+
+def _write(board: Board, path: Path, content: str, *, pictures: bool) -> None:
+    """Write a leaderboard and its pictures."""
+    from jembench.pages.boards import markdown
+    from jembench.pages.pictures import style
+
+    figures = markdown.pictures(board) if pictures else {}
+    rendered = {name: style.render(figure) for name, figure in figures.items()}
+    for name, written in {path.name: content.encode(), **rendered}.items():
+        files.write(path.parent / name, written)
+        typer.echo(str(path.parent / name))

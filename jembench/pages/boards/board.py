@@ -22,11 +22,13 @@ class Part:
         document: the content of its ``result.json``.
         folder: where ``result.json`` and ``examples.parquet`` are.
         seeds: the trainings that its numbers may be means over; None for one.
+        means: the document with these means, in intervals of images and trainings together; None for one training.
     """
 
     document: ResultDocument
     folder: Path
     seeds: Seeds | None = None
+    means: ResultDocument | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Column:
 
     Attributes:
         headline: what it is.
+        metric: id of the metrics.
         evaluator: name of the evaluator.
         better: direction in which values are better.
         unit: of the values; empty for a pure number.
@@ -62,6 +65,7 @@ class Column:
     """
 
     headline: Headline
+    metric: str
     evaluator: str
     better: Direction
     unit: str = ""
@@ -116,6 +120,7 @@ class Group:
         protocol: name of the protocol.
         hash: of the protocol that all results are parts of.
         title: what was measured, in a few words.
+        bare: whether it is of attacks on models without a defence.
         members: the results.
         sections: the overview, then a table for each evaluator.
     """
@@ -123,6 +128,7 @@ class Group:
     protocol: str
     hash: str
     title: str
+    bare: bool
     members: tuple[Part, ...]
     sections: tuple[Section, ...]
 

@@ -15,9 +15,9 @@ from jembench.pages.boards.current import check_current
 from jembench.pages.boards.models import Model, Number, models
 from jembench.pages.boards.ranking import Entrant, ranked
 from jembench.pages.pairs.fit import excess
-from jembench.pages.seeds import SEEDS, read_seeds
+from jembench.pages.seeds import SEEDS, combined, read_seeds
 from jembench.pages.tables.robustness import battery
-from jembench.store.results import ProtocolEntry, ResultDocument, read_result
+from jembench.store.results import RESULT, ProtocolEntry, ResultDocument, read_result
 from jembench.types import UserError
 
 #: Evaluators whose first headline is in the overview, in its order.
@@ -49,7 +49,7 @@ def board(track: Track, about: str, shipped: Iterable[Path], guests: Iterable[Pa
         found, words = _grouped(kinds[each])
         reasons += words
         groups += [_group(members, strangers) for members in found]
-    bare = next((group for group in groups if kind(group.members[0].document) == ("robustness", BARE)), None)
+    bare = next((group for group in groups if group.bare), None)
     whole = tuple(_with_overview(group, bare) for group in groups)
     return Board(track.id, about, whole, tuple(dict.fromkeys(reasons)))
 
@@ -58,13 +58,13 @@ def _part(folder: Path, track: Track, *, alone: bool = False) -> Part:
     """A result of the track; ``alone`` without the training seeds beside it."""
     document = read_result(folder)
     check_current(document, track)
-    seeds = None if alone else read_seeds(folder.parent)
-    if seeds is not None:
-        try:
-            seeds.shipped(document)
-        except UserError as error:
-            raise UserError(f"{folder.parent / SEEDS}: {error}") from error
-    return Part(document, folder, seeds)
+    seeds = None if alone or document.settings("robustness") else read_seeds(folder.parent)
+    if seeds is None:
+        return Part(document, folder)
+    try:
+        return Part(document, folder, seeds, combined(document, seeds))
+    except UserError as error:
+        raise UserError(f"{folder.parent / SEEDS}: {error}") from error
 
 
 def kind(document: ResultDocument) -> tuple[str, int]:
@@ -117,7 +117,8 @@ def _group(members: list[Part], strangers: set[int]) -> Group:
         title = "no defence" if steps == BARE else f"refined by {steps} SGLD step{'' if steps == 1 else 's'}"
         title = f"attacks, {title}"
     present = tuple(section for section in sections if section.columns)
-    return Group(first.protocol.name, first.protocol_hash, title, tuple(members), present)
+    bare = (what, steps) == ("robustness", BARE)
+    return Group(first.protocol.name, first.protocol_hash, title, bare, tuple(members), present)
 
 
 def _section(evaluator: str, found: Sequence[Model]) -> Section:
@@ -134,7 +135,7 @@ def _section(evaluator: str, found: Sequence[Model]) -> Section:
         cells, detectable = ranked(entrants)
         quantity = next((each for each in QUANTITIES.get(evaluator, ()) if each.matches(key)), None)
         unit = quantity.unit if quantity is not None else ""
-        columns.append(Column(number.headline, evaluator, number.entrant.metric.better, unit, detectable))
+        columns.append(Column(number.headline, key, evaluator, number.entrant.metric.better, unit, detectable))
         table.append(cells)
     title = f"{evaluator}: {EVALUATORS.about(evaluator)}" if evaluator in EVALUATORS else evaluator
     cells_of = [tuple(column[place] for column in table) for place in range(len(rows))]
@@ -177,3 +178,10 @@ def _same(one: Row, other: Row) -> bool:
     """Whether two rows are of the same weights."""
     weights = [{part.document.model.weights_sha256 for part in row.parts} for row in (one, other)]
     return bool(weights[0] & weights[1])
+
+
+def measured(track: Track, places: Iterable[Path]) -> list[Path]:
+    """The result folders of a track in or below places, by the name of the model."""
+    folders = {path.parent for place in places for path in place.rglob(RESULT)}
+    names = {folder: document.model.name for folder in folders if (document := read_result(folder)).track == track.id}
+    return sorted(names, key=lambda folder: (names[folder], str(folder)))
