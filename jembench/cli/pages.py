@@ -72,9 +72,9 @@ def leaderboard(
         raise typer.Exit(1)
 
 
-def _board(track: Track, added: Sequence[Path], places: Sequence[Path]) -> Board:
+def _board(track: Track, folders: Sequence[Path], places: Sequence[Path]) -> Board:
     """The board of a track with the results of a user."""
-    from jembench.pages.boards.gather import board, measured
+    from jembench.pages.boards.gather import added, below, board
     from jembench.zoo import baselines
 
     shipped = (
@@ -85,7 +85,8 @@ def _board(track: Track, added: Sequence[Path], places: Sequence[Path]) -> Board
             *baselines.all_golden(track.name, baselines.attacked("*")),
         ]
     )
-    return board(track, data.about(track.ref), shipped, [*added, *measured(track, places)])
+    guests = [added(folder, track) for folder in folders] + [part for place in places for part in below(place, track)]
+    return board(track, data.about(track.ref), shipped, guests)
 
 
 def _content(board: Board, format: Format) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jembench.metrics.metric import Direction
 
@@ -23,12 +24,17 @@ def matches(kind: str, metric: str, known: Mapping[str, str] | None = None) -> b
         metric: the id.
         known: what some of the words stand for here.
     """
-    known = known or {}
+    return _pattern(kind, tuple((known or {}).items())).fullmatch(metric) is not None
+
+
+@lru_cache(maxsize=1024)
+def _pattern(kind: str, words: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+    known = dict(words)
     parts = [
         re.escape(known.get(part, part)) if part in known or not part.startswith("<") else VARIES.get(part, ANY)
         for part in re.split("(<[^>]+>)", kind)
     ]
-    return re.fullmatch("".join(parts), metric) is not None
+    return re.compile("".join(parts))
 
 
 @dataclass(frozen=True)

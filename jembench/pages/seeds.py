@@ -46,7 +46,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -198,24 +198,23 @@ def combined(document: ResultDocument, seeds: Seeds) -> ResultDocument:
     return document.model_copy(update={"metrics": [_combined(metric, seeds) for metric in document.metrics]})
 
 
-def images(document: ResultDocument, seeds: Seeds) -> tuple[ResultDocument, dict[str, float]]:
-    """A result with means over training seeds, intervals of the test images alone, and the spread of the seeds apart.
+def images(metric: Metric, seeds: Seeds) -> tuple[Metric, float | None]:
+    """The mean of a metric over training seeds with the interval of the test images alone, and the spread apart.
 
     Returns:
-        The result; and for every metric with a value in all runs its standard deviation over the seeds, by id.
-
-    Raises:
-        UserError: if the result is not among the runs.
+        The metric; and its standard deviation over the seeds. A metric that some run lacks stays as it is, with None.
     """
-    seeds.shipped(document)
-    metrics, spreads = [], {}
-    for metric in document.metrics:
-        runs = [run.metrics[metric.id] for run in seeds.runs if metric.id in run.metrics]
-        if len(runs) == len(seeds.runs) and all(value is not None for value, _, _ in runs):
-            spreads[metric.id] = stdev([value for value, _, _ in runs if value is not None])
-            metric = over_seeds(metric, runs, training=False)
-        metrics.append(metric)
-    return document.model_copy(update={"metrics": metrics}), spreads
+    runs = [run.metrics.get(metric.id, (None, None, None)) for run in seeds.runs]
+    values = [value for value, _, _ in runs if value is not None]
+    if len(values) < len(runs):
+        return metric, None
+    return over_seeds(metric, runs, training=False), deviation(values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation of a sample, of at least two."""
+    mean = fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _stale(document: ResultDocument, what: str) -> UserError:
@@ -243,7 +242,7 @@ def over_seeds(metric: Metric, runs: Sequence[Numbers], *, training: bool = True
     count = len(runs)
     center = fmean(_nearest(value, low, high) for value, (_, low, high) in zip(values, runs, strict=True))
     alone = metric.method == BAND or not training
-    error = 0.0 if alone else student(count - 1) * stdev(values) / math.sqrt(count)
+    error = 0.0 if alone else student(count - 1) * deviation(values) / math.sqrt(count)
     below = _distance(center, [low for _, low, _ in runs], error)
     above = _distance(center, [high for _, _, high in runs], error)
     low, high = None if below is None else center - below, None if above is None else center + above

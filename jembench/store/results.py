@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from jembench.ground import files
 from jembench.ground.entry import Entry, reason
@@ -127,6 +127,9 @@ class ResultDocument(Entry):
     warnings: tuple[str, ...] = ()
     plugins: dict[str, str] = Field(default_factory=dict)
     request: dict[str, Any] = Field(default_factory=dict)
+    _index: tuple[list[Metric], dict[str, Metric]] | None = PrivateAttr(
+        default=None
+    )  # of that very list: copies differ
 
     @model_serializer(mode="wrap")
     def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -141,7 +144,9 @@ class ResultDocument(Entry):
 
     def metric(self, name: str) -> Metric | None:
         """The metric with this id; None if there is none."""
-        return next((metric for metric in self.metrics if metric.id == name), None)
+        if self._index is None or self._index[0] is not self.metrics:
+            self._index = (self.metrics, {metric.id: metric for metric in reversed(self.metrics)})
+        return self._index[1].get(name)
 
     def settings(self, evaluator: str) -> dict[str, Any]:
         """The settings of an evaluator, from the protocol; empty if the result is without it."""

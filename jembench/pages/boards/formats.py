@@ -71,7 +71,7 @@ def escaped(text: str) -> str:
     r"""Text as LaTeX prints it.
 
     >>> escaped("a_b & 5 %")
-    'a\\\\_b \\\\& 5 \\\\%'
+    'a\\_b \\& 5 \\%'
     """
     return "".join(ESCAPES.get(letter, letter) for letter in text)
 

@@ -25,23 +25,22 @@ FIRST = ("accuracy", "calibration", "ood", "robustness", "generation", "likeliho
 BARE = -1  # the refinement of what has no defence
 
 
-def board(track: Track, about: str, shipped: Iterable[Path], guests: Iterable[Path] = ()) -> Board:
+def board(track: Track, about: str, shipped: Iterable[Path], guests: Sequence[Part] = ()) -> Board:
     """The leaderboard of a track.
 
     Args:
         track: the track as it is now.
         about: what its images are.
         shipped: result folders of baselines, of any suite; ``seeds.json`` may lie beside them.
-        guests: result folders that a user adds.
+        guests: results that a user adds (:func:`added`, :func:`below`).
 
     Raises:
         UserError: if a result is damaged, of another track, or of other images than the track has now.
     """
     own = [_part(folder, track) for folder in shipped]
-    added = [_part(folder, track, alone=True) for folder in guests]
-    strangers = {id(part) for part in added}
+    strangers = {id(part) for part in guests}
     kinds: dict[tuple[str, int], list[Part]] = {}
-    for part in [*own, *added]:
+    for part in [*own, *guests]:
         kinds.setdefault(kind(part.document), []).append(part)
     groups: list[Group] = []
     reasons: list[str] = []
@@ -54,15 +53,40 @@ def board(track: Track, about: str, shipped: Iterable[Path], guests: Iterable[Pa
     return Board(track.id, about, whole, tuple(dict.fromkeys(reasons)))
 
 
-def _part(folder: Path, track: Track, *, alone: bool = False) -> Part:
-    """A result of the track; ``alone`` without the training seeds beside it."""
+def added(folder: Path, track: Track) -> Part:
+    """A result that a user adds.
+
+    Raises:
+        UserError: if it is damaged, of another track, or of other images than the track has now.
+    """
     document = read_result(folder)
     check_current(document, track)
-    seeds = None if alone or document.settings("robustness") else read_seeds(folder.parent)
+    return Part(document, folder)
+
+
+def below(place: Path, track: Track) -> list[Part]:
+    """All results of a track in or below a folder, in the order of the folders.
+
+    Raises:
+        UserError: if a result is damaged, or of other images than the track has now.
+    """
+    found = []
+    for folder in sorted({path.parent for path in place.rglob(RESULT)}):
+        document = read_result(folder)
+        if document.track == track.id:
+            check_current(document, track)
+            found.append(Part(document, folder))
+    return found
+
+
+def _part(folder: Path, track: Track) -> Part:
+    """A result of a baseline, with the training seeds beside it."""
+    part = added(folder, track)
+    seeds = None if part.document.settings("robustness") else read_seeds(folder.parent)
     if seeds is None:
-        return Part(document, folder)
+        return part
     try:
-        return Part(document, folder, seeds, combined(document, seeds))
+        return replace(part, seeds=seeds, means=combined(part.document, seeds))
     except UserError as error:
         raise UserError(f"{folder.parent / SEEDS}: {error}") from error
 
@@ -178,10 +202,3 @@ def _same(one: Row, other: Row) -> bool:
     """Whether two rows are of the same weights."""
     weights = [{part.document.model.weights_sha256 for part in row.parts} for row in (one, other)]
     return bool(weights[0] & weights[1])
-
-
-def measured(track: Track, places: Iterable[Path]) -> list[Path]:
-    """The result folders of a track in or below places, by the name of the model."""
-    folders = {path.parent for place in places for path in place.rglob(RESULT)}
-    names = {folder: document.model.name for folder in folders if (document := read_result(folder)).track == track.id}
-    return sorted(names, key=lambda folder: (names[folder], str(folder)))

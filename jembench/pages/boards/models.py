@@ -92,19 +92,14 @@ def _chosen(parts: Sequence[Part]) -> list[Part]:
 
 def _numbers(part: Part, label: str) -> dict[str, Number]:
     """The headlines of a result by id; of several trainings with means and their spread."""
-    spreads: dict[str, float] = {}
-    shown = part.document
-    if part.seeds is not None:
-        shown, spreads = images(part.document, part.seeds)
-    runs = len(part.seeds.runs) if part.seeds is not None else 1
     side = Side(label, part.document, part.folder)
     faults = unreliable(part.document)
     numbers = {}
-    for headline, metric in headlines(shown):
-        own = side.metrics.get(metric.id)
-        cell = Cell(metric, spread=spreads.get(metric.id), fault=_fault(metric, faults))
-        trainings = runs if metric.id in spreads else 1
-        numbers[metric.id] = Number(headline, Entrant(side, own or metric, cell, trainings))
+    for headline, own in headlines(part.document):
+        metric, spread = (own, None) if part.seeds is None else images(own, part.seeds)
+        trainings = 1 if part.seeds is None or spread is None else len(part.seeds.runs)
+        cell = Cell(metric, spread=spread, fault=_fault(metric, faults))
+        numbers[own.id] = Number(headline, Entrant(side, own, cell, trainings))
     return numbers
 
 
