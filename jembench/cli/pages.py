@@ -44,6 +44,7 @@ def leaderboard(
 ) -> None:
     """Write the leaderboard of a track from the results of its baselines, yours, and published rows."""
     from jembench.pages.boards.formats import FORMATS
+    from jembench.pages.boards.words import glance
     from jembench.store import shelf
 
     if everything and (track is not None or add):
@@ -61,6 +62,7 @@ def leaderboard(
             if content is None:
                 raise UserError(f"track {description.name} has no results and no published rows, so no leaderboard")
             if not check:
+                typer.echo("" if everything else glance(board), nl=False)
                 _write(board, path, content, pictures=format == "markdown")
             elif not path.exists() or path.read_text(encoding="utf-8") != content:
                 stale = True

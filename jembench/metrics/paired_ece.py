@@ -11,7 +11,8 @@ Design of Experiments, 1935) swaps them by fair coins and counts how often |D| i
     p = (1 + #{|D*| >= |D|}) / (1 + replicates),
 
 which is exact where the two are exchangeable and else tests whether the swapped models differ. The spread of D* is that
-of D without a difference; D gets the interval D +- z s, s its root mean square (method `randomisation`).
+of D without a difference; D gets the ends D +- z s, s its root mean square (method `randomisation`): what chance alone
+adds, without the bias of either ECE.
 """
 
 from __future__ import annotations

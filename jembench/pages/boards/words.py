@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from jembench.pages.boards.board import OVERVIEW, Cell, Section
-from jembench.pages.tables.figures import BAND, ends, number
+from jembench.pages.boards.board import OVERVIEW, Board, Cell, Row, Section
+from jembench.pages.tables.figures import BAND, ends, number, short
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 DAGGER = "†"
 PASSES = "passes"  # the column of what measuring took
+ROWS, COLUMNS, NAME = 12, 100, 30  # models, columns of a glance; letters of a name in it
 
 
 def grid(section: Section, cell: Callable[[Cell], str]) -> tuple[list[str], list[list[str]]]:
@@ -100,3 +102,39 @@ def _interval(cell: Cell) -> str:
     if cell.spread is not None:
         parts.append(f"±{number(cell.spread)}")
     return " ".join(parts)
+
+
+def glance(board: Board) -> str:
+    """The overview of the first group for a terminal: values and bands, at most :data:`ROWS` models; empty without one.
+
+    Guests stand first, then the others in the order of the first column.
+    """
+    section = next((section for group in board.groups if (section := group.section(OVERVIEW)) is not None), None)
+    if section is None:
+        return ""
+    rows = sorted(section.rows, key=lambda row: (not row.guest, _rank(section, row)))
+    header = ["", *(f"{column.headline.title}{ARROWS[column.better]}" for column in section.columns)]
+    cells = [[_name(row), *map(_brief, row.cells)] for row in rows[:ROWS]]
+    widths = [max(len(line[place]) for line in [header, *cells]) for place in range(len(header))]
+    while sum(widths) + 2 * len(widths) > COLUMNS and len(widths) > 2:
+        widths.pop()
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in [header, *cells]]
+    left = len(rows) - len(cells)
+    lines += [f"{left} more models"] if left else []
+    lines.append("letters: bands that tests have told apart; * yours" if rows[0].guest else "letters: bands told apart")
+    return "\n".join(lines) + "\n"
+
+
+def _name(row: Row) -> str:
+    name = f"{row.name} *" if row.guest else row.name
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+
+
+def _rank(section: Section, row: Row) -> float:
+    value = row.cells[0].metric.value if row.cells else None
+    return math.inf if value is None else -value if section.columns[0].better == "higher" else value
+
+
+def _brief(cell: Cell) -> str:
+    value = "—" if cell.metric.value is None else short(cell.metric.value)
+    return f"{value}{DAGGER if cell.fault else ''} {cell.band}".rstrip()
