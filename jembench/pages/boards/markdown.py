@@ -38,7 +38,7 @@ RULES = (
     "Letters are bands: two models of a column share one unless a test told them apart (on the same images where that "
     "can be, Holm-corrected over all pairs of the column, at 5 %). Bold: no test told it apart from the best. Of "
     "several training seeds there is the mean, the 95 % interval of the images, and behind ± the standard deviation "
-    "over the seeds; of one, bands are said of those weights, not of how they were trained. Of more than 40 models each "
+    "over the seeds; of one, bands are said of those weights, not of how they were trained. Of more than 40, each "
     "is held against the best one alone, by intervals."
 )
 
