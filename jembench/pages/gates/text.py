@@ -11,6 +11,7 @@ from jembench.pages.tables.table import subset
 
 SHORTEST = 24  # columns that an id has at least
 GAP = "  "
+FINEST = 6  # decimals
 
 
 def text(verdict: GateVerdict, *, full: bool = False) -> str:
@@ -44,11 +45,11 @@ def facts(verdict: GateVerdict) -> str:
 
 
 def headline(verdict: GateVerdict) -> str:
-    """The first line, with what the numbers are of at its end if there is room."""
+    """The first line, with what the numbers are of at its end as far as there is room."""
     first, last = verdict.counts, facts(verdict)
-    space = max(len(GAP), COLUMNS - len(first) - len(last))
-    line = f"{first}{' ' * space}{last}"
-    return line if len(line) <= COLUMNS else cut(line)
+    while len(first) + len(GAP) + len(last) > COLUMNS and ", " in last:
+        last = last.partition(", ")[2]
+    return f"{first}{' ' * (COLUMNS - len(first) - len(last))}{last}"
 
 
 def comparison(verdict: GateVerdict) -> str:
@@ -68,24 +69,22 @@ def rule(verdict: GateVerdict) -> str:
 
 
 def values(row: Row) -> str:
-    """``.998 → .941``, or what is missing."""
-    before = row.before.value or 0.0
-    if row.after is None or row.after.value is None:
-        return f"{short(before)} → —"
-    digits = _digits(row)
-    return f"{short(before, digits)} → {short(row.after.value, digits)}"
+    """``.998 → .941``; a dash for what is missing."""
+    after = None if row.after is None else row.after.value
+    return f"{_number(row.before.value or 0.0, row)} → {'—' if after is None else _number(after, row)}"
 
 
 def change(row: Row) -> str:
     """``-.057 [-.081, -.033]``, without the interval where there is none; why a value is missing."""
     if row.difference is None:
         return row.reason
-    estimate, digits = row.difference.estimate, _digits(row)
-    size = row.before.value
-    word = _signed(estimate.value, digits, size)
+    estimate = row.difference.estimate
+    word = _number(estimate.value, row)
+    if not word.startswith("-") and float(word):
+        word = f"+{word}"
     if estimate.low is None or estimate.high is None:
         return word
-    return f"{word} [{short(estimate.low, digits, like=size)}, {short(estimate.high, digits, like=size)}]"
+    return f"{word} [{_number(estimate.low, row)}, {_number(estimate.high, row)}]"
 
 
 def sureness(row: Row) -> str:
@@ -100,7 +99,7 @@ def bar(row: Row) -> str:
 
 def figure(value: float, digits: int = 3) -> str:
     """A number in a few digits without a leading zero."""
-    words = f"{value:.{digits}g}"
+    words = f"{value:.{digits}g}" if value < 100 else f"{value:.0f}"
     return words.removeprefix("0") if words.startswith("0.") else words
 
 
@@ -134,12 +133,13 @@ def _shortened(name: str, width: int) -> str:
     return name if len(name) <= width else f"{name[:left]}…{name[len(name) - (width - 1 - left) :]}"
 
 
-def _digits(row: Row) -> int:
-    """Decimals by which a difference is told from 0."""
-    size = abs(row.difference.estimate.value) if row.difference is not None else 0.0
-    return 3 if size == 0 else min(6, max(3, 1 - math.floor(math.log10(size))))
-
-
-def _signed(value: float, digits: int, like: float | None) -> str:
-    words = short(value, digits, like=like)
-    return words if words.startswith("-") or not float(words) else f"+{words}"
+def _number(value: float, row: Row) -> str:
+    """A number of a row without a leading zero, with the decimals by which its difference is told from 0."""
+    size = abs(row.before.value or 0.0)
+    decimals = 3 if size <= 1 else 2 if size < 100 else 0
+    gap = 0.0 if row.difference is None else abs(row.difference.estimate.value)
+    if gap > 0:
+        decimals = min(FINEST, max(decimals, 1 - math.floor(math.log10(gap))))
+    words = f"{value:.{decimals}f}"
+    bare = words.lstrip("-")
+    return f"{'-' if float(words) < 0 else ''}{bare.removeprefix('0') if '.' in bare else bare}"
