@@ -71,7 +71,7 @@ def _unpack(path: Path, folder: Path) -> None:
                     while piece := source.read(PIECE):
                         size += len(piece)
                         if size > LARGEST:
-                            raise UserError(f"{path}: {name} is larger than {LARGEST >> 30} GiB")
+                            raise UserError(f"{path}: {name} is larger than {LARGEST:,} bytes")
                         target.write(piece)
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise UserError(f"{path}: not a result folder, nor a ZIP file of one ({error})") from error
