@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import jembench
 from jembench import data
 from jembench.api import Result
 from jembench.ground.identity import identity
@@ -160,3 +162,22 @@ def test_trainings_of_different_metrics_are_no_trainings_of_one_model(copy: Copy
     write_result(other, document.model_copy(update={"metrics": document.metrics[1:]}), examples)
     with pytest.raises(UserError, match="not results of different training seeds"):
         gathered([copy("jem")], one, other)
+
+
+def test_a_model_of_the_shelf_is_added_by_its_name(
+    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its results of the track, whatever their suites; a name that is none is one line."""
+    monkeypatch.chdir(tmp_path)
+    for suite in ("accuracy", "calibration"):
+        jembench.evaluate("softmax", suite, output=Path("jembench-runs"), progress=False)
+    answer = call("leaderboard", "--add", "softmax", "--output", "boards")
+    assert answer.code == 0
+    assert answer.out.splitlines()[1].startswith("softmax (added) *")
+    assert "| softmax (added) *" in Path("boards/digits.md").read_text()
+    answer = call("leaderboard", "--add", "nobody", "--output", "boards")
+    assert (answer.code, answer.err.splitlines()[-1]) == (
+        2,
+        "jembench: nobody: neither a result nor a model with one of digits-v1 in jembench-runs",
+    )
+    assert call("leaderboard", "--all", "--add", "softmax").code == 2
