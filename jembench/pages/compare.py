@@ -87,7 +87,7 @@ def headlines(folders: Sequence[Path]) -> list[Table]:
     for test, p in zip(found, paired.holm([test.difference.p or 0.0 for test in found]), strict=True):
         change, values = test.difference, [replace(value, low=None, high=None) for value in test.values]
         verdict = "better" if ((change.value or 0.0) > 0) == (change.better == "higher") else "worse"
-        cells = [
+        cells: list[Cell] = [
             replace(change, low=None, high=None),
             interval(change),
             p_value(p),
