@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -11,15 +12,19 @@ from jembench import data
 from jembench.attacks.defences import Defence
 from jembench.choices.request import STORE, Options, Request, Sampling
 from jembench.engine import adversarials
+from jembench.engine import verify as verifying
 from jembench.engine.estimate import Forecast
 from jembench.engine.measure import Evaluation, forecast, specs
 from jembench.engine.measure import measure as measured
 from jembench.engine.sanity import checked
 from jembench.ground.progress import Show, shown
 from jembench.pages import gate as gates
+from jembench.pages.pairs.claims import claims
+from jembench.pages.pairs.side import Side
 from jembench.pages.result import Comparison, Result, Results
 from jembench.pages.result import compare as paired
-from jembench.store import shelf
+from jembench.pages.verification import Verification
+from jembench.store import archives, shelf
 from jembench.store.results import RESULT, ProtocolEntry, copy_result, read_result
 from jembench.types import UserError, unknown
 from jembench.zoo import baselines, catalogue
@@ -50,6 +55,7 @@ __all__ = [
     "load",
     "load_result",
     "measure",
+    "verify",
     "verify_adversarials",
     "wrap",
 ]
@@ -338,6 +344,41 @@ def inspect_models(request: Request) -> list[tuple[str, dict[str, str]]]:
         if not spec.capabilities & {"classifier", "sampler"}:
             raise UserError(f"model {spec.name!r} gives neither logits nor samples: there is nothing to check it by")
     return [(spec.name, checked(spec, track, device=request.device)) for spec in rows]
+
+
+def verify(
+    path: Path, request: Request, *, chunks: int = 5, seed: int | None = None, progress: bool | Show = True
+) -> Verification:
+    """Compute random chunks of a result again and hold them, and all metrics that follow from its examples, against it.
+
+    Args:
+        path: a result's folder, or an archive of it (`jembench submit`).
+        request: the model, its defence, the images and the options that the result was measured with; suite, seed,
+            limit and protocol are the result's, and its track unless another one is named.
+        chunks: number of chunks.
+        seed: of the choice; a new one every time by default.
+        progress: see :func:`measure`.
+
+    Raises:
+        UserError: if the result is not valid, or the request does not measure what it claims to be.
+    """
+    with archives.opened(path) as folder, shown(progress) as show:
+        document = archives.examine(folder)
+        side = Side(document.model.name, document, folder)
+        track = document.track.rpartition("-v")[0] if request.track == data.DEFAULT else request.track
+        asked = replace(
+            request,
+            suites=(document.suite,),
+            track=track,
+            seed=document.seed,
+            limit=document.limit,
+            protocol=document.protocol.name,
+        )
+        if len(asked.models) != 1 or len(asked.defences) != 1:
+            raise UserError("a result is of one model behind one defence: name them by --model and --refine")
+        choice = secrets.randbits(32) if seed is None else seed
+        found = verifying.recomputed(document, side.sources, asked, chunks=chunks, seed=choice, progress=show)
+        return Verification(document, *found, list(claims(side)))
 
 
 def _single(request: Request) -> tuple[ModelRef, str, Defence | None]:
