@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from jembench import data
 from jembench.attacks.defences import Defence
 from jembench.choices.request import STORE, Options, Request, Sampling
 from jembench.engine import adversarials
+from jembench.engine import verify as verifying
 from jembench.engine.estimate import Forecast
 from jembench.engine.measure import Evaluation, forecast, specs
 from jembench.engine.measure import measure as measured
@@ -20,11 +22,13 @@ from jembench.ground.progress import Show, shown
 from jembench.pages.gates.rule import PLAIN, Rule
 from jembench.pages.gates.spread import of_golden, spreads, together
 from jembench.pages.gates.verdict import GateVerdict, check_comparable, judge, kind_of
+from jembench.pages.pairs.claims import claims
 from jembench.pages.pairs.side import Side
 from jembench.pages.result import Comparison, Result, Results
 from jembench.pages.result import compare as paired
 from jembench.pages.seeds import SEEDS, Seeds, write_seeds
-from jembench.store import bundles, shelf
+from jembench.pages.verification import Verification
+from jembench.store import archives, shelf
 from jembench.store.results import RESULT, ProtocolEntry, ResultDocument, copy_result, read_result
 from jembench.types import UserError, unknown
 from jembench.zoo import baselines, catalogue, goldens
@@ -57,6 +61,7 @@ __all__ = [
     "load",
     "load_result",
     "measure",
+    "verify",
     "verify_adversarials",
     "wrap",
 ]
@@ -282,7 +287,7 @@ def gate(
     """
     if isinstance(fresh, Request):
         place = _golden_of_request(fresh, baseline)
-        with bundles.opened(place) as folder:
+        with archives.opened(place) as folder:
             reference = read_result(folder)
             request = replace(fresh, **_settings(reference, inherited, fresh))
             _single(request)
@@ -295,7 +300,7 @@ def gate(
             return _judged(_fresh(evaluation), Result(reference, folder), rule, place, request.output)
     result = fresh if isinstance(fresh, Result) else load_result(fresh, output=output)
     place = _golden_of_result(result.document, baseline, output)
-    with bundles.opened(place) as folder:
+    with archives.opened(place) as folder:
         return _judged(result, Result(read_result(folder), folder), rule, place, output)
 
 
@@ -371,12 +376,12 @@ def golden(
     _check_golden(evaluation.document.warnings)
     result = _fresh(evaluation)
     seeds = together(result.document, others) if others else None
-    if place.suffix != bundles.SUFFIX:
+    if place.suffix != archives.SUFFIX:
         _keep(result.folder, place, seeds)
         return result
     with TemporaryDirectory(prefix="jembench-") as folder:
         _keep(result.folder, Path(folder), seeds)
-        bundles.pack(Path(folder), place)
+        archives.pack(Path(folder), place)
     return result
 
 
@@ -427,6 +432,41 @@ def inspect_models(request: Request) -> list[tuple[str, dict[str, str]]]:
         if not spec.capabilities & {"classifier", "sampler"}:
             raise UserError(f"model {spec.name!r} gives neither logits nor samples: there is nothing to check it by")
     return [(spec.name, checked(spec, track, device=request.device)) for spec in rows]
+
+
+def verify(
+    path: Path, request: Request, *, chunks: int = 5, seed: int | None = None, progress: bool | Show = True
+) -> Verification:
+    """Compute random chunks of a result again and hold them, and all metrics that follow from its examples, against it.
+
+    Args:
+        path: a result's folder, or an archive of it (`jembench submit`).
+        request: the model, its defence, the images and the options that the result was measured with; suite, seed,
+            limit and protocol are the result's, and its track unless another one is named.
+        chunks: number of chunks.
+        seed: of the choice; a new one every time by default.
+        progress: see :func:`measure`.
+
+    Raises:
+        UserError: if the result is not valid, or the request does not measure what it claims to be.
+    """
+    with archives.opened(path) as folder, shown(progress) as show:
+        document = archives.examine(folder)
+        side = Side(document.model.name, document, folder)
+        track = document.track.rpartition("-v")[0] if request.track == data.DEFAULT else request.track
+        asked = replace(
+            request,
+            suites=(document.suite,),
+            track=track,
+            seed=document.seed,
+            limit=document.limit,
+            protocol=document.protocol.name,
+        )
+        if len(asked.models) != 1 or len(asked.defences) != 1:
+            raise UserError("a result is of one model behind one defence: name them by --model and --refine")
+        choice = secrets.randbits(32) if seed is None else seed
+        found = verifying.recomputed(document, side.sources, asked, chunks=chunks, seed=choice, progress=show)
+        return Verification(document, *found, list(claims(side)))
 
 
 def _single(request: Request) -> tuple[ModelRef, str, Defence | None]:

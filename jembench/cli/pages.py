@@ -50,10 +50,10 @@ def leaderboard(
     if everything and (track is not None or add):
         raise UserError("--all is of every track: name no track, and add results by --results")
     with patience("reading results, testing pairs of models"):
-        own = [*shelf.find(add, STORE)] if add else []
         stale = False
         for name in data.TRACKS if everything else [track or data.DEFAULT]:
             description = data.track(name)
+            own = shelf.collection(add or (), description.id, STORE)
             board = _board(description, own, results or ())
             path = output / f"{description.name}.{FORMATS[format][0] if format != 'markdown' else 'md'}"
             content = _content(board, format)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jembench.store.results import ResultDocument
 
 PICTURES = (".png", ".svg", ".pdf")
-COMPARED = {"accuracy", "calibration", "ood", "all"}  # suites whose results have paired tests
 PLAIN = "softmax"  # the classifier to be held against
 LONG = 90  # letters of a command
 SHOWN = ("seed", "limit", "device", "options", "sampling", "detectors", "scores", "corruptions")
@@ -159,7 +158,7 @@ def _next(documents: Sequence[ResultDocument], folders: Sequence[Path], output: 
     plain = set(first.request) <= {"models", "suites"} and bool(first.request)
     if len(models) > 1:
         command = f"jembench compare {' '.join(words)}"
-        if len(suites) == 1 and suites <= COMPARED and alike(documents) and len(command) <= LONG:
+        if len(suites) == 1 and alike(documents) and len(command) <= LONG:
             lines.append(f"{command}   who is better, and how sure")
     elif suites == {"all"} and plain:
         lines.append("under attack, minutes: -s robustness")

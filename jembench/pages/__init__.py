@@ -1,6 +1,7 @@
 """Pages: what people read, from result documents alone.
 
-- Here: summary, leaderboard, card, journal, comparison, gate, seeds, results in Python; below them tables and pictures.
+- Here: summary, card, journal, comparison, gate, seeds, results in Python; boards (leaderboards), pairs (two results
+  metric by metric), tables, pictures.
 - Never: a model, an image set, a plan; torch.
 - A new one: an evaluator names its tables and pictures; a page of several results is a module here; a format is a
   function from documents to text and a line in `EXPORTERS`.

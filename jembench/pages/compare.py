@@ -2,12 +2,7 @@
 
 Results of one track, on the same bytes, hold a row per example, matched by source and index. Where a protocol adds
 noise to the images, they are the same under the same seed only. The first is the reference; of every other one the
-**paired** difference to it is tested:
-
-- accuracy: Newcombe's interval and the exact sign test of the discordant examples (:mod:`jembench.metrics.paired`);
-- NLL and Brier of the raw logits: the mean difference, by the studentised bootstrap;
-- AUROC of every score and OOD set, and its means: DeLong's paired covariance (:mod:`jembench.metrics.paired_auroc`),
-  over the first images where a score is too costly for all.
+**paired** difference to it is tested by those of :mod:`jembench.pages.pairs.differences`.
 
 All p-values are two-sided, and those of one table are corrected together by Holm's method. The intervals are not: each
 holds 95 % alone. Both are of the test images and not of training: another training seed is another model.
@@ -15,20 +10,21 @@ holds 95 % alone. Both are of the test images and not of training: another train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 from jembench.metrics import paired
 from jembench.metrics.metric import Kind, Metric
-from jembench.metrics.scores import PAPER, SCORES
+from jembench.metrics.scores import SCORES
+from jembench.pages import summary
 from jembench.pages.pairs import differences
 from jembench.pages.pairs.differences import Tested
 from jembench.pages.pairs.fit import misfit
 from jembench.pages.pairs.side import Side
-from jembench.pages.tables.figures import p_value
-from jembench.pages.tables.table import Cell, Table, get, metrics, subset
+from jembench.pages.tables.figures import interval, p_value
+from jembench.pages.tables.table import Cell, Table, metrics, subset
 from jembench.store.results import ResultDocument, read_result
 from jembench.types import UserError
 
@@ -65,12 +61,13 @@ def compare(folders: Sequence[Path]) -> list[Table]:
     tables = [
         _table(f"accuracy, NLL and Brier, {head}", first, _against(sides, _losses)),
         _table(f"AUROC, {head}", second, _against(sides, _aurocs)),
+        _table(f"further metrics, {head}", first, _against(sides, _others)),
     ]
     return _noted([table for table in tables if table.rows], sides)
 
 
 def headlines(folders: Sequence[Path]) -> list[Table]:
-    """One table of what is read first: accuracy, NLL, Brier and the mean AUROCs of the paper's scores, with a verdict.
+    """One table of what is read first, the headlines of every evaluator that have a test, with a verdict.
 
     A verdict is of Holm's p-value below .05, over the tests of this table alone.
 
@@ -78,23 +75,28 @@ def headlines(folders: Sequence[Path]) -> list[Table]:
         UserError: as :func:`compare`.
     """
     sides = opened(folders)
-    header = ["model", "metric", sides[0].label, "value", *HEADER]
+    header = ["model", "metric", sides[0].label, "value", "difference", "95 %", "p (Holm)", "verdict"]
+    titles = {metric.id: headline.title for headline, metric in summary.headlines(sides[0].document)}
 
     def tests(one: Side, other: Side) -> Iterator[_Test]:
-        yield from _losses(one, other)
-        for test in _aurocs(one, other, only=("mean",)):
-            model, _, score = test.words
-            if score in {score.title for score in PAPER}:
-                yield replace(test, words=[model, f"AUROC {score}"])
+        for name, title in titles.items():
+            yield from _of(one, other, name, title)
 
     found = _against(sides, tests)
-    table = _table(f"paired, against {sides[0].label} · {sides[0].document.track}", header, found)
     rows: list[list[Cell]] = []
-    for row, test, p in zip(table.rows, found, paired.holm([test.difference.p or 0.0 for test in found]), strict=True):
-        value, higher = test.difference.value or 0.0, test.difference.better == "higher"
-        verdict = "better" if (value > 0) == higher else "worse"
-        rows.append([*row, verdict if p < SURE else "not sure"])
-    return _noted([replace(table, header=[*header, "verdict"], rows=rows)] if rows else [], sides)
+    for test, p in zip(found, paired.holm([test.difference.p or 0.0 for test in found]), strict=True):
+        change, values = test.difference, [replace(value, low=None, high=None) for value in test.values]
+        verdict = "better" if ((change.value or 0.0) > 0) == (change.better == "higher") else "worse"
+        cells: list[Cell] = [
+            replace(change, low=None, high=None),
+            interval(change),
+            p_value(p),
+            verdict if p < SURE else "not sure",
+        ]
+        rows.append([*test.words, *values, *cells])
+    title = f"paired, against {sides[0].label} · {sides[0].document.track}"
+    notes = [f"difference: value less that of {sides[0].label}", INTERVALS]
+    return _noted([Table(title, header, rows, notes)] if rows else [], sides)
 
 
 def _noted(tables: list[Table], sides: Sequence[Side]) -> list[Table]:
@@ -158,12 +160,11 @@ def _losses(one: Side, other: Side) -> Iterator[_Test]:
             yield _test(one, other, [title], f"test/raw/{name}", Kind(name, "lower"), loss)
 
 
-def _aurocs(one: Side, other: Side, *, only: Collection[str] = ()) -> Iterator[_Test]:
-    """Every OOD set and score, then the means; or some of these alone."""
+def _aurocs(one: Side, other: Side) -> Iterator[_Test]:
+    """Every OOD set and score, then the means."""
     titles = {name: entry.title for name, entry in SCORES.items()}
-    theirs = {metric.id for metric in other.document.metrics}
-    found = [metric for metric in one.document.metrics if metric.name == "auroc" and metric.id in theirs]
-    for source in dict.fromkeys(metric.source for metric in found if not only or metric.source in only):
+    found = [metric for metric in one.metrics.values() if metric.name == "auroc" and metric.id in other.metrics]
+    for source in dict.fromkeys(metric.source for metric in found):
         for score in dict.fromkeys(metric.variant for metric in found):
             test = differences.auroc(one, other, source, score)
             if test is not None:
@@ -171,9 +172,25 @@ def _aurocs(one: Side, other: Side, *, only: Collection[str] = ()) -> Iterator[_
                 yield _test(one, other, words, f"{source}/{score}/auroc", Kind("auroc", "higher"), test)
 
 
+def _others(one: Side, other: Side) -> Iterator[_Test]:
+    """Every further metric that has a test and a direction."""
+    shown = {"test/accuracy", *(f"test/raw/{name}" for name in LOSSES)}
+    for name, metric in one.metrics.items():
+        if name not in shown and metric.name != "auroc" and metric.better != "neither":
+            yield from _of(one, other, name, name)
+
+
+def _of(one: Side, other: Side, name: str, title: str) -> Iterator[_Test]:
+    """A metric, if it has a test."""
+    found = differences.difference(one, other, name)
+    if found is not None and found.p is not None:
+        kind = Kind(found.after.name, found.after.better)
+        yield _test(one, other, [title], name, kind, (found.estimate, found.p))
+
+
 def _test(one: Side, other: Side, words: list[str], metric: str, kind: Kind, tested: Tested) -> _Test:
     estimate, p = tested
-    values = get(one.document, metric), get(other.document, metric)
+    values = one.metrics[metric], other.metrics[metric]
     n = {"test": values[1].n.get("test", 0)}
     difference = kind.of(estimate, source=words[0], n=n, p=p)
     return _Test([other.label, *words], values, difference)

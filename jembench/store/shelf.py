@@ -213,3 +213,33 @@ def find(words: Sequence[str], output: Path) -> list[Path]:
             if entry.document.model.name in others and entry.kind == common[-1]:
                 paths[entry.document.model.name] = entry.folder
     return [paths[word] for word in words]
+
+
+def collection(words: Sequence[str], track: str, output: Path) -> list[Path]:
+    """The folders of results, each by its path or its name; of the name of a model all its latest ones of a track.
+
+    Args:
+        words: what the results or their models are called.
+        track: versioned name of the track.
+        output: the shelf.
+
+    Raises:
+        UserError: if there is no such result.
+    """
+    shelf: list[Listing] | None = None
+    found: dict[Path, None] = {}
+    for word in words:
+        place = folder(word, output)
+        if place is not None and (place / RESULT).is_file():
+            found[place] = None
+            continue
+        shelf = entries(output) if shelf is None else shelf
+        latest = {
+            (entry.document.suite, entry.document.protocol_hash, entry.document.model.weights_sha256): entry.folder
+            for entry in shelf
+            if (entry.document.model.name, entry.document.track) == (word, track)
+        }
+        if not latest:
+            raise UserError(f"{word}: neither a result nor a model with one of {track} in {output}")
+        found |= dict.fromkeys(latest.values())
+    return list(found)

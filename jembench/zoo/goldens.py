@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from jembench.store import bundles, shelf
+from jembench.store import archives, shelf
 from jembench.store.results import RESULT
 from jembench.types import UserError
 from jembench.zoo import baselines
@@ -15,7 +15,7 @@ ADVICE = "name a golden result by --baseline: its folder or ZIP file, a result's
 
 
 def find(name: str, *, track: str, suite: str, output: Path) -> Path:
-    """Where a golden result lies: a folder, or a ZIP file (:mod:`jembench.store.bundles`).
+    """Where a golden result lies: a folder, or a ZIP file (:mod:`jembench.store.archives`).
 
     In this order: a ZIP file; a result folder; a folder with one for each suite, ``ood.zip`` or ``ood/``; the name of a
     result on the shelf; a shipped baseline; a model with a result on the shelf.
@@ -30,12 +30,12 @@ def find(name: str, *, track: str, suite: str, output: Path) -> Path:
         UserError: if there is none.
     """
     path = Path(name)
-    if path.suffix == bundles.SUFFIX:
+    if path.suffix == archives.SUFFIX:
         if not path.is_file():
             raise UserError(f"{path}: no such file; make it by `jembench golden --model M --output {path}`")
         return path
     place = shelf.folder(name, output)
-    for candidate in [] if place is None else [place, place / f"{suite}{bundles.SUFFIX}", place / suite]:
+    for candidate in [] if place is None else [place, place / f"{suite}{archives.SUFFIX}", place / suite]:
         if candidate.is_file() or (candidate / RESULT).is_file():
             return candidate
     if place is None or name in baselines.recipes(track):
@@ -44,7 +44,7 @@ def find(name: str, *, track: str, suite: str, output: Path) -> Path:
         if any(entry.document.model.name == name for entry in shelf.entries(output)):
             return shelf.find([name], output)[0]
         raise UserError(f"{name}: no golden result: {ADVICE}")
-    raise UserError(f"{place}: neither a result nor a folder with {suite}{bundles.SUFFIX} or {suite}/: {ADVICE}")
+    raise UserError(f"{place}: neither a result nor a folder with {suite}{archives.SUFFIX} or {suite}/: {ADVICE}")
 
 
 def of_baseline(ref: ModelRef, *, track: str, suite: str, defence: str = "") -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def board(track: Track, about: str, shipped: Iterable[Path], guests: Sequence[Pa
     groups: list[Group] = []
     reasons: list[str] = []
     for each in sorted(kinds):
-        found, words = _grouped(kinds[each])
+        found, words = _grouped(kinds[each], strangers)
         reasons += words
         groups += [_group(members, strangers) for members in found]
     bare = next((group for group in groups if group.bare), None)
@@ -99,16 +99,24 @@ def kind(document: ResultDocument) -> tuple[str, int]:
     return "robustness", int(settings["refinement"]) if settings["copies"] else BARE
 
 
-def _grouped(parts: Sequence[Part]) -> tuple[list[list[Part]], list[str]]:
+def _grouped(parts: Sequence[Part], strangers: Collection[int]) -> tuple[list[list[Part]], list[str]]:
     """Parts by what they may share a table with, and why the others may not.
 
-    The first group is of the protocol of the most evaluators, and of most results; a result of fewer evaluators joins
-    the first group of whose protocol its own is a part.
+    The first group is of the protocol of the most evaluators, and of most results, that of shipped ones before a
+    user's; a result of fewer evaluators joins the first group of whose protocol its own is a part.
     """
     protocols: dict[str, list[Part]] = {}
     for part in parts:
         protocols.setdefault(part.document.protocol_hash, []).append(part)
-    order = sorted(protocols, key=lambda key: (-_size(protocols[key][0]), -len(protocols[key]), key))
+    order = sorted(
+        protocols,
+        key=lambda key: (
+            all(id(part) in strangers for part in protocols[key]),
+            -len(protocols[key][0].document.protocol.evaluators),
+            -len(protocols[key]),
+            key,
+        ),
+    )
     groups: list[list[Part]] = []
     anchors: list[ProtocolEntry] = []
     reasons = []
@@ -124,10 +132,6 @@ def _grouped(parts: Sequence[Part]) -> tuple[list[list[Part]], list[str]]:
             names = ", ".join(sorted({f"{part.document.model.name}" for part in protocols[key]}))
             reasons.append(f"{names} (`{key[:12]}`): not ranked with `{order[0][:12]}`, since {misfits[0]}")
     return groups, reasons
-
-
-def _size(part: Part) -> int:
-    return len(part.document.protocol.evaluators)
 
 
 def _group(members: list[Part], strangers: set[int]) -> Group:

@@ -1,90 +1,32 @@
-"""Leaderboards: from golden results alone, and bold only where intervals allow it."""
+"""Leaderboards in markdown: from result folders alone, ranked only by what tests have shown."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import jembench
 from jembench import data
 from jembench.api import Result
 from jembench.choices import published
+from jembench.data.sets import Track
 from jembench.ground.identity import identity
-from jembench.metrics.metric import Direction, Metric
-from jembench.pages import leaderboard
-from jembench.pages.leaderboard import best
+from jembench.metrics.metric import Metric
+from jembench.pages.boards import gather, markdown
 from jembench.pages.seeds import SEEDS, collect, write_seeds
 from jembench.pages.tables import publications
-from jembench.pages.tables.report import BAND, Cell
+from jembench.pages.tables.table import Table
 from jembench.store.results import ResultDocument, read_result, write_result
 from jembench.types import UserError
 from jembench.zoo import baselines
-
-
-def metric(low: float | None, high: float | None, better: Direction = "higher", method: str = "wilson") -> Metric:
-    value = 0.5 if low is None or high is None else (low + high) / 2
-    return Metric("auroc", "textures", "mass", value, low, high, method, {"test": 1}, better)
-
-
-def bold(*column: Cell) -> list[bool]:
-    return [best(cell, list(column)) for cell in column]
-
-
-def test_the_best_is_bold_where_its_interval_overlaps_with_no_other() -> None:
-    assert bold(metric(0.8, 0.9), metric(0.5, 0.7), metric(0.1, 0.6)) == [True, False, False]
-    assert bold(metric(0.8, 0.9, "lower"), metric(0.5, 0.7, "lower")) == [False, True]
-
-
-def test_overlapping_and_touching_intervals_are_not_ranked() -> None:
-    assert not any(bold(metric(0.6, 0.9), metric(0.5, 0.7)))
-    assert not any(bold(metric(0.7, 0.9), metric(0.5, 0.7)))
-
-
-def test_what_has_no_interval_is_never_bold_and_lets_no_other_be() -> None:
-    for other in (metric(None, None), metric(0.1, None), metric(0.1, 0.2, method="none"), Metric("auroc", "textures")):
-        assert not any(bold(metric(0.8, 0.9), other))
-
-
-def test_a_band_is_no_interval() -> None:
-    """It says where calibrated models fall, not where this one's truth is."""
-    assert not any(bold(metric(0.0, 0.1, "lower", BAND), metric(0.5, 0.6, "lower", BAND)))
-
-
-def test_alone_without_direction_or_a_word_nothing_is_bold() -> None:
-    assert bold(metric(0.8, 0.9)) == [False]
-    assert not any(bold(metric(0.8, 0.9, "neither"), metric(0.1, 0.2, "neither")))
-    assert bold("jem", "softmax") == [False, False]
-    assert bold("", metric(0.8, 0.9), metric(0.1, 0.2)) == [False, True, False]
-
-
-def test_different_image_sets_are_not_ranked_against_each_other() -> None:
-    """The rows of one model's OOD table are sets: an easy one does not win."""
-    easy = Metric("auroc", "noise", "mass", 0.95, 0.9, 0.99, "wilson", {}, "higher")
-    assert not any(bold(easy, metric(0.1, 0.2)))
-
-
-ENDS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
-
-
-@given(
-    st.lists(st.tuples(ENDS, st.sampled_from(["wilson", BAND, "none"])), max_size=6),
-    st.sampled_from(["higher", "lower"]),
-)
-def test_never_two_bold_in_a_column(rows: list[tuple[list[float], str]], better: Direction) -> None:
-    column = [metric(low, high, better, method) for (low, high), method in rows]
-    chosen = bold(*column)
-    assert sum(chosen) <= 1
-    for cell, strong in zip(column, chosen, strict=True):
-        assert not (strong and cell.method in (BAND, "none"))
 
 
 @pytest.fixture
@@ -98,9 +40,14 @@ def golden(digits: dict[str, Result], tmp_path: Path, monkeypatch: pytest.Monkey
     return place
 
 
+def page(track: Track, golden: Sequence[Path], published: Sequence[Table] = ()) -> str:
+    """The leaderboard of result folders."""
+    return markdown.page(gather.board(track, data.about(track.ref), golden), published)
+
+
 def written() -> str:
     """The leaderboard of the golden results that there are."""
-    return leaderboard.leaderboard(data.track("digits"), baselines.all_golden("digits"))
+    return page(data.track("digits"), baselines.all_golden("digits"))
 
 
 def test_it_is_written_and_then_current(call: Callable[..., Any], golden: Path, tmp_path: Path) -> None:
@@ -122,7 +69,7 @@ def test_it_is_written_and_then_current(call: Callable[..., Any], golden: Path, 
 
 def test_every_model_number_and_protocol_is_in_it(golden: Path, digits: dict[str, Result]) -> None:
     text = written()
-    assert text.count("## Protocol") == 1
+    assert text.count("\n## Suite all") == 1
     for name, result in digits.items():
         document = result.document
         assert f"| {name} " in text
@@ -148,8 +95,9 @@ def test_numbers_of_different_protocols_share_no_table(golden: Path, tmp_path: P
     shutil.rmtree(golden / "softmax" / "golden")
     shutil.copytree(limited.folder, golden / "softmax" / "golden")
     text = written()
-    assert text.count("## Protocol") == 2
+    assert text.count("\n## Suite all") == 2
     assert "**" not in text  # nobody to be better than
+    assert re.search("(softmax|jem) \\(`[0-9a-f]{12}`\\): not ranked with `[0-9a-f]{12}`, since n of 'test' is", text)
 
 
 def test_golden_results_of_other_images_are_refused(golden: Path) -> None:
@@ -159,15 +107,15 @@ def test_golden_results_of_other_images_are_refused(golden: Path) -> None:
     content["protocol"]["sources"]["textures"]["sha256"] = "0" * 64
     content["protocol_hash"] = identity(content["protocol"])
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="golden result of 'softmax' is of other images of 'textures' than digits-v1"):
+    with pytest.raises(UserError, match="the result of 'softmax' is of other images of 'textures' than digits-v1"):
         written()
 
 
 def test_without_golden_results_or_of_another_track_there_is_none(golden: Path, tmp_path: Path, oracle: Result) -> None:
     with pytest.raises(UserError, match="no golden results and no published rows"):
-        leaderboard.leaderboard(data.track("digits"), [])
+        page(data.track("digits"), [])
     shutil.copytree(oracle.folder, golden / "oracle" / "golden")
-    with pytest.raises(UserError, match="golden result of 'oracle' is of gauss-v1, not digits-v1"):
+    with pytest.raises(UserError, match="the result of 'oracle' is of gauss-v1, not digits-v1"):
         written()
 
 
@@ -195,36 +143,29 @@ def place(oracle: Result, tmp_path: Path) -> Callable[..., Path]:
 
 def row(text: str, name: str) -> list[str]:
     """The cells of a model in the table of accuracies."""
-    table = text[text.index("### accuracy") :]
+    table = text[text.index("### accuracy:") :]
     cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
     return next(found for found in cells if found[:1] == [name])
 
 
 def test_models_of_several_seeds_show_their_mean_and_say_so(place: Callable[..., Path]) -> None:
-    """The interval: t s / sqrt(3) = 4.302653 * .01 / sqrt(3) = .0248, with .02 in squares .0319."""
-    text = leaderboard.leaderboard(data.track("gauss"), [place("jem", 0.8, 0.81, 0.79), place("softmax", 0.8)])
-    assert text.count("## Protocol") == 1
-    assert row(text, "jem")[1] == "0.800 (0.768–0.832)"
-    assert row(text, "softmax")[1] == "0.800 (0.780–0.820)"
-    assert "with test and training variance in their intervals: `jem` 3. One training seed" in text
-    assert "with test variance only: `softmax`. Bold" in text
+    """The interval is that of the images, ± .02; the spread of the seeds, .01, stands apart."""
+    text = page(data.track("gauss"), [place("jem", 0.8, 0.81, 0.79), place("softmax", 0.8)])
+    assert text.count("\n## Suite all") == 1
+    assert row(text, "jem")[1] == "0.800<sup>a</sup> (0.780–0.820) ±0.010"
+    assert row(text, "softmax")[1] == "0.800<sup>a</sup> (0.780–0.820)"
     assert (
         f"- `jem`: mean of 3 training seeds; weights of seed 0 shipped; weights `{identity(['jem', 0])[:12]}`" in text
     )
     assert "- `softmax`: 1 training seed: its intervals hold test variance only; weights `" in text
 
 
-def test_bold_is_by_intervals_of_test_and_training_variance(place: Callable[..., Path]) -> None:
-    """.05 apart, intervals of ± .02 part the models, those with training variance (± .0319) do not."""
-    golden = [place("a", 0.85), place("b", 0.8)]
-    assert "**0.850 (0.830–0.870)**" in leaderboard.leaderboard(data.track("gauss"), golden)
-    golden = [place("a", 0.85, 0.86, 0.84), place("b", 0.8, 0.81, 0.79)]
-    text = leaderboard.leaderboard(data.track("gauss"), golden)
-    assert "0.850 (0.818–0.882)" in text
-    assert "**" not in text
-    assert "One training seed" not in text
-    golden = [place("a", 0.9, 0.91, 0.89), place("b", 0.8, 0.81, 0.79)]
-    assert "**0.900 (0.868–0.932)**" in leaderboard.leaderboard(data.track("gauss"), golden)
+def test_all_numbers_have_intervals_of_test_and_training_variance(place: Callable[..., Path]) -> None:
+    """t s / sqrt(3) = 4.302653 * .01 / sqrt(3) = .0248, with .02 in squares .0319; nothing is bold there."""
+    text = page(data.track("gauss"), [place("a", 0.85, 0.86, 0.84), place("b", 0.8)])
+    fold = text[text.index("<details>") : text.index("</details>")]
+    assert "0.850 (0.818–0.882)" in fold
+    assert "**" not in fold
 
 
 def test_figures_of_the_shipped_weights_alone_are_named(place: Callable[..., Path], oracle: Result) -> None:
@@ -237,7 +178,7 @@ def test_figures_of_the_shipped_weights_alone_are_named(place: Callable[..., Pat
     ]
     seeds = collect([(0, read_result(folder)), (1, missing.model_copy(update={"metrics": metrics}))])
     write_seeds(folder.parent, seeds)
-    text = leaderboard.leaderboard(data.track("gauss"), [folder])
+    text = page(data.track("gauss"), [folder])
     assert "mean of 2 training seeds; weights of seed 0 shipped; of these weights alone: mean/mass/auroc; w" in text
 
 
@@ -256,12 +197,12 @@ def test_seeds_of_another_golden_result_are_refused_by_name(place: Callable[...,
         change(edited)
         path.write_text(json.dumps(edited))
         with pytest.raises(UserError, match=reason) as error:
-            leaderboard.leaderboard(data.track("gauss"), [folder])
+            page(data.track("gauss"), [folder])
         assert str(error.value).startswith(f"{path}: ")
 
 
 def test_a_track_with_published_rows_alone_says_that_nothing_of_ours_is_measured() -> None:
-    text = leaderboard.leaderboard(data.track("cifar100"), [], publications=publications.tables("cifar100"))
+    text = page(data.track("cifar100"), [], publications.tables("cifar100"))
     assert "Nothing of ours is measured on this track yet." in text
     assert "Bold" not in text
     assert "baselines/" not in text
@@ -356,7 +297,8 @@ def made(part: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
 
 def figure(name: str, source: str, variant: str, low: float, n: dict[str, int]) -> Metric:
     """A metric with an interval of .02."""
-    return Metric(name, source, variant, low + 0.01, low, low + 0.02, "wilson", n, "higher")
+    evaluator = {"accuracy": "accuracy", "auroc": "ood"}.get(name, "robustness")
+    return Metric(name, source, variant, low + 0.01, low, low + 0.02, "wilson", n, "higher", evaluator=evaluator)
 
 
 def accuracy(low: float, n: int) -> Metric:
@@ -372,7 +314,7 @@ def test_results_over_parts_of_published_sets_say_so(made: Callable[..., Path]) 
     """In the section, and under every table with a number of such a set."""
     n = {"test": 2000, "svhn": 2000}
     metrics = [accuracy(0.8, 2000), *(figure("auroc", "svhn", score, 0.7, n) for score in ("log_px", "max_py"))]
-    text = leaderboard.leaderboard(CIFAR10, [made("jem", LIMITED, metrics, "accuracy", "ood")])
+    text = page(CIFAR10, [made("jem", LIMITED, metrics, "accuracy", "ood")])
     assert "chains 1000. Subsets of published sets: test 2,000 of 10,000, svhn 2,000 of 26,032.\n" in text
     assert text.count("_subset: test 2,000 of 10,000_") == 1
     assert "_subset: test 2,000 of 10,000, svhn 2,000 of 26,032_" in text
@@ -382,7 +324,7 @@ def test_complete_sets_are_no_subsets(made: Callable[..., Path]) -> None:
     whole = {"test": (10000, pinned("test")), "svhn": (26032, BITS)}
     n = {"test": 10000, "svhn": 26032}
     metrics = [accuracy(0.8, 10000), figure("auroc", "svhn", "log_px", 0.7, n)]
-    text = leaderboard.leaderboard(CIFAR10, [made("jem", whole, metrics, "accuracy", "ood")])
+    text = page(CIFAR10, [made("jem", whole, metrics, "accuracy", "ood")])
     assert "ubset" not in text
 
 
@@ -393,14 +335,15 @@ def test_different_data_and_published_rows_are_never_ranked_together(made: Calla
         made(name, sizes, [accuracy(low, 2000)], "accuracy")
         for name, sizes, low in (("a", one, 0.60), ("b", one, 0.50), ("best", other, 0.90))
     ]
-    text = leaderboard.leaderboard(CIFAR10, golden, publications=publications.tables("cifar10"))
+    text = page(CIFAR10, golden, publications.tables("cifar10"))
     found = sections(text)
-    ours = [found[name] for name in found if name.startswith("Protocol v1 on cifar10-v1")]
+    ours = [found[name] for name in found if ": protocol v1 on cifar10-v1" in name]
     assert len(ours) == 2
-    assert text.count("**") == 2
     both = next(part for part in ours if "| a " in part)
-    assert "**0.610 (0.600–0.620)**" in both
-    assert "best" not in both
+    assert "0.610<sup>a</sup> (0.600–0.620)" in both
+    assert "| best" not in both
+    assert "best (`" in found["Headlines"]
+    assert "since sha256 of 'test' is" in found["Headlines"]
     assert list(found)[-1] == "Published"
     assert "ranked neither with ours nor among themselves" in found["Published"]
     for part in ours:
@@ -430,9 +373,9 @@ def test_what_cannot_be_checked_is_accepted_and_what_can_be_is_checked(
     folder = made("jem", sizes, [accuracy(0.5, 100)], "accuracy")
     if refused:
         with pytest.raises(UserError, match=f"is of other images of '{next(iter(sizes))}' than cifar10-v1 has"):
-            leaderboard.leaderboard(CIFAR10, [folder])
+            page(CIFAR10, [folder])
     else:
-        assert "| jem " in leaderboard.leaderboard(CIFAR10, [folder])
+        assert "| jem " in page(CIFAR10, [folder])
 
 
 SHORT = "no AutoAttack: upper bounds, not to be held against AutoAttack's.\n"
@@ -463,19 +406,19 @@ def test_a_leaderboard_of_limited_suites(made: Callable[..., Path], tmp_path: Pa
         sizes = LIMITED | {"train": (2000, pinned("train"))}
         golden.append(made(name, sizes, [accuracy(low, 2000), *samples], "accuracy", GENERATION))
     golden.append(made("igebm", {"test": (2000, pinned("test"))}, [accuracy(0.9, 2000)], "accuracy"))
-    documents = leaderboard.robustness(CIFAR10, attacked)
-    text = leaderboard.leaderboard(CIFAR10, golden, documents, publications.tables("cifar10"))
+    text = page(CIFAR10, [*golden, *attacked], publications.tables("cifar10"))
     found = sections(text)
-    assert len(found) == 5  # headlines, two protocols, robustness, published
+    assert len(found) == 4  # headlines, one protocol, of which that of igebm is a part, attacks, published
     hybrid = next(part for part in found.values() if "### hybrid · cifar10-v1" in part)
     assert "train 2,000 of 45,000" in hybrid
-    assert "igebm" not in hybrid
-    robust = next(part for name, part in found.items() if name.startswith("Robustness, no defence"))
+    assert "| igebm" in hybrid[: hybrid.index("<details>")]
+    assert "| igebm" not in hybrid[hybrid.index("<details>") :]
+    robust = next(part for name, part in found.items() if name.startswith("Attacks, no defence"))
     assert "Subsets of published sets: test 200 of 10,000." in robust
     assert f"Attacks: PGD-20 on 200 images, {SHORT}" in robust
     assert robust.count("_subset: test 200 of 10,000_") == 2
-    assert "**0.210 (0.200–0.220)**" in robust
-    pictures = leaderboard.pictures(CIFAR10, golden, documents)
+    assert "0.210" in robust
+    pictures = markdown.pictures(gather.board(CIFAR10, "", [*golden, *attacked]))
     assert list(pictures) == ["cifar10-hybrid.png", "cifar10-robustness.png"]
     for name, picture in pictures.items():
         assert f"({name})" in text
@@ -494,7 +437,7 @@ def test_attacks_on_photographs_are_named_by_what_ran(made: Callable[..., Path])
             metrics.append(figure("robust_accuracy", "test", f"linf-0.0314/{name}", 0.3, {"test": n}))
         evaluator = {**ROBUSTNESS, "battery": {**BATTERY, **battery}}
         folder = made("jem", {"test": (200, pinned("test"))}, metrics, evaluator)
-        return leaderboard.leaderboard(CIFAR10, [], leaderboard.robustness(CIFAR10, [folder]))
+        return page(CIFAR10, [folder])
 
     bare = {"pgd": 200, "square": 200, "transfer": 200}
     assert f"Attacks: PGD-50, Square, transfer on 200 images, {SHORT}" in section(bare, steps=50)
@@ -510,12 +453,12 @@ def test_golden_results_are_held_against_the_sets_of_their_protocol(made: Callab
     """The interp of JEM's code has 9,900 images, ours 995."""
     folder = made("jem", {"interp": (9_900, BITS)}, [accuracy(0.5, 100)], "accuracy")
     with pytest.raises(UserError, match="is of other images of 'interp'"):
-        leaderboard.leaderboard(CIFAR10, [folder])
+        page(CIFAR10, [folder])
     content = json.loads((folder / "result.json").read_text())
     content["protocol"]["name"] = "jem2020"
     content["protocol_hash"] = identity(content["protocol"])
     (folder / "result.json").write_text(json.dumps(content))
-    text = leaderboard.leaderboard(CIFAR10, [folder])
+    text = page(CIFAR10, [folder])
     assert "interp 9900" in text
     assert "interp 9,900" not in text
 
@@ -539,9 +482,8 @@ def test_pictures_are_of_one_protocol_each(made: Callable[..., Path], monkeypatc
     attacked = [
         made(name, {"test": (200, bits)}, clean, ROBUSTNESS) for bits in (BITS, "c" * 64) for name in ("a", "b")
     ]
-    documents = leaderboard.robustness(CIFAR10, attacked)
-    text = leaderboard.leaderboard(CIFAR10, golden, documents)
-    pictures = leaderboard.pictures(CIFAR10, golden, documents)
+    text = page(CIFAR10, [*golden, *attacked])
+    pictures = markdown.pictures(gather.board(CIFAR10, "", [*golden, *attacked]))
     assert set(pictures) == {
         f"cifar10-{kind}-{read_result(folder).protocol_hash[:12]}.png"
         for kind, folders in (("hybrid", golden), ("robustness", attacked))
@@ -551,5 +493,5 @@ def test_pictures_are_of_one_protocol_each(made: Callable[..., Path], monkeypatc
     assert [[document.model.name for document in documents] for documents in drawn] == [["a", "b"]] * 4
     assert all(len({document.protocol_hash for document in documents}) == 1 for documents in drawn)
     none = [made(name, {"test": (50, BITS)}, [accuracy(0.7, 50)], "accuracy", GENERATION) for name in ("a", "b")]
-    assert leaderboard.pictures(CIFAR10, none, []) == {}
-    assert "![" not in leaderboard.leaderboard(CIFAR10, none)
+    assert markdown.pictures(gather.board(CIFAR10, "", none)) == {}
+    assert "![" not in page(CIFAR10, none)
