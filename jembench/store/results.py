@@ -25,6 +25,7 @@ RESULT = "result.json"
 EXAMPLES = "examples.parquet"
 LATER = ("warnings", "plugins", "request", "digest")  # parts of a document that older ones do not have
 LARGEST = {RESULT: 64 << 20, EXAMPLES: 256 << 20}  # bytes that are read of a file
+HOW = ("cost", "provenance", "request", "digest")  # parts that say how a result came about, in no digest
 WORDS = 300  # letters of a reason in an error
 DEEPEST = 40  # levels of lists and objects
 
@@ -114,7 +115,7 @@ class ResultDocument(Entry):
 
     ``plugins`` are the packages of others that it was measured with: name -> version. ``request`` is what was
     asked for, by the fields of :class:`jembench.choices.request.Request`: `jembench run RESULT` asks for it again.
-    ``digest`` is the hash of all else, so that a number that was altered in the file is not read.
+    ``digest`` is the hash of what the result says, so that a number that was altered in the file is not read.
     """
 
     schema_version: Literal[1] = 1
@@ -177,20 +178,21 @@ class ResultDocument(Entry):
         return next((entry for entry in self.protocol.evaluators if entry["name"] == evaluator), {})
 
 
-def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
-    """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
+def write_result(folder: Path, document: ResultDocument, examples: bytes) -> ResultDocument:
+    """Write both files; ``result.json`` comes last, so that a folder with it is complete.
+
+    Returns:
+        The document as it was written: with the digest of what it says.
+    """
+    signed = document.model_copy(update={"digest": _digest(document.model_dump(mode="json"))})
     files.write(folder / EXAMPLES, examples)
-    files.write(folder / RESULT, signed(document).file())
-
-
-def signed(document: ResultDocument) -> ResultDocument:
-    """The document with the digest of all else in it."""
-    return document.model_copy(update={"digest": _digest(document.model_dump(mode="json"))})
+    files.write(folder / RESULT, signed.file())
+    return signed
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """The hash of the content of ``result.json`` but for the digest itself."""
-    return identity({name: part for name, part in content.items() if name != "digest"})
+    """The hash of what a result says, whoever computed it: of all but cost, provenance, request and itself."""
+    return identity({name: part for name, part in content.items() if name not in HOW})
 
 
 def copy_result(result: Path, folder: Path) -> None:
