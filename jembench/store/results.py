@@ -151,22 +151,6 @@ class ResultDocument(Entry):
             raise ValueError("protocol_hash is not the hash of protocol")
         return self
 
-    @model_validator(mode="after")
-    def _metrics_possible(self) -> ResultDocument:
-        ids = set()
-        for metric in self.metrics:
-            for word in (metric.name, metric.source, metric.variant, metric.evaluator):
-                plain(word)
-            for word in metric.n:
-                key(word)
-            sentence(metric.reason or "")
-            if metric.id in ids:
-                raise ValueError(f"metric {metric.id} is there twice")
-            ids.add(metric.id)
-            for fault in faults(metric):
-                raise ValueError(fault)
-        return self
-
     def metric(self, name: str) -> Metric | None:
         """The metric with this id; None if there is none."""
         if self._index is None or self._index[0] is not self.metrics:
@@ -223,6 +207,7 @@ def read_result(folder: Path) -> ResultDocument:
                 "or move it away"
             )
         document = ResultDocument.model_validate(content)
+        _check_metrics(document)
         if document.digest and document.digest != _digest(content):
             raise ValueError("its digest is not that of its content: it was altered")
         examples = (folder / EXAMPLES).read_bytes()
@@ -232,6 +217,27 @@ def read_result(folder: Path) -> ResultDocument:
     if sha256(examples) != document.examples_sha256:
         raise UserError(f"{folder / EXAMPLES}: not the examples that {RESULT} was made with; move the folder away")
     return document
+
+
+def _check_metrics(document: ResultDocument) -> None:
+    """Refuse metrics that there cannot be: names that are none, ids that are there twice, values out of range.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    foreign = bool(document.plugins)
+    ids = set()
+    for metric in document.metrics:
+        for word in (metric.name, metric.source, metric.variant, metric.evaluator):
+            plain(word)
+        for word in metric.n:
+            key(word)
+        sentence(metric.reason or "")
+        if metric.id in ids:
+            raise ValueError(f"metric {metric.id} is there twice")
+        ids.add(metric.id)
+        for fault in faults(metric, known=not foreign):
+            raise ValueError(fault)
 
 
 def printable(words: str) -> str:
