@@ -25,6 +25,7 @@ RESULT = "result.json"
 EXAMPLES = "examples.parquet"
 LATER = ("warnings", "plugins", "request", "digest")  # parts of a document that older ones do not have
 LARGEST = {RESULT: 64 << 20, EXAMPLES: 256 << 20}  # bytes that are read of a file
+HOW = ("cost", "provenance", "request", "digest")  # parts that say how a result came about, in no digest
 WORDS = 300  # letters of a reason in an error
 DEEPEST = 40  # levels of lists and objects
 
@@ -114,7 +115,7 @@ class ResultDocument(Entry):
 
     ``plugins`` are the packages of others that it was measured with: name -> version. ``request`` is what was
     asked for, by the fields of :class:`jembench.choices.request.Request`: `jembench run RESULT` asks for it again.
-    ``digest`` is the hash of all else, so that a number that was altered in the file is not read.
+    ``digest`` is the hash of what the result says, so that a number that was altered in the file is not read.
     """
 
     schema_version: Literal[1] = 1
@@ -150,22 +151,6 @@ class ResultDocument(Entry):
             raise ValueError("protocol_hash is not the hash of protocol")
         return self
 
-    @model_validator(mode="after")
-    def _metrics_possible(self) -> ResultDocument:
-        ids = set()
-        for metric in self.metrics:
-            for word in (metric.name, metric.source, metric.variant, metric.evaluator):
-                plain(word)
-            for word in metric.n:
-                key(word)
-            sentence(metric.reason or "")
-            if metric.id in ids:
-                raise ValueError(f"metric {metric.id} is there twice")
-            ids.add(metric.id)
-            for fault in faults(metric):
-                raise ValueError(fault)
-        return self
-
     def metric(self, name: str) -> Metric | None:
         """The metric with this id; None if there is none."""
         if self._index is None or self._index[0] is not self.metrics:
@@ -177,20 +162,21 @@ class ResultDocument(Entry):
         return next((entry for entry in self.protocol.evaluators if entry["name"] == evaluator), {})
 
 
-def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
-    """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
+def write_result(folder: Path, document: ResultDocument, examples: bytes) -> ResultDocument:
+    """Write both files; ``result.json`` comes last, so that a folder with it is complete.
+
+    Returns:
+        The document as it was written: with the digest of what it says.
+    """
+    signed = document.model_copy(update={"digest": _digest(document.model_dump(mode="json"))})
     files.write(folder / EXAMPLES, examples)
-    files.write(folder / RESULT, signed(document).file())
-
-
-def signed(document: ResultDocument) -> ResultDocument:
-    """The document with the digest of all else in it."""
-    return document.model_copy(update={"digest": _digest(document.model_dump(mode="json"))})
+    files.write(folder / RESULT, signed.file())
+    return signed
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """The hash of the content of ``result.json`` but for the digest itself."""
-    return identity({name: part for name, part in content.items() if name != "digest"})
+    """The hash of what a result says, whoever computed it: of all but cost, provenance, request and itself."""
+    return identity({name: part for name, part in content.items() if name not in HOW})
 
 
 def copy_result(result: Path, folder: Path) -> None:
@@ -221,6 +207,7 @@ def read_result(folder: Path) -> ResultDocument:
                 "or move it away"
             )
         document = ResultDocument.model_validate(content)
+        _check_metrics(document)
         if document.digest and document.digest != _digest(content):
             raise ValueError("its digest is not that of its content: it was altered")
         examples = (folder / EXAMPLES).read_bytes()
@@ -230,6 +217,27 @@ def read_result(folder: Path) -> ResultDocument:
     if sha256(examples) != document.examples_sha256:
         raise UserError(f"{folder / EXAMPLES}: not the examples that {RESULT} was made with; move the folder away")
     return document
+
+
+def _check_metrics(document: ResultDocument) -> None:
+    """Refuse metrics that there cannot be: names that are none, ids that are there twice, values out of range.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    foreign = bool(document.plugins)
+    ids = set()
+    for metric in document.metrics:
+        for word in (metric.name, metric.source, metric.variant, metric.evaluator):
+            plain(word)
+        for word in metric.n:
+            key(word)
+        sentence(metric.reason or "")
+        if metric.id in ids:
+            raise ValueError(f"metric {metric.id} is there twice")
+        ids.add(metric.id)
+        for fault in faults(metric, known=not foreign):
+            raise ValueError(fault)
 
 
 def printable(words: str) -> str:

@@ -38,6 +38,7 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     content = json.loads((folder / RESULT).read_text())
     edit(content)
     content["protocol_hash"] = identity(content["protocol"])
+    content.pop("digest", None)
     (folder / RESULT).write_text(json.dumps(content))
 
 
