@@ -15,7 +15,7 @@ from jembench.pages.gates.text import bar, change, comparison, facts, sureness, 
 from jembench.pages.gates.verdict import FAILURES, GateVerdict, Row
 
 ANNOTATIONS = 10  # that GitHub shows of a step
-HEADER = ("", "metric", "golden → fresh", "difference [95 %]", "p (Holm)", "bar")
+HEADER = ("", "metric", "golden → fresh", "difference (95 %)", "p (Holm)", "bar")
 MARKUP = re.compile(r"[^\w ,.+-]|_|\.(?!\d)")
 ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
 

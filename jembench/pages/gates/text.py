@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from jembench.pages.gates.verdict import SAME, GateVerdict, Row
+from jembench.pages.gates.verdict import FAILURES, SAME, GateVerdict, Row
 from jembench.pages.summary import COLUMNS, LINES
 from jembench.pages.tables.figures import short, sure
 from jembench.pages.tables.table import subset
@@ -21,17 +21,16 @@ def text(verdict: GateVerdict, *, full: bool = False) -> str:
         verdict: the verdict.
         full: whether every metric has its line, of any length.
     """
-    head = [headline(verdict), *([comparison(verdict)] if full else [cut(comparison(verdict))])]
-    notes = subset(verdict.fresh.metrics, verdict.fresh)
+    head, notes = [headline(verdict), comparison(verdict)], subset(verdict.fresh.metrics, verdict.fresh)
     if full:
-        return "\n".join([*head, *_table(verdict.rows, None), *notes])
-    rows = [row for row in verdict.rows if row.outcome in ("missing", "worse", "better")]
+        return "\n".join(map(_printed, [*head, *_table(verdict.rows, None), *notes]))
+    rows = [row for row in verdict.rows if row.outcome in (*FAILURES, "better")]
     if untested := [row.id for row in verdict.rows if row.outcome == "not tested"]:
         notes.insert(0, f"not tested, never fails: {', '.join(untested)}")
     room = LINES - len(head) - len(notes)
     lines = _table(rows if len(rows) <= room else rows[: room - 1], COLUMNS)
     more = [f"… {len(rows) - len(lines)} more: --full"] if len(rows) > len(lines) else []
-    return "\n".join([*head, *lines, *more, *map(cut, notes)])
+    return "\n".join(map(cut, [*head, *lines, *more, *notes]))
 
 
 def facts(verdict: GateVerdict) -> str:
@@ -104,8 +103,8 @@ def figure(value: float, digits: int = 3) -> str:
 
 
 def cut(line: str, width: int = COLUMNS) -> str:
-    """A line in its width, on one line whatever a name holds."""
-    line = " ".join(line.split()) if "\n" in line or "\r" in line else line
+    """A line in its width, of letters that print."""
+    line = _printed(line)
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
@@ -124,8 +123,12 @@ def _table(rows: list[Row], width: int | None) -> list[str]:
         line[1] = _shortened(line[1], widths[1])
         words = [cell.ljust(size) for cell, size in zip(line, widths, strict=False) if size]
         words += [] if row.difference else [row.reason]
-        lines.append(GAP.join(words).rstrip() if width is None else cut(GAP.join(words).rstrip(), width))
+        lines.append(GAP.join(words).rstrip())
     return lines
+
+
+def _printed(line: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _shortened(name: str, width: int) -> str:

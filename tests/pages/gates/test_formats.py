@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jembench.api import Result
 from jembench.metrics.estimate import Estimate
 from jembench.metrics.metric import Metric
 from jembench.pages.gates import formats
@@ -21,6 +20,7 @@ from jembench.pages.gates.text import text
 from jembench.pages.gates.verdict import GateVerdict, Outcome, Row, judge
 from jembench.pages.pairs.differences import Difference
 from jembench.pages.pairs.side import Side
+from jembench.store.results import read_result
 from jembench.zoo import baselines
 
 HOSTILE = (
@@ -36,7 +36,7 @@ def row(name: str, outcome: Outcome, change: float = -0.1, p: float | None = 0.0
 
 
 @pytest.fixture
-def verdict(oracle: Result) -> GateVerdict:
+def verdict() -> GateVerdict:
     """Two regressions, one of them missing, an improvement, one that is the same and one without a test."""
     gone = Metric("gone", "test", value=0.5, better="higher", tolerance=0.01)
     rows = [
@@ -46,7 +46,8 @@ def verdict(oracle: Result) -> GateVerdict:
         replace(row("free", "not tested", p=None), reason="no interval"),
         row("same", "unchanged", 0.0, 1.0),
     ]
-    return GateVerdict(oracle.document, oracle.document, "other weights", Rule(), rows)
+    document = read_result(baselines.folder("digits") / "jem" / "golden")
+    return GateVerdict(document, document, "other weights", Rule(), rows)
 
 
 def hostile(verdict: GateVerdict) -> GateVerdict:
@@ -60,7 +61,7 @@ def test_it_is_a_screen(verdict: GateVerdict) -> None:
     head, who, *rows = text(verdict).splitlines()
     assert head.startswith("jembench gate: 2 regressions, 1 improvement, 1 unchanged, 1 not tested")
     assert head.endswith("360 images, paired")
-    assert who == "oracle on gauss-v1, suite all · other weights: beyond tolerance and Holm's p<.05"
+    assert who == "jem on digits-v1, suite all · other weights: beyond tolerance and Holm's p<.05"
     assert [re.split(" {2,}", line) for line in rows] == [
         ["missing", "test/gone", ".500 → —", "no logits"],
         ["worse", "test/worse", ".900 → .800", "-.100 [-.120, -.080]", "p=.001", "tolerance .01"],
@@ -210,8 +211,6 @@ def test_annotations_of_hostile_names_are_no_commands_of_theirs(verdict: GateVer
 def test_differences_are_told_from_0() -> None:
     """Two digits of a small difference are shown, and no sign of none."""
     places = [baselines.folder("digits") / name / "golden" for name in ("jem", "softmax")]
-    from jembench.store.results import read_result
-
     sides = [Side(place.parent.name, read_result(place), place) for place in places]
     for each in judge(sides[1], sides[0]).rows:
         if each.difference is not None and abs(each.difference.estimate.value) > 1e-5:
