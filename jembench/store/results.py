@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from jembench.ground import files
 from jembench.ground.entry import Entry, reason
@@ -153,9 +153,12 @@ class ResultDocument(Entry):
 
     def metric(self, name: str) -> Metric | None:
         """The metric with this id; None if there is none."""
-        if self._index is None or self._index[0] is not self.metrics:
-            self._index = (self.metrics, {metric.id: metric for metric in reversed(self.metrics)})
-        return self._index[1].get(name)
+        metrics, index = self.__dict__.get("_index", (None, {}))  # a private attribute would count in an equality
+        if metrics is not self.metrics:  # a copy has those of another
+            index = {metric.id: metric for metric in reversed(self.metrics)}
+            self.__dict__["_index"] = (self.metrics, index)
+        found: Metric | None = index.get(name)
+        return found
 
     def settings(self, evaluator: str) -> dict[str, Any]:
         """The settings of an evaluator, from the protocol; empty if the result is without it."""

@@ -57,7 +57,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "no schema": (lambda content: content.pop("schema_version"), "has result schema None"),
     "protocol": (put("protocol", "track", value="digits-v2"), "protocol_hash is not the hash of protocol"),
     "protocol hash": (put("protocol_hash", value="0" * 64), "protocol_hash is not the hash of protocol"),
-    "NaN metric": (put("metrics", 0, "value", value=float("nan")), "metrics/0/value: Input should be a finite number"),
+    "NaN metric": (put("metrics", 0, "value", value=float("nan")), "NaN is no number"),
     "infinite end": (put("metrics", 0, "high", value=float("inf")), "metrics/0/high: Input should be a finite number"),
     "NaN cost": (put("cost", "seconds", value=float("nan")), "cost/seconds: Input should be a finite number"),
     "NaN protocol": (put("protocol", "extra", value=float("nan")), "not a valid result"),
