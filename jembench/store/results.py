@@ -136,9 +136,6 @@ class ResultDocument(Entry):
     plugins: dict[Name, Name] = Field(default_factory=dict)
     request: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
-    _index: tuple[list[Metric], dict[str, Metric]] | None = PrivateAttr(
-        default=None
-    )  # of that very list: copies differ
 
     @model_serializer(mode="wrap")
     def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
