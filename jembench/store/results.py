@@ -7,7 +7,6 @@ interval and n, the protocol and its hash, the digest of every chunk, cost and p
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -254,11 +253,6 @@ def _parsed(data: bytes) -> dict[str, Any]:
         TypeError: if it is something else than an object.
     """
 
-    def finite(word: str) -> float:
-        if not math.isfinite(number := float(word)):
-            raise ValueError(f"{word[:20]} is no finite number")
-        return number
-
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
@@ -268,7 +262,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
     def refused(word: str) -> Any:
         raise ValueError(f"{word} is no number")
 
-    content = json.loads(data, object_pairs_hook=once, parse_constant=refused, parse_float=finite)
+    content = json.loads(data, object_pairs_hook=once, parse_constant=refused)
     if not isinstance(content, dict):
         raise TypeError("not an object")
     level: list[Any] = [content]
