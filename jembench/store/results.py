@@ -7,11 +7,10 @@ interval and n, the protocol and its hash, the digest of every chunk, cost and p
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from jembench.ground import files
 from jembench.ground.entry import Entry, reason
@@ -136,9 +135,6 @@ class ResultDocument(Entry):
     plugins: dict[Name, Name] = Field(default_factory=dict)
     request: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
-    _index: tuple[list[Metric], dict[str, Metric]] | None = PrivateAttr(
-        default=None
-    )  # of that very list: copies differ
 
     @model_serializer(mode="wrap")
     def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -153,9 +149,12 @@ class ResultDocument(Entry):
 
     def metric(self, name: str) -> Metric | None:
         """The metric with this id; None if there is none."""
-        if self._index is None or self._index[0] is not self.metrics:
-            self._index = (self.metrics, {metric.id: metric for metric in reversed(self.metrics)})
-        return self._index[1].get(name)
+        metrics, index = self.__dict__.get("_index", (None, {}))  # a private attribute would count in an equality
+        if metrics is not self.metrics:  # a copy has those of another
+            index = {metric.id: metric for metric in reversed(self.metrics)}
+            self.__dict__["_index"] = (self.metrics, index)
+        found: Metric | None = index.get(name)
+        return found
 
     def settings(self, evaluator: str) -> dict[str, Any]:
         """The settings of an evaluator, from the protocol; empty if the result is without it."""
@@ -254,11 +253,6 @@ def _parsed(data: bytes) -> dict[str, Any]:
         TypeError: if it is something else than an object.
     """
 
-    def finite(word: str) -> float:
-        if not math.isfinite(number := float(word)):
-            raise ValueError(f"{word[:20]} is no finite number")
-        return number
-
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
@@ -268,7 +262,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
     def refused(word: str) -> Any:
         raise ValueError(f"{word} is no number")
 
-    content = json.loads(data, object_pairs_hook=once, parse_constant=refused, parse_float=finite)
+    content = json.loads(data, object_pairs_hook=once, parse_constant=refused)
     if not isinstance(content, dict):
         raise TypeError("not an object")
     level: list[Any] = [content]
