@@ -1,6 +1,8 @@
 """``gate`` and ``golden`` by hand: one file that is a golden result, every way to name one, files for builds."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,8 @@ SMALL = ("-s", "accuracy", "--limit", 60, "-q")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, not one of GitHub's."""
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return tmp_path
 
 
@@ -171,3 +172,13 @@ def test_from_python(place: Path) -> None:
     verdict = api.gate(result, "gold.zip", rule=api.Rule(metrics=("test/*",)))
     assert verdict
     assert repr(verdict) == "jembench gate: 0 regressions, 1 unchanged"
+
+
+def test_a_result_is_judged_without_torch(place: Path) -> None:
+    """It is read, not measured."""
+    own = baselines.folder("digits")
+    words = ["gate", "--result", str(own / "softmax" / "golden"), "-b", str(own / "jem" / "golden"), "-q"]
+    code = f"import sys; from jembench import api; from jembench.cli import main; sys.argv[1:] = {words}\n"
+    code += "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, *{'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "1"
