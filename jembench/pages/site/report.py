@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from jembench.pages import summary
 from jembench.pages.boards.board import Cell, Part
-from jembench.pages.boards.words import ARROWS
 from jembench.pages.site import profile, render, sheets, sketches
 from jembench.pages.site.site import MARK, SCRIPT, STYLE
 from jembench.pages.tables import report as tables
@@ -28,7 +27,7 @@ def report(folder: Path) -> str:
     document = read_result(folder)
     found = list(profile.of_examples(Part(document, folder)))
     under = sketches.attacked([("worst case", document)])
-    inline = {"style": Markup(render.asset(STYLE)), "script": Markup(render.asset(SCRIPT))}  # noqa: S704
+    inline = {"style": Markup(render.asset(STYLE)), "script": Markup(render.asset(SCRIPT))}
     return render.page(
         "report.html",
         title=f"{document.model.name} on {document.track} · jembench",
@@ -58,7 +57,7 @@ def _entries(document: ResultDocument) -> list[profile.Entry]:
     for headline, metric in summary.headlines(document):
         fault = any(metric.variant.startswith(f"{norm}-") for norm in faults) and metric.name == "robust_accuracy"
         cell = sheets.cell(Cell(metric, fault="a check failed" if fault else ""), None)
-        title = f"{headline.title}{ARROWS[metric.better]}"
+        title = f"{headline.title}{sheets.arrow(metric.better)}"
         entries.append(profile.Entry(title, headline.about, cell, profile.size(metric.n)))
     return entries
 

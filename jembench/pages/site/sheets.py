@@ -105,10 +105,15 @@ def sheet(section: Section, link: Callable[[Row], str]) -> Sheet:
 def head(column: Column) -> Head:
     """A column of a board as one of a sheet."""
     first = "ascending" if column.better == "lower" else "descending"
-    unit = f", {column.unit}" if column.unit else ""
+    unit = f", {column.unit}" if column.unit not in ("", column.headline.title) else ""
     about = "; ".join(filter(None, [column.headline.about, DIRECTIONS[column.better]]))
     detectable = "" if column.detectable is None else number(column.detectable)
-    return Head(f"{column.headline.title}{unit}{words.ARROWS[column.better]}", about, first, detectable)
+    return Head(f"{column.headline.title}{unit}{arrow(column.better)}", about, first, detectable)
+
+
+def arrow(better: str) -> str:
+    """Where the better values are, on one line with the word before it."""
+    return words.ARROWS[better].replace(" ", "\u00a0")
 
 
 def cell(cell: Cell, span: tuple[float, float] | None) -> Markup:
@@ -121,7 +126,7 @@ def cell(cell: Cell, span: tuple[float, float] | None) -> Markup:
     value = cell.metric.value
     if value is None:
         return Markup('<td class="none">—</td>')
-    kind = " best" if cell.best else ""
+    kind = " bold" if cell.best else ""
     mark = Markup('<span class="fault">†</span>') if cell.fault else ""
     band = Markup('<sup class="band">{}</sup>').format(cell.band)
     rest = interval(cell)

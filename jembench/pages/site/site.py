@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from jembench.pages.boards.board import OVERVIEW, Board, Row
+from jembench.pages.boards.gather import kind
 from jembench.pages.boards.markdown import PUBLISHED, RULES
 from jembench.pages.site import render, sheets
 from jembench.pages.site.profile import Place, profile
@@ -94,9 +95,10 @@ def site(exhibits: Sequence[Exhibit]) -> Iterator[tuple[str, bytes]]:
 
 
 def _key(row: Row) -> Key:
-    """What tells models apart: a name, whose result it is, and the weights."""
-    model = row.parts[0].document.model
-    return row.name, row.guest, model.weights_sha256 or ""
+    """What tells models apart: a name, whose result it is, and the weights; behind a defence it is the same model."""
+    document = row.parts[0].document
+    name = row.name.removesuffix(f"-refine-{kind(document)[1]}")
+    return name, row.guest, document.model.weights_sha256 or ""
 
 
 def _places(board: Board) -> dict[Key, list[Place]]:

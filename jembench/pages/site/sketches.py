@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from jembench.metrics.reliability import reliability
 from jembench.metrics.scores import PAPER
 from jembench.pages.pictures import calibration, ood, plots
-from jembench.pages.site.svg import Drawing, Span, key, ticks
-from jembench.pages.tables.figures import ends, number
+from jembench.pages.site.svg import COLOURS, Drawing, Span, key, ticks
+from jembench.pages.tables.figures import number
 from jembench.pages.tables.ood import names
+from jembench.pages.tables.report import text
 from jembench.pages.tables.robustness import NORMS
 
 if TYPE_CHECKING:
+    from jembench.metrics.metric import Metric
     from jembench.store.history import History
     from jembench.store.results import ResultDocument
 
@@ -26,7 +28,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 MOST = 240  # points of a curve
 UNIT = ticks(0.0, 1.0)
-ROW, PEAK = 46.0, 0.72  # pixels of a row of histograms, and the share that its peaks have
+ROW, PEAK = 54.0, 0.68  # pixels of a row of histograms, and the share that its peaks have
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Sketch:
     title: str
     words: str
     drawings: tuple[Markup, ...]
-    key: Markup = Markup("")
+    key: Markup | None = None
 
 
 def calibrated(columns: Columns) -> Sketch | None:
@@ -91,7 +93,7 @@ def _histograms(positions: Mapping[str, NDArray[Any]], score: str, document: Res
         metric = document.metric(f"{name}/{score}/auroc")
         words = name if metric is None or metric.value is None else f"{name} {number(metric.value)}"
         x, y = drawing.at(low, base + 1.0)
-        drawing.text(words, x + 4, y + 11)
+        drawing.text(words, x + 4, y + 13)
     sets_words = ", ".join(sets)
     return drawing.svg(f"Histograms of {scale.title}: test images against {sets_words}")
 
@@ -109,27 +111,34 @@ def _steps(edges: NDArray[Any], heights: NDArray[Any], base: float) -> list[tupl
 
 def attacked(documents: Sequence[tuple[str, ResultDocument]]) -> Sketch | None:
     """Worst-case accuracy against eps, a drawing for each norm and a curve for each defence; None without attacks."""
-    titles = list(dict.fromkeys(title for title, _ in documents))
+    known = [title for title, document in documents if any(plots.curves([document], norm) for norm in NORMS)]
+    titles = list(dict.fromkeys(known))
     drawings = []
     for norm, words in NORMS.items():
-        curves: dict[str, list[tuple[float, Any]]] = {}
+        curves: dict[str, list[tuple[float, Metric]]] = {}
         for title, document in documents:
-            curves |= {title: curve for curve in plots.curves([document], norm).values()}
+            for curve in plots.curves([document], norm).values():
+                curves[title] = curve
         if not curves:
             continue
         most = max(eps for curve in curves.values() for eps, _ in curve)
         drawing = Drawing((0.0, most), (0.0, 1.0), 340.0, 240.0)
         drawing.axes(ticks(0.0, most), UNIT, f"eps, {words}, pixels in [0, 1]", "worst-case accuracy")
         for title, curve in curves.items():
-            colour = f"c{titles.index(title) % 8}"
-            intervals = [(eps, metric) for eps, metric in curve if metric.low is not None]
-            drawing.area([(e, m.low) for e, m in intervals], [(e, m.high) for e, m in intervals], colour)
-            drawing.line([(eps, metric.value) for eps, metric in curve], colour)
-            for eps, metric in curve:
-                drawing.dot(eps, metric.value, None, colour, f"{title}, eps {eps:g}: {_said(metric)}")
+            _curve(drawing, title, curve, f"c{titles.index(title) % COLOURS}")
         drawings.append(drawing.svg(f"Worst-case accuracy against eps in {words}: {', '.join(curves)}"))
     text = "Accuracy under the strongest of all attacks, with 95 % intervals; an upper bound."
     return Sketch("Accuracy under attack", text, tuple(drawings), key(titles)) if drawings else None
+
+
+def _curve(drawing: Drawing, title: str, curve: Sequence[tuple[float, Metric]], colour: str) -> None:
+    """A curve with the area of its intervals, and words at its points."""
+    known = [(eps, metric.value, metric) for eps, metric in curve if metric.value is not None]
+    ends = [(eps, m.low, m.high) for eps, _, m in known if m.low is not None and m.high is not None]
+    drawing.area([(eps, low) for eps, low, _ in ends], [(eps, high) for eps, _, high in ends], colour)
+    drawing.line([(eps, value) for eps, value, _ in known], colour)
+    for eps, value, metric in known:
+        drawing.dot(eps, value, None, colour, f"{title}, eps {eps:g}: {text(metric)}")
 
 
 def trained(history: History) -> Sketch | None:
@@ -152,9 +161,7 @@ def trained(history: History) -> Sketch | None:
         svg = drawing.svg(f"{title} against the iteration: {', '.join(panel[name] for _, name in known)}")
         legend = key([panel[name] for _, name in known], [place for place, _ in known])
         drawings.append(Markup("<div><h3>{}</h3>{}{}</div>").format(title, svg, legend))
-    chosen = (
-        f"Vertical line: the chosen weights, of iteration {history.chosen.iteration:,}, by {history.chosen.criterion}."
-    )
+    chosen = f"Vertical line: the chosen weights ({history.chosen.iteration:,}, by {history.chosen.criterion})."
     lost = f" Red: {len(history.rollbacks)} rollbacks." if history.rollbacks else ""
     return Sketch("Training", chosen + lost, tuple(drawings)) if drawings else None
 
@@ -167,9 +174,3 @@ def _range(values: Sequence[float]) -> Span | None:
     low, high = (float(each) for each in np.quantile(finite, (0.01, 0.99)))
     edge = 0.05 * (high - low) or 0.5
     return low - edge, high + edge
-
-
-def _said(metric: Any) -> str:
-    if metric.low is None:
-        return number(metric.value)
-    return f"{number(metric.value)} ({ends(number(metric.low), number(metric.high))})"

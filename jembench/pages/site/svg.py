@@ -1,4 +1,4 @@
-"""Drawings as inline SVG: a frame with axes, and marks at places of the data; colours are classes of the style sheet."""
+"""Drawings as inline SVG: a frame with axes, and marks at places of the data, coloured by the style sheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jembench.pages.site.render import visible
 Span = tuple[float, float]
 Tick = tuple[float, str]
 
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 12.0, 38.0  # margins of a frame
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 18.0, 12.0, 38.0  # margins of a frame
 COLOURS = 8  # classes ``c0`` to ``c7`` of the style sheet
 
 
@@ -23,9 +23,7 @@ def element(tag: str, content: str = "", /, **attributes: object) -> Markup:
     >>> element("text", "a < b", x=1.25, cls="c0")
     Markup('<text x="1.2" class="c0">a &lt; b</text>')
     """
-    parts = [
-        Markup(" {}={}").format(_name(name), Markup('"{}"').format(_text(item))) for name, item in attributes.items()
-    ]
+    parts = [Markup(' {}="{}"').format(_name(name), _text(item)) for name, item in attributes.items()]
     inner = content if isinstance(content, Markup) else Markup.escape(visible(content))
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), Markup("").join(parts), inner)
 

@@ -1,13 +1,13 @@
-"""The trade-off: every headline of every model, from which a reader chooses two axes. Drawn by the script of the pages."""
+"""The trade-off: every headline of every model, of which a reader chooses two; drawn by the script of the pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from jembench.pages.boards import words
 from jembench.pages.boards.board import OVERVIEW, Board, Cell, Group, Row
 from jembench.pages.site.render import visible
+from jembench.pages.site.sheets import arrow
 from jembench.pages.tables.figures import BAND
 
 SECOND = ("ood", "robustness", "generation", "calibration")  # evaluators of the vertical axis, as it is at first
@@ -32,8 +32,8 @@ def tradeoff(board: Board, page: Callable[[Row], str]) -> dict[str, Any] | None:
     for group in board.groups:
         for section in group.sections:
             for place, column in enumerate(section.columns if section.key != OVERVIEW else ()):
-                title = f"{column.headline.title}{words.ARROWS[column.better]}"
-                unit = {"unit": column.unit} if column.unit else {}
+                title = f"{column.headline.title}{arrow(column.better)}"
+                unit = {"unit": column.unit} if column.unit not in ("", column.headline.title) else {}
                 axes.append({"group": _words(board, group, section.key), "title": visible(title), **unit})
                 evaluators.append(column.evaluator)
                 for row in section.rows:

@@ -205,6 +205,10 @@
           [px - 9, py + 15, "end", px - 9 - size],
           [px + 9, py - 20, "start", px + 9],
           [px - 9, py + 29, "end", px - 9 - size],
+          [px + 9, py + 29, "start", px + 9],
+          [px - 9, py - 20, "end", px - 9 - size],
+          [px + 9, py - 34, "start", px + 9],
+          [px - 9, py + 43, "end", px - 9 - size],
         ];
         const free = choices.find(([, level, , start]) => {
           const area = [start, level - 11, start + size, level + 3];
