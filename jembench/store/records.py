@@ -29,6 +29,8 @@ from jembench.types import UserError
 
 SCHEMA = 1
 HIDDEN = ".store"
+MOST_ROWS, MOST_COLUMNS, MOST_BYTES = 100_000_000, 10_000, 8 << 30  # of a file that is decoded
+LETTERS = 1000  # of a word in a column
 DIGEST = "jembench.sha256"  # in a record's Parquet metadata: the hash of its columns
 
 
@@ -144,7 +146,9 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()  # read_table is six times as slow on small files
+        file = pq.ParquetFile(pa.BufferReader(data))
+        _check_size(file.metadata)
+        table = file.read()  # read_table is six times as slow on small files
         columns = _arrays(table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
@@ -152,6 +156,18 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
     if (table.schema.metadata or {}).get(DIGEST.encode()) != _digest(columns).encode():
         raise ValueError("the columns are not those that were written")
     return columns
+
+
+def _check_size(facts: Any) -> None:
+    """Refuse a file that says of itself that it is larger than memory may hold, before it is decoded."""
+    size = sum(facts.row_group(place).total_byte_size for place in range(facts.num_row_groups))
+    for what, count, most in (
+        ("rows", facts.num_rows, MOST_ROWS),
+        ("columns", facts.num_columns, MOST_COLUMNS),
+        ("bytes", size, MOST_BYTES),
+    ):
+        if not 0 <= count <= most:
+            raise ValueError(f"{count:,} {what}, no records have more than {most:,}")
 
 
 def _arrays(table: Any) -> dict[str, NDArray[Any]]:
@@ -174,7 +190,10 @@ def _values(column: Any) -> NDArray[Any]:
     import pyarrow as pa
 
     if pa.types.is_string(column.type):
-        return np.array(column.to_pylist(), dtype=object)
+        words = column.to_pylist()
+        if any(word is None or len(word) > LETTERS for word in words):
+            raise ValueError(f"a column has words of more than {LETTERS} letters, or none")
+        return np.array(words, dtype=object)
     if pa.types.is_boolean(column.type):
         return np.from_dlpack(column.cast(pa.uint8())).astype(bool)
     return np.from_dlpack(column)

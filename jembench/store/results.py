@@ -8,45 +8,51 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from jembench.ground import files
 from jembench.ground.entry import Entry, reason
 from jembench.ground.identity import identity, sha256
+from jembench.ground.plain import Key, Name, Sentence, key, plain, sentence
 from jembench.metrics.metric import Metric
+from jembench.metrics.ranges import faults
 from jembench.types import UserError
 
 RESULT = "result.json"
 EXAMPLES = "examples.parquet"
-LATER = ("warnings", "plugins", "request")  # parts of a document that older ones do not have
+LATER = ("warnings", "plugins", "request", "digest")  # parts of a document that older ones do not have
+LARGEST = {RESULT: 64 << 20, EXAMPLES: 256 << 20}  # bytes that are read of a file
+HOW = ("cost", "provenance", "request", "digest")  # parts that say how a result came about, in no digest
+WORDS = 300  # letters of a reason in an error
+DEEPEST = 40  # levels of lists and objects
 
 
 class ModelEntry(Entry):
     """The model: its name in tables, the hash of all its numbers depend on, the hash of its weights file."""
 
-    name: str
-    fingerprint: str
-    weights_sha256: str | None
+    name: Name
+    fingerprint: Name
+    weights_sha256: Name | None
 
 
 class ChunkEntry(Entry):
     """One chunk of records: what it is of, and the SHA-256 of its bytes."""
 
-    key: str
+    key: Key
     measurement: dict[str, Any]
-    source: str
-    start: int
-    stop: int
-    sha256: str
+    source: Key
+    start: Annotated[int, Field(ge=0)]
+    stop: Annotated[int, Field(ge=0)]
+    sha256: Name
 
 
 class SourceFacts(Entry):
     """The bytes and the number of examples of a source, as used; the noise on them, if there is some."""
 
-    sha256: str
-    n: int
+    sha256: Name
+    n: Annotated[int, Field(ge=0)]
     noise: float = 0.0
 
     @model_serializer(mode="wrap")
@@ -59,9 +65,9 @@ class SourceFacts(Entry):
 class ProtocolEntry(Entry):
     """The choices behind the numbers: measurements and evaluators are name, version and settings."""
 
-    name: str
-    track: str
-    sources: dict[str, SourceFacts]
+    name: Key
+    track: Key
+    sources: dict[Key, SourceFacts]
     measurements: list[dict[str, Any]]
     evaluators: list[dict[str, Any]]
 
@@ -69,8 +75,8 @@ class ProtocolEntry(Entry):
 class Cost(Entry):
     """What the records took, when they were computed: evaluations of single examples, seconds, peak memory."""
 
-    forwards: int
-    gradients: int
+    forwards: Annotated[int, Field(ge=0)]
+    gradients: Annotated[int, Field(ge=0)]
     seconds: float
     peak_memory_mb: float
 
@@ -78,14 +84,14 @@ class Cost(Entry):
 class Environment(Entry):
     """Where records were computed. ``commit`` is jembench's own, fixed when it was built, else null."""
 
-    jembench: str
-    commit: str | None
-    python: str
-    packages: dict[str, str]
-    platform: str
-    processor: str
+    jembench: Name
+    commit: Name | None
+    python: Name
+    packages: dict[Name, Name]
+    platform: Name
+    processor: Name
     cpus: int
-    device: str
+    device: Name
 
 
 class ChunkCost(Entry):
@@ -99,7 +105,7 @@ class ChunkCost(Entry):
 class Provenance(Entry):
     """When the result was made, and every environment that its records were computed in: one, as a rule."""
 
-    created: str
+    created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT[\d:.]{5,20}([+-]\d\d:\d\d|Z)?$")]
     environments: list[Environment]
 
 
@@ -108,28 +114,27 @@ class ResultDocument(Entry):
 
     ``plugins`` are the packages of others that it was measured with: name -> version. ``request`` is what was
     asked for, by the fields of :class:`jembench.choices.request.Request`: `jembench run RESULT` asks for it again.
+    ``digest`` is the hash of what the result says, so that a number that was altered in the file is not read.
     """
 
     schema_version: Literal[1] = 1
-    key: str
+    key: Key
     model: ModelEntry
-    track: str
-    suite: str
+    track: Key
+    suite: Key
     seed: int
     limit: int | None
     protocol: ProtocolEntry
-    protocol_hash: str
+    protocol_hash: Name
     metrics: list[Metric]
     chunks: list[ChunkEntry]
-    examples_sha256: str
+    examples_sha256: Name
     cost: Cost
     provenance: Provenance
-    warnings: tuple[str, ...] = ()
-    plugins: dict[str, str] = Field(default_factory=dict)
+    warnings: tuple[Sentence, ...] = ()
+    plugins: dict[Name, Name] = Field(default_factory=dict)
     request: dict[str, Any] = Field(default_factory=dict)
-    _index: tuple[list[Metric], dict[str, Metric]] | None = PrivateAttr(
-        default=None
-    )  # of that very list: copies differ
+    digest: str = ""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -144,19 +149,33 @@ class ResultDocument(Entry):
 
     def metric(self, name: str) -> Metric | None:
         """The metric with this id; None if there is none."""
-        if self._index is None or self._index[0] is not self.metrics:
-            self._index = (self.metrics, {metric.id: metric for metric in reversed(self.metrics)})
-        return self._index[1].get(name)
+        metrics, index = self.__dict__.get("_index", (None, {}))  # a private attribute would count in an equality
+        if metrics is not self.metrics:  # a copy has those of another
+            index = {metric.id: metric for metric in reversed(self.metrics)}
+            self.__dict__["_index"] = (self.metrics, index)
+        found: Metric | None = index.get(name)
+        return found
 
     def settings(self, evaluator: str) -> dict[str, Any]:
         """The settings of an evaluator, from the protocol; empty if the result is without it."""
         return next((entry for entry in self.protocol.evaluators if entry["name"] == evaluator), {})
 
 
-def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
-    """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
+def write_result(folder: Path, document: ResultDocument, examples: bytes) -> ResultDocument:
+    """Write both files; ``result.json`` comes last, so that a folder with it is complete.
+
+    Returns:
+        The document as it was written: with the digest of what it says.
+    """
+    signed = document.model_copy(update={"digest": _digest(document.model_dump(mode="json"))})
     files.write(folder / EXAMPLES, examples)
-    files.write(folder / RESULT, document.file())
+    files.write(folder / RESULT, signed.file())
+    return signed
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """The hash of what a result says, whoever computed it: of all but cost, provenance, request and itself."""
+    return identity({name: part for name, part in content.items() if name not in HOW})
 
 
 def copy_result(result: Path, folder: Path) -> None:
@@ -169,23 +188,91 @@ def read_result(folder: Path) -> ResultDocument:
     """The validated ``result.json`` of a result folder.
 
     Raises:
-        UserError: if it is missing, damaged, of another schema, or its examples are not those it was made with.
+        UserError: if it is missing, too large, damaged, altered, of another schema, has names or numbers that there
+            cannot be, or its examples are not those it was made with.
     """
     path = folder / RESULT
     for name in (RESULT, EXAMPLES):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file, so {folder} is not a result")
+        if (size := (folder / name).stat().st_size) > LARGEST[name]:
+            raise UserError(f"{folder / name}: has {size >> 20} MiB, no result has more than {LARGEST[name] >> 20}")
     try:
-        content = json.loads(path.read_bytes())
-        schema = content.get("schema_version") if isinstance(content, dict) else None
+        content = _parsed(path.read_bytes())
+        schema = content.get("schema_version")
         if schema != 1:
             raise UserError(
-                f"{path}: has result schema {schema}, this jembench reads schema 1: make it anew, or move it away"
+                f"{path}: has result schema {str(schema)[:40]!s}, this jembench reads schema 1: make it anew, "
+                "or move it away"
             )
         document = ResultDocument.model_validate(content)
+        _check_metrics(document)
+        if document.digest and document.digest != _digest(content):
+            raise ValueError("its digest is not that of its content: it was altered")
         examples = (folder / EXAMPLES).read_bytes()
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a valid result ({reason(error)}); move it away") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        words = " ".join(reason(error).split())
+        raise UserError(f"{path}: not a valid result ({printable(words)}); move it away") from error
     if sha256(examples) != document.examples_sha256:
         raise UserError(f"{folder / EXAMPLES}: not the examples that {RESULT} was made with; move the folder away")
     return document
+
+
+def _check_metrics(document: ResultDocument) -> None:
+    """Refuse metrics that there cannot be: names that are none, ids that are there twice, values out of range.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    foreign = bool(document.plugins)
+    ids = set()
+    for metric in document.metrics:
+        for word in (metric.name, metric.source, metric.variant, metric.evaluator):
+            plain(word)
+        for word in metric.n:
+            key(word)
+        sentence(metric.reason or "")
+        if metric.id in ids:
+            raise ValueError(f"metric {metric.id} is there twice")
+        ids.add(metric.id)
+        for fault in faults(metric, known=not foreign):
+            raise ValueError(fault)
+
+
+def printable(words: str) -> str:
+    """Words of a stranger in an error: of letters that print, and not too many."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return text if len(text) <= WORDS else f"{text[:WORDS]}…"
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    """The object of a JSON text without NaN, infinities, keys that are there twice, or too many levels.
+
+    Raises:
+        ValueError: if it is none.
+        TypeError: if it is something else than an object.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            raise ValueError("a key is there twice")
+        return content
+
+    def refused(word: str) -> Any:
+        raise ValueError(f"{word} is no number")
+
+    content = json.loads(data, object_pairs_hook=once, parse_constant=refused)
+    if not isinstance(content, dict):
+        raise TypeError("not an object")
+    level: list[Any] = [content]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for part in level
+            for item in (part.values() if isinstance(part, dict) else part)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return content
+    raise ValueError(f"has more than {DEEPEST} levels")
