@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from jembench.metrics.metric import Metric
 from jembench.pages.boards import words
@@ -126,14 +126,12 @@ def cell(cell: Cell, span: tuple[float, float] | None) -> Markup:
     value = cell.metric.value
     if value is None:
         return Markup('<td class="none">—</td>')
-    kind = " bold" if cell.best else ""
-    mark = Markup('<span class="fault">†</span>') if cell.fault else ""
-    band = Markup('<sup class="band">{}</sup>').format(cell.band)
+    kind = "v bold" if cell.best else "v"
+    mark = '<span class="fault">†</span>' if cell.fault else ""
     rest = interval(cell)
-    below = Markup('<span class="ci">{}</span>').format(rest) if rest else ""
-    return Markup('<td data-v="{:.6g}"><span class="v{}">{}{}{}</span>{}{}</td>').format(
-        value, kind, number(value), mark, band, below, _whisker(cell.metric, span)
-    )
+    below = f'<span class="ci">{rest}</span>' if rest else ""
+    first = f'<span class="{kind}">{number(value)}{mark}<sup class="band">{escape(cell.band)}</sup></span>'
+    return Markup(f'<td data-v="{value:.6g}">{first}{below}{_whisker(cell.metric, span)}</td>')
 
 
 def interval(cell: Cell) -> str:
@@ -190,12 +188,12 @@ def _ends(metric: Metric) -> tuple[float, float, float]:
     return metric.low, value, metric.high
 
 
-def _whisker(metric: Metric, span: tuple[float, float] | None) -> Markup:
+def _whisker(metric: Metric, span: tuple[float, float] | None) -> str:
     """The number as a dot and its interval as a line between the ends of all."""
     if span is None:
-        return Markup("")
+        return ""
     low, value, high = (100 * (end - span[0]) / (span[1] - span[0]) for end in _ends(metric))
-    return Markup('<i class="w" style="--a:{:.0f};--v:{:.0f};--b:{:.0f}"></i>').format(low, value, high)
+    return f'<i class="w" style="--a:{low:.0f};--v:{value:.0f};--b:{high:.0f}"></i>'
 
 
 def _passes(count: int) -> Markup:

@@ -19,6 +19,7 @@ from jembench.pages.tables.table import Table
 
 MOST = 200  # models of a site whose pages have pictures
 INDEX, STYLE, SCRIPT = "index.html", "site.css", "site.js"
+REFINED = "-refine-"  # in the name of a model behind a defence
 MODELS = "model"  # folder of the pages of models
 MARK = '<meta name="generator" content="jembench site">'  # of every page, by which a site is known
 
@@ -97,7 +98,7 @@ def site(exhibits: Sequence[Exhibit]) -> Iterator[tuple[str, bytes]]:
 def _key(row: Row) -> Key:
     """What tells models apart: a name, whose result it is, and the weights; behind a defence it is the same model."""
     document = row.parts[0].document
-    name = row.name.removesuffix(f"-refine-{kind(document)[1]}")
+    name = row.name.removesuffix(f"-refine-{kind(document)[1]}") if REFINED in row.name else row.name
     return name, row.guest, document.model.weights_sha256 or ""
 
 
