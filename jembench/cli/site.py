@@ -62,14 +62,16 @@ def report(
     store: Annotated[Path, typer.Option("--results", help="Folder of results.")] = STORE,
 ) -> None:
     """Write one page about a single result: headlines, pictures, all tables; it needs no other file."""
+    from jembench.pages.boards.board import Part
     from jembench.pages.site.report import report as written
     from jembench.store import shelf
+    from jembench.store.results import read_result
 
     folder = shelf.find([result], store)[0]
     path = folder / "report.html" if output is None else output
     if path.suffix not in (".html", ".htm"):
         raise UserError(f"{path}: a report is an .html")
-    files.write(path, written(folder).encode())
+    files.write(path, written(Part(read_result(folder), folder)).encode())
     typer.echo(str(path))
 
 

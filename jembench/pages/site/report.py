@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from markupsafe import Markup
 
 from jembench.pages import summary
@@ -12,20 +10,20 @@ from jembench.pages.site import profile, render, sheets, sketches
 from jembench.pages.site.site import MARK, SCRIPT, STYLE
 from jembench.pages.tables import report as tables
 from jembench.pages.tables.robustness import unreliable
-from jembench.store.results import ResultDocument, read_result
+from jembench.store.results import ResultDocument
 
 
-def report(folder: Path) -> str:
+def report(part: Part) -> str:
     """The page of a result.
 
     Args:
-        folder: the result; pictures and a training record that lie beside it are shown too.
+        part: the result; pictures and a training record that lie beside it are shown too.
 
     Raises:
-        UserError: if the result or the training record is not valid.
+        UserError: if the training record is not valid.
     """
-    document = read_result(folder)
-    found = list(profile.of_examples(Part(document, folder)))
+    document, folder = part.document, part.folder
+    found = list(profile.of_examples(part))
     under = sketches.attacked([("worst case", document)])
     inline = {"style": Markup(render.asset(STYLE)), "script": Markup(render.asset(SCRIPT))}
     return render.page(
