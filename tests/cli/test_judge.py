@@ -179,6 +179,7 @@ def test_a_result_is_judged_without_torch(place: Path) -> None:
     own = baselines.folder("digits")
     words = ["gate", "--result", str(own / "softmax" / "golden"), "-b", str(own / "jem" / "golden"), "-q"]
     code = f"import sys; from jembench import api; from jembench.cli import main; sys.argv[1:] = {words}\n"
-    code += "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, *{'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
+    code += "try:\n    main()\nexcept SystemExit as end:\n"
+    code += "    print(end.code, *{'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "1"
