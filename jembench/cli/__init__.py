@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, maintain, measure, models, pages, results, shelf, submissions, track
+from jembench.cli import judge, lists, maintain, measure, models, pages, results, shelf, site, submissions, track
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -37,6 +37,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "submit": submissions.submit,
     "verify": submissions.verify,
     "leaderboard": pages.leaderboard,
+    "site": site.site,
+    "report": site.report,
     "gallery": results.gallery,
 }
 

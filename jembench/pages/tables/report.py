@@ -89,6 +89,11 @@ def text(cell: Cell) -> str:
     return f"{number(cell.value)} {opening}{ends(number(cell.low), number(cell.high))}{closing}"
 
 
+def texts(table: Table) -> list[list[str]]:
+    """The cells of a table in words."""
+    return [[text(cell) for cell in row] for row in table.rows]
+
+
 def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
     """GitHub markdown of all tables.
 
