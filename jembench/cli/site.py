@@ -51,7 +51,8 @@ def site(
         for name, content in pages:
             files.write(output / name, content)
     models = sum(name.count("/") for name, _ in pages)
-    typer.echo(f"{output / INDEX}: {len(exhibits)} tracks, {models} models, {_size(pages)}")
+    counts = f"{_count(len(exhibits), 'track')}, {_count(models, 'model')}"
+    typer.echo(f"{output / INDEX}: {counts}, {sum(len(page) for _, page in pages) / 1e6:.1f} MB")
 
 
 def report(
@@ -139,5 +140,5 @@ def _guests(tracks: Sequence[Track], places: Sequence[Path], words: Sequence[str
     return guests
 
 
-def _size(pages: Sequence[tuple[str, bytes]]) -> str:
-    return f"{sum(len(content) for _, content in pages) / 1e6:.1f} MB"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
