@@ -16,7 +16,7 @@ from jembench.types import UserError
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.pages.boards.board import Part
+    from jembench.pages.boards.board import Evidence
     from jembench.pages.site.site import Exhibit
 
 INDEX = "index.html"
@@ -63,7 +63,7 @@ def report(
     store: Annotated[Path, typer.Option("--results", help="Folder of results.")] = STORE,
 ) -> None:
     """Write one page about a single result: headlines, pictures, all tables; it needs no other file."""
-    from jembench.pages.boards.board import Part
+    from jembench.pages.boards.board import Evidence
     from jembench.pages.site.report import report as written
     from jembench.store import shelf
     from jembench.store.results import read_result
@@ -72,7 +72,7 @@ def report(
     path = folder / "report.html" if output is None else output
     if path.suffix not in (".html", ".htm"):
         raise UserError(f"{path}: a report is an .html")
-    files.write(path, written(Part(read_result(folder), folder)).encode())
+    files.write(path, written(Evidence(read_result(folder), folder)).encode())
     typer.echo(str(path))
 
 
@@ -93,7 +93,7 @@ def _check_place(output: Path) -> None:
         raise UserError(f"{output} holds something else than a site of jembench: name a new folder")
 
 
-def _exhibits(tracks: Sequence[Track], guests: Mapping[str, Sequence[Part]], *, named: bool) -> list[Exhibit]:
+def _exhibits(tracks: Sequence[Track], guests: Mapping[str, Sequence[Evidence]], *, named: bool) -> list[Exhibit]:
     """What the site shows: every track that was named, or that has something to show."""
     from jembench.pages.boards.gather import board
     from jembench.pages.site.site import Exhibit
@@ -114,19 +114,19 @@ def _exhibits(tracks: Sequence[Track], guests: Mapping[str, Sequence[Part]], *, 
     return exhibits
 
 
-def _guests(tracks: Sequence[Track], places: Sequence[Path], words: Sequence[str]) -> dict[str, list[Part]]:
+def _guests(tracks: Sequence[Track], places: Sequence[Path], words: Sequence[str]) -> dict[str, list[Evidence]]:
     """The results of a user by the ids of the tracks, each read once.
 
     Raises:
         UserError: if one is damaged or of other images, or if one that is named is of no track of the site.
     """
-    from jembench.pages.boards.board import Part
+    from jembench.pages.boards.board import Evidence
     from jembench.pages.boards.current import check_current
     from jembench.store import shelf
     from jembench.store.results import RESULT, read_result
 
     by_id = {track.id: track for track in tracks}
-    guests: dict[str, list[Part]] = {track.id: [] for track in tracks}
+    guests: dict[str, list[Evidence]] = {track.id: [] for track in tracks}
     below = [path.parent for place in places for path in sorted(place.rglob(RESULT))]
     named = [shelf.find([word], STORE)[0] for word in words]
     for folder in dict.fromkeys([*named, *below]):
@@ -134,7 +134,7 @@ def _guests(tracks: Sequence[Track], places: Sequence[Path], words: Sequence[str
         track = by_id.get(document.track)
         if track is not None:
             check_current(document, track)
-            guests[track.id].append(Part(document, folder))
+            guests[track.id].append(Evidence(document, folder))
         elif folder in named:
             raise UserError(f"{folder} is of {document.track}, a track that the site does not show: name it by --track")
     return guests

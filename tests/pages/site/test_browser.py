@@ -10,7 +10,7 @@ import pytest
 
 from jembench import data
 from jembench.pages.boards import gather
-from jembench.pages.boards.board import Part
+from jembench.pages.boards.board import Evidence
 from jembench.pages.site.report import report
 from jembench.pages.site.site import Exhibit, site
 from jembench.pages.tables import publications
@@ -50,14 +50,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(HOSTILE):
         model = document.model.model_copy(update={"name": name, "weights_sha256": f"{number:064x}"})
         update = {"model": model, "warnings": (f"beware of {name}",)}  # which no file of a stranger could have
-        guests.append(Part(document.model_copy(update=update), shipped[1]))
+        guests.append(Evidence(document.model_copy(update=update), shipped[1]))
     board = gather.board(track, f"digits & {HOSTILE[0]}", shipped, guests)
     exhibits = [Exhibit(board, publications.tables("cifar10"), {"jem": HOSTILE[1]})]
     for name, content in site(exhibits):
         path = place / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    (place / "report.html").write_text(report(Part(read_result(shipped[0]), shipped[0])), encoding="utf-8")
+    (place / "report.html").write_text(report(Evidence(read_result(shipped[0]), shipped[0])), encoding="utf-8")
     (place / "hostile.html").write_text(report(guests[1]), encoding="utf-8")
     return place
 

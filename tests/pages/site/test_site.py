@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jembench import data
 from jembench.metrics.metric import Metric
 from jembench.pages.boards import gather
-from jembench.pages.boards.board import Board, Cell, Part
+from jembench.pages.boards.board import Board, Cell, Evidence
 from jembench.pages.site import profile, render, sheets, svg
 from jembench.pages.site import site as sites
 from jembench.pages.site.report import report
@@ -133,8 +133,8 @@ def test_many_models_are_without_pictures(board: Board, monkeypatch: pytest.Monk
 def test_examples_of_a_stranger_cost_their_pictures_alone(tmp_path: Path) -> None:
     document = read_result(OWN / "softmax" / "golden")
     (tmp_path / "examples.parquet").write_bytes(b"no table")
-    assert list(profile.of_examples(Part(document, tmp_path))) == []
-    assert "Headlines" in report(Part(document, tmp_path))
+    assert list(profile.of_examples(Evidence(document, tmp_path))) == []
+    assert "Headlines" in report(Evidence(document, tmp_path))
 
 
 def test_only_pictures_are_shown(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_only_pictures_are_shown(tmp_path: Path) -> None:
 
 def test_a_report_stands_alone() -> None:
     """No address of another file, every table, and the numbers of the result."""
-    page = report(Part(read_result(OWN / "jem" / "golden"), OWN / "jem" / "golden"))
+    page = report(Evidence(read_result(OWN / "jem" / "golden"), OWN / "jem" / "golden"))
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert page.count("<details>") > 10
     assert page.count("<svg") == 6
