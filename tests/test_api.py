@@ -229,7 +229,7 @@ def test_a_golden_result_of_ones_own_is_what_the_gate_compares_with(tmp_path: Pa
     assert kept == result.document.model_copy(update={"request": {}})  # which has paths of this machine
     assert api.gate(request, tmp_path / "golden").worse == []
     assert api.gate(result, tmp_path / "golden")
-    with pytest.raises(UserError, match="holds a result: choose another folder"):
+    with pytest.raises(UserError, match="holds a result: choose another place"):
         api.golden(request, tmp_path / "golden")
     with pytest.raises(UserError, match="are of one model and one suite"):
         api.gate(jembench.Request(models=request.models, suites=("accuracy", "ood")), tmp_path / "golden")

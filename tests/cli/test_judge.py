@@ -1,6 +1,8 @@
 """``gate`` and ``golden`` by hand: one file that is a golden result, every way to name one, files for builds."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,8 @@ SMALL = ("-s", "accuracy", "--limit", 60, "-q")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, not one of GitHub's."""
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return tmp_path
 
 
@@ -148,9 +149,13 @@ def test_trainings_are_kept_with_a_golden_result(place: Path, call: Call) -> Non
     names = [f"net.build-digits-accuracy-{seed}" for seed in range(3)]
     answer = call("golden", "-m", "net.py:build", "-w", "0.pt", "-o", "bare.zip", *SMALL)
     assert answer.code == 0, answer.err
-    answer = call("gate", "--result", names[1], "-b", "bare.zip", "--retrained", "-q")
-    assert answer.code == 2
-    assert "needs the spread of training seeds" in answer.err
+    for words in (("--result", names[1]), ("-m", "net.py:build", "-w", "1.pt", "-o", "new")):
+        answer = call("gate", *words, "-b", "bare.zip", "--retrained", "-q")
+        assert (answer.code, answer.out) == (2, "")
+        assert "needs the spread of training seeds" in answer.err
+    assert not Path("new").exists()  # before anything is measured
+    answer = call("gate", "--result", names[1], "-b", "bare.zip", "--retrained", "--seeds", "a/seeds.json", "-q")
+    assert (answer.code, answer.err) == (2, "jembench: a/seeds.json: no such file\n")
     seeds = ("--seeds", names[1], "--seeds", names[2])
     answer = call("golden", "-m", "net.py:build", "-w", "0.pt", "-o", "gold.zip", *seeds, *SMALL)
     assert answer.code == 0, answer.err
@@ -171,3 +176,14 @@ def test_from_python(place: Path) -> None:
     verdict = api.gate(result, "gold.zip", rule=api.Rule(metrics=("test/*",)))
     assert verdict
     assert repr(verdict) == "jembench gate: 0 regressions, 1 unchanged"
+
+
+def test_a_result_is_judged_without_torch(place: Path) -> None:
+    """It is read, not measured."""
+    own = baselines.folder("digits")
+    words = ["gate", "--result", str(own / "softmax" / "golden"), "-b", str(own / "jem" / "golden"), "-q"]
+    code = f"import sys; from jembench import api; from jembench.cli import main; sys.argv[1:] = {words}\n"
+    code += "try:\n    main()\nexcept SystemExit as end:\n"
+    code += "    print(end.code, *{'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "1"

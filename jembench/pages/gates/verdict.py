@@ -180,7 +180,8 @@ def judge(
     rule.check(other)
     kind = kind_of(one, other, rule)
     noisy = one.seed != other.seed and any(facts.noise for facts in one.protocol.sources.values())
-    comparison = _Comparison(fresh, golden, rule, kind, spreads or {}, noisy)
+    wide = spreads if spreads is not None and kind == "retrained" else {}
+    comparison = _Comparison(fresh, golden, rule, kind, wide, noisy)
     evaluators = {entry["name"] for entry in one.protocol.evaluators}
     rows = []
     for name in rule.chosen(other, ALL if kind == SAME else HEADLINES):
