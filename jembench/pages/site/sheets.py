@@ -95,7 +95,7 @@ def sheet(section: Ranking, link: Callable[[Standing], str]) -> Sheet:
     heads = [head(column) for column in section.columns]
     if whole:
         about = "forward and backward passes of single examples that measuring took, attacks apart"
-        heads.append(Head(f"{words.PASSES} ↓", about, "ascending"))
+        heads.append(Head(f"{words.PASSES}{arrow('lower')}", about, "ascending"))
     title, _, about = section.title.partition(": ")
     band = max((len(each.band) for row in section.rows for each in row.cells), default=0)
     title = HEADLINES if whole else title
