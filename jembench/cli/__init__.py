@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, maintain, measure, models, pages, results, shelf, track
+from jembench.cli import judge, lists, maintain, measure, models, pages, push, results, shelf, track
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "golden": judge.golden,
     "verify-adversarials": judge.verify_adversarials,
     "leaderboard": pages.leaderboard,
+    "push": push.push,
     "gallery": results.gallery,
 }
 

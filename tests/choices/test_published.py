@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jembench.pages.leaderboard import best
 
 from jembench.choices import published
 from jembench.choices.published import fraction, read
-from jembench.pages.leaderboard import best
 from jembench.pages.tables import report
 from jembench.pages.tables.publications import MARKS, tables
 from jembench.pages.tables.table import Table
