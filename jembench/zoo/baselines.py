@@ -34,7 +34,7 @@ def shipped() -> Path:
 def folder(track: str) -> Path:
     """The baselines of a track: shipped, or in the cache, where those are put that no wheel carries."""
     place = shipped() / track
-    return place if place.is_dir() else cache.baselines() / track
+    return cache.baselines() / track if track in APART and not place.is_dir() else place
 
 
 def absent(track: str) -> str:
