@@ -7,7 +7,8 @@ A few calls do the work, and importing this package loads nothing heavy:
 - :func:`evaluate` measures a model and returns a result with intervals; a :class:`~jembench.attacks.defences.Defence`
   may stand before it, and :class:`~jembench.choices.request.Options` say which attacks it meets.
 
-- :func:`load_result` reads one that was measured before, :func:`compare` tests which of several is better.
+- :func:`load_result` reads one that was measured before, :func:`compare` tests which of several is better,
+  :func:`gate` whether one is as good as a golden one, by a :class:`~jembench.pages.gates.rule.Rule`.
 
 Several models and suites at once are a :class:`~jembench.choices.request.Request`, for :func:`measure`;
 :func:`estimate` says what that will take, and :func:`check` looks for slips in how a model is wired.
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
         Defence,
         Options,
         Request,
+        Rule,
         Sampling,
         check,
         compare,
         estimate,
         evaluate,
+        gate,
         load,
         load_result,
         measure,
@@ -40,6 +43,7 @@ __all__ = [
     "Defence",
     "Options",
     "Request",
+    "Rule",
     "Sampling",
     "UserError",
     "__version__",
@@ -47,6 +51,7 @@ __all__ = [
     "compare",
     "estimate",
     "evaluate",
+    "gate",
     "load",
     "load_result",
     "measure",

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
 from jembench import data
 from jembench.attacks.defences import Defence
 from jembench.choices.request import STORE, Options, Request, Sampling
 from jembench.engine import adversarials
+from jembench.engine import verify as verifying
 from jembench.engine.estimate import Forecast
 from jembench.engine.measure import Evaluation, forecast, specs
 from jembench.engine.measure import measure as measured
 from jembench.engine.sanity import checked
 from jembench.ground.progress import Show, shown
-from jembench.pages import gate as gates
+from jembench.pages.gates.rule import PLAIN, Rule
+from jembench.pages.gates.spread import of_golden, spreads, together
+from jembench.pages.gates.verdict import GateVerdict, check_comparable, judge, kind_of
+from jembench.pages.pairs.claims import claims
+from jembench.pages.pairs.side import Side
 from jembench.pages.result import Comparison, Result, Results
 from jembench.pages.result import compare as paired
-from jembench.store import shelf
-from jembench.store.results import RESULT, ProtocolEntry, copy_result, read_result
+from jembench.pages.seeds import SEEDS, Seeds, write_seeds
+from jembench.pages.verification import Verification
+from jembench.store import archives, shelf
+from jembench.store.results import RESULT, ProtocolEntry, ResultDocument, copy_result, read_result
 from jembench.types import UserError, unknown
-from jembench.zoo import baselines, catalogue
+from jembench.zoo import baselines, catalogue, goldens
 from jembench.zoo.references import ModelRef, parse
 
 if TYPE_CHECKING:
@@ -36,10 +45,12 @@ __all__ = [
     "Comparison",
     "Defence",
     "FreshResult",
+    "GateVerdict",
     "Options",
     "Request",
     "Result",
     "Results",
+    "Rule",
     "Sampling",
     "check",
     "compare",
@@ -50,10 +61,12 @@ __all__ = [
     "load",
     "load_result",
     "measure",
+    "verify",
     "verify_adversarials",
     "wrap",
 ]
 
+INHERITED = ("suites", "track", "seed", "limit", "protocol")  # fields of a request that a golden result has
 ONE_BY_ONE = {"models", "suites", "defences"}  # fields of a request of which :func:`evaluate` takes one
 
 
@@ -247,45 +260,113 @@ def compare(*results: Result | str | Path, full: bool = False, output: Path = ST
     return paired(shelf.find(names, Path(output)), full=full)
 
 
-def gate(request: Request, golden: Path | None = None, *, progress: bool | Show = True) -> gates.GateReport:
-    """Compare a fresh result of one model and one suite with the golden one.
+def gate(
+    fresh: Request | Result | str | Path,
+    baseline: str | Path | None = None,
+    *,
+    rule: Rule = PLAIN,
+    inherited: Collection[str] = (),
+    output: Path = STORE,
+    progress: bool | Show = True,
+) -> GateVerdict:
+    """Compare a fresh result of one model and one suite with a golden one.
 
     Args:
-        request: what is measured.
-        golden: folder of the result to compare with; the baseline's own by default.
+        fresh: what is measured, or a result that was, or what :func:`load_result` takes.
+        baseline: what to compare with (:func:`jembench.zoo.goldens.find`); the baseline's own by default.
+        rule: which metrics are judged, by which bars.
+        inherited: fields of the request that are those of the golden result, among :data:`INHERITED`.
+        output: folder of the results, if ``fresh`` is not a request.
         progress: see :func:`measure`.
+
+    Returns:
+        The verdict, which is true if nothing is worse.
 
     Raises:
         UserError: if there is nothing to compare with, or the two are not comparable.
     """
+    if isinstance(fresh, Request):
+        place = _golden_of_request(fresh, baseline)
+        with archives.opened(place) as folder:
+            reference = read_result(folder)
+            request = replace(fresh, **_settings(reference, inherited, fresh))
+            _single(request)
+
+            def inspect(plan: Plan) -> None:
+                check_comparable(ProtocolEntry.model_validate(plan.protocol), reference)
+
+            with shown(progress) as show:
+                (evaluation,) = measured(request, inspect=inspect, progress=show)
+            return _judged(_fresh(evaluation), Result(reference, folder), rule, place, request.output)
+    result = fresh if isinstance(fresh, Result) else load_result(fresh, output=output)
+    place = _golden_of_result(result.document, baseline, output)
+    with archives.opened(place) as folder:
+        return _judged(result, Result(read_result(folder), folder), rule, place, output)
+
+
+def _golden_of_request(request: Request, baseline: str | Path | None) -> Path:
+    """Where the golden result of a request lies."""
     ref, suite, defence = _single(request)
-    place = baselines.GOLDEN
-    if suite == baselines.ROBUSTNESS:
-        place = baselines.attacked("" if defence is None else defence.title)
-    reference = read_result(golden or baselines.golden(ref, track=request.track, place=place))
-
-    def inspect(plan: Plan) -> None:
-        gates.check_comparable(ProtocolEntry.model_validate(plan.protocol), reference)
-
-    with shown(progress) as show:
-        (evaluation,) = measured(request, inspect=inspect, progress=show)
-    return gates.compare(evaluation.outcome.document, reference)
+    if baseline is None:
+        title = "" if defence is None else defence.title
+        return goldens.of_baseline(ref, track=request.track, suite=suite, defence=title)
+    return goldens.find(str(baseline), track=request.track, suite=suite, output=request.output)
 
 
-def golden(request: Request, folder: Path, *, progress: bool | Show = True) -> FreshResult:
+def _golden_of_result(document: ResultDocument, baseline: str | Path | None, output: Path) -> Path:
+    """Where the golden result of a result lies; of a model that is called like a baseline, the baseline's."""
+    track = document.track.rpartition("-v")[0]
+    known = track if track in data.TRACKS else data.DEFAULT
+    if baseline is not None:
+        return goldens.find(str(baseline), track=known, suite=document.suite, output=output)
+    if track != known or document.model.name not in baselines.recipes(track):
+        raise UserError(f"{document.model.name!r} is no baseline of {track}: {goldens.ADVICE}")
+    return goldens.of_baseline(parse(document.model.name), track=track, suite=document.suite)
+
+
+def _settings(golden: ResultDocument, names: Collection[str], request: Request) -> dict[str, Any]:
+    """Fields of a request as the golden result has them; a user's track has no name to be found by."""
+    track = golden.track.rpartition("-v")[0]
+    values = {
+        "suites": (golden.suite,),
+        "track": track if track in data.TRACKS else request.track,
+        "seed": golden.seed,
+        "limit": golden.limit,
+        "protocol": golden.protocol.name,
+    }
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _judged(fresh: Result, golden: Result, rule: Rule, place: Path, output: Path) -> GateVerdict:
+    """The verdict on a result, with the spread of training seeds if it is asked for."""
+    one, other = (Side(each.document.model.name, each.document, each.folder) for each in (fresh, golden))
+    check_comparable(fresh.document.protocol, golden.document)
+    if kind_of(fresh.document, golden.document, rule) != "retrained":
+        return judge(one, other, rule)
+    files = [path for path in rule.seeds if not (path / RESULT).is_file() and (path.name == SEEDS or path.is_dir())]
+    others = [read_result(path) for path in shelf.find([str(each) for each in rule.seeds if each not in files], output)]
+    seeds = of_golden(golden.document, [golden.folder, place.parent], files, others)
+    return judge(one, other, rule, spreads=spreads(seeds), trainings=len(seeds.runs))
+
+
+def golden(
+    request: Request, place: Path, *, trainings: Sequence[str | Path] = (), progress: bool | Show = True
+) -> FreshResult:
     """Measure one model by one suite, and keep the result for a gate to compare with.
 
     Args:
         request: what is measured.
-        folder: gets the result.
+        place: gets the result: a folder, or a file that ends in ``.zip``.
+        trainings: results of other trainings of the model's recipe, for ``retrained`` gates.
         progress: see :func:`measure`.
 
     Raises:
-        UserError: for bad input of any kind.
+        UserError: for bad input of any kind; then nothing is written.
     """
     _single(request)
-    if (folder / RESULT).exists():
-        raise UserError(f"{folder} holds a result: choose another folder, or remove it to measure anew")
+    if (place / RESULT).exists() or place.is_file():
+        raise UserError(f"{place} holds a result: choose another place, or remove it to measure anew")
+    others = [read_result(path) for path in shelf.find([str(each) for each in trainings], request.output)]
 
     def inspect(plan: Plan) -> None:
         _check_golden(plan.warnings)
@@ -294,8 +375,21 @@ def golden(request: Request, folder: Path, *, progress: bool | Show = True) -> F
         (evaluation,) = measured(request, inspect=inspect, progress=show)
     _check_golden(evaluation.document.warnings)
     result = _fresh(evaluation)
-    copy_result(result.folder, folder)
+    seeds = together(result.document, others) if others else None
+    if place.suffix != archives.SUFFIX:
+        _keep(result.folder, place, seeds)
+        return result
+    with TemporaryDirectory(prefix="jembench-") as folder:
+        _keep(result.folder, Path(folder), seeds)
+        archives.pack(Path(folder), place)
     return result
+
+
+def _keep(result: Path, folder: Path, seeds: Seeds | None) -> None:
+    """Copy a result to a folder, with its trainings."""
+    if seeds is not None:
+        write_seeds(folder, seeds)
+    copy_result(result, folder)
 
 
 def _check_golden(warnings: tuple[str, ...]) -> None:
@@ -338,6 +432,41 @@ def inspect_models(request: Request) -> list[tuple[str, dict[str, str]]]:
         if not spec.capabilities & {"classifier", "sampler"}:
             raise UserError(f"model {spec.name!r} gives neither logits nor samples: there is nothing to check it by")
     return [(spec.name, checked(spec, track, device=request.device)) for spec in rows]
+
+
+def verify(
+    path: Path, request: Request, *, chunks: int = 5, seed: int | None = None, progress: bool | Show = True
+) -> Verification:
+    """Compute random chunks of a result again and hold them, and all metrics that follow from its examples, against it.
+
+    Args:
+        path: a result's folder, or an archive of it (`jembench submit`).
+        request: the model, its defence, the images and the options that the result was measured with; suite, seed,
+            limit and protocol are the result's, and its track unless another one is named.
+        chunks: number of chunks.
+        seed: of the choice; a new one every time by default.
+        progress: see :func:`measure`.
+
+    Raises:
+        UserError: if the result is not valid, or the request does not measure what it claims to be.
+    """
+    with archives.opened(path) as folder, shown(progress) as show:
+        document = archives.examine(folder)
+        side = Side(document.model.name, document, folder)
+        track = document.track.rpartition("-v")[0] if request.track == data.DEFAULT else request.track
+        asked = replace(
+            request,
+            suites=(document.suite,),
+            track=track,
+            seed=document.seed,
+            limit=document.limit,
+            protocol=document.protocol.name,
+        )
+        if len(asked.models) != 1 or len(asked.defences) != 1:
+            raise UserError("a result is of one model behind one defence: name them by --model and --refine")
+        choice = secrets.randbits(32) if seed is None else seed
+        found = verifying.recomputed(document, side.sources, asked, chunks=chunks, seed=choice, progress=show)
+        return Verification(document, *found, list(claims(side)))
 
 
 def _single(request: Request) -> tuple[ModelRef, str, Defence | None]:

@@ -20,7 +20,9 @@ from jembench import cli
 from jembench.api import Result
 from jembench.ground import progress
 
-settings.register_profile("same", settings(derandomize=True))  # a failure is one tomorrow too, on every machine
+settings.register_profile(
+    "same", settings(derandomize=True, deadline=None)
+)  # a failure is one tomorrow too, on every machine
 settings.load_profile("same")
 
 
@@ -37,6 +39,13 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine too, nothing is said of what takes its time: tests of the command line are of other lines."""
     monkeypatch.setattr(progress, "FIRST", 600.0)
     monkeypatch.setattr(progress, "LOG_EVERY", 600.0)
+
+
+@pytest.fixture(autouse=True)
+def _local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands say nothing to GitHub, also where it runs the tests."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -32,8 +32,16 @@ def build():
 
 
 def test_the_package_offers_a_few_calls() -> None:
-    calls = {"check", "compare", "estimate", "evaluate", "load", "load_result", "measure", "wrap"}
-    assert set(dir(jembench)) == calls | {"Defence", "Options", "Request", "Sampling", "UserError", "__version__"}
+    calls = {"check", "compare", "estimate", "evaluate", "gate", "load", "load_result", "measure", "wrap"}
+    assert set(dir(jembench)) == calls | {
+        "Defence",
+        "Options",
+        "Request",
+        "Rule",
+        "Sampling",
+        "UserError",
+        "__version__",
+    }
     assert callable(jembench.load)
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         jembench.lod  # noqa: B018
@@ -220,7 +228,8 @@ def test_a_golden_result_of_ones_own_is_what_the_gate_compares_with(tmp_path: Pa
     kept = read_result(tmp_path / "golden")
     assert kept == result.document.model_copy(update={"request": {}})  # which has paths of this machine
     assert api.gate(request, tmp_path / "golden").worse == []
-    with pytest.raises(UserError, match="holds a result: choose another folder"):
+    assert api.gate(result, tmp_path / "golden")
+    with pytest.raises(UserError, match="holds a result: choose another place"):
         api.golden(request, tmp_path / "golden")
     with pytest.raises(UserError, match="are of one model and one suite"):
         api.gate(jembench.Request(models=request.models, suites=("accuracy", "ood")), tmp_path / "golden")

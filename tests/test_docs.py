@@ -25,7 +25,7 @@ from jembench import cli
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- (not run|slow): ([^\n]+) -->\n)?^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-KINDS = {"python", "sh", "toml", "text", "diff", "mermaid", ""}
+KINDS = {"python", "sh", "toml", "yaml", "text", "diff", "mermaid", ""}
 NET = """
 from torch import nn
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, maintain, measure, models, pages, push, results, shelf, track
+from jembench.cli import judge, lists, maintain, measure, models, pages, push, results, shelf, site, submissions, track
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -34,7 +34,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "gate": judge.gate,
     "golden": judge.golden,
     "verify-adversarials": judge.verify_adversarials,
+    "submit": submissions.submit,
+    "verify": submissions.verify,
     "leaderboard": pages.leaderboard,
+    "site": site.site,
+    "report": site.report,
     "push": push.push,
     "gallery": results.gallery,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,12 +29,12 @@ def leaderboard(
     add: Annotated[
         list[str] | None,
         typer.Option(
-            "--add", help="A result of yours, by its name or folder, beside the shipped ones.", metavar="RESULT"
+            "--add", help="A result, by its name, folder or archive, beside the shipped ones.", metavar="RESULT"
         ),
     ] = None,
     results: Annotated[
         list[Path] | None,
-        typer.Option("--results", help="All results in or below a folder, beside the shipped ones.", metavar="DIR"),
+        typer.Option("--results", help="All results and archives in or below a folder.", metavar="DIR"),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the files.")] = Path("leaderboards"),
     format: Annotated[Format, typer.Option("--format", "-f", help="Of the files.")] = "markdown",
@@ -45,16 +46,23 @@ def leaderboard(
     """Write the leaderboard of a track from the results of its baselines, yours, and published rows."""
     from jembench.pages.boards.formats import FORMATS
     from jembench.pages.boards.words import glance
-    from jembench.store import shelf
+    from jembench.store import archives, shelf
 
     if everything and (track is not None or add):
         raise UserError("--all is of every track: name no track, and add results by --results")
-    with patience("reading results, testing pairs of models"):
+    if check:
+        _check(results or ())
+    with patience("reading results, testing pairs of models"), ExitStack() as stack:
+        places = [
+            stack.enter_context(archives.opened(path)) for place in results or () for path in archives.below(place)
+        ]
         stale = False
         for name in data.TRACKS if everything else [track or data.DEFAULT]:
             description = data.track(name)
-            own = shelf.collection(add or (), description.id, STORE)
-            board = _board(description, own, results or ())
+            words = [word for word in add or () if not Path(word).is_file()]
+            own = shelf.collection(words, description.id, STORE)
+            own += [stack.enter_context(archives.opened(Path(word))) for word in add or () if word not in words]
+            board = _board(description, own, places)
             path = output / f"{description.name}.{FORMATS[format][0] if format != 'markdown' else 'md'}"
             content = _content(board, format)
             if content is None and everything:
@@ -74,9 +82,20 @@ def leaderboard(
         raise typer.Exit(1)
 
 
+def _check(places: Sequence[Path]) -> None:
+    """Say what is wrong with the results of strangers, a line each; exit 2 if anything is."""
+    from jembench.store import archives
+
+    lines = [line for place in places for line in archives.faults(place)]
+    for line in lines:
+        typer.echo(f"jembench: {line}", err=True)
+    if lines:
+        raise typer.Exit(2)
+
+
 def _board(track: Track, folders: Sequence[Path], places: Sequence[Path]) -> Board:
     """The board of a track with the results of a user."""
-    from jembench.pages.boards.gather import added, below, board
+    from jembench.pages.boards.gather import added, board, of_track
     from jembench.zoo import baselines
 
     shipped = (
@@ -87,7 +106,7 @@ def _board(track: Track, folders: Sequence[Path], places: Sequence[Path]) -> Boa
             *baselines.all_golden(track.name, baselines.attacked("*")),
         ]
     )
-    guests = [added(folder, track) for folder in folders] + [part for place in places for part in below(place, track)]
+    guests = [added(folder, track) for folder in folders] + of_track(places, track)
     return board(track, data.about(track.ref), shipped, guests)
 
 

@@ -286,7 +286,7 @@ def _outcome(plan: Plan, store: Store, fresh: frozenset[str]) -> Outcome:
         raise UserError(f"{place / RESULT}: is the result of another plan; move it away")
     if more := tuple(words for words in plan.warnings if words not in document.warnings):
         document = document.model_copy(update={"warnings": (*document.warnings, *more)})
-        write_result(place, document, (place / EXAMPLES).read_bytes())
+        document = write_result(place, document, (place / EXAMPLES).read_bytes())
     keys = frozenset(job.key for job in plan.jobs)
     return Outcome(document, place, keys, frozenset() if complete else keys & fresh, assembly)
 
@@ -339,8 +339,7 @@ def _assemble(plan: Plan, store: Store, place: Path, assembly: dict[str, float])
         plugins=_plugins(plan),
         request=dict(plan.request),
     )
-    write_result(place, document, examples)
-    return document
+    return write_result(place, document, examples)
 
 
 def _metrics(evaluator: Evaluator, plan: Plan, store: Store, assembly: dict[str, float]) -> list[Metric]:

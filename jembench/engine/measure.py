@@ -21,11 +21,12 @@ from jembench.engine import bench, estimate, sanity
 from jembench.engine.bench import Outcome
 from jembench.engine.estimate import Forecast
 from jembench.engine.plan import Plan, plan
+from jembench.ground.plain import plain
 from jembench.ground.progress import Show, silent
 from jembench.measurements.contract import by_need
 from jembench.store import shelf
 from jembench.store.records import Store, decode
-from jembench.store.results import EXAMPLES
+from jembench.store.results import EXAMPLES, printable
 from jembench.types import UserError
 from jembench.zoo import catalogue
 
@@ -191,6 +192,11 @@ def specs(request: Request, track: Track) -> list[ModelSpec]:
     ]
     rows = list({(spec.name, spec.fingerprint): spec for spec in rows}.values())  # named in two ways
     names = [spec.name for spec in rows]
+    for name in (*names, *dict(request.ood)):
+        try:
+            plain(name)
+        except ValueError as error:
+            raise UserError(f"the name {printable(name[:60])!r} cannot be kept: {error}; choose another one") from error
     return [
         replace(spec, name=f"{spec.name}-{spec.fingerprint[:6]}") if names.count(spec.name) > 1 else spec
         for spec in rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -13,6 +14,7 @@ MARKUP = frozenset("<>`|\\")
 STEP = re.compile(r"(^|/)\.\.(/|$)")
 
 
+@lru_cache(maxsize=4096)  # the same few names come again and again
 def plain(word: str) -> str:
     """A name as it is; what a page, a path or a terminal would take for something else is an error.
 
@@ -22,12 +24,13 @@ def plain(word: str) -> str:
     """
     if len(word) > LONGEST:
         raise ValueError(f"a name has at most {LONGEST} letters, this one has {len(word)}")
-    strange = next((letter for letter in word if letter in MARKUP or not letter.isprintable()), None)
-    if strange is not None:
+    if not word.isprintable() or not MARKUP.isdisjoint(word):
+        strange = next(letter for letter in word if letter in MARKUP or not letter.isprintable())
         raise ValueError(f"a name has no {strange!r}")
     return word
 
 
+@lru_cache(maxsize=4096)
 def key(word: str) -> str:
     """A name that is also part of a path: no slash steps out of it.
 
@@ -47,8 +50,8 @@ def sentence(text: str) -> str:
     """
     if len(text) > SENTENCE:
         raise ValueError(f"a sentence has at most {SENTENCE} letters, this one has {len(text)}")
-    strange = next((letter for letter in text if not letter.isprintable()), None)
-    if strange is not None:
+    if not text.isprintable():
+        strange = next(letter for letter in text if not letter.isprintable())
         raise ValueError(f"a sentence has no {strange!r}")
     return text
 

@@ -24,7 +24,7 @@ SHARES = frozenset(
             "mce15",
         ),
         *("kde_ece", "aurc", "precision", "recall", "coverage", "accuracy_beyond", "effective_share", "reliable"),
-        *("nearer", "copies", "claims_held", "reached", "class_changes", "estimated_accuracy", "estimation_error"),
+        *("claims_held", "reached", "estimated_accuracy", "estimation_error"),
     }
 )
 RANGES = {
@@ -37,9 +37,14 @@ RANGES = {
 SLACK = 1e-9  # of rounding
 
 
-def faults(metric: Metric) -> Iterator[str]:
-    """What is not possible in a metric: a value out of its range, an interval without a value, its ends crossed."""
-    least, most = RANGES.get(metric.name, (-math.inf, math.inf))
+def faults(metric: Metric, *, known: bool = True) -> Iterator[str]:
+    """What is not possible in a metric: a value out of its range, an interval without a value, its ends crossed.
+
+    Args:
+        metric: the metric.
+        known: whether its name means what it means here; the numbers of a plug-in may be anything.
+    """
+    least, most = RANGES.get(metric.name, (-math.inf, math.inf)) if known else (-math.inf, math.inf)
     if metric.value is None:
         if metric.low is not None or metric.high is not None:
             yield f"{metric.id} has an interval and no value"

@@ -7,11 +7,10 @@ interval and n, the protocol and its hash, the digest of every chunk, cost and p
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from jembench.ground import files
 from jembench.ground.entry import Entry, reason
@@ -25,6 +24,7 @@ RESULT = "result.json"
 EXAMPLES = "examples.parquet"
 LATER = ("warnings", "plugins", "request", "digest")  # parts of a document that older ones do not have
 LARGEST = {RESULT: 64 << 20, EXAMPLES: 256 << 20}  # bytes that are read of a file
+HOW = ("cost", "provenance", "request", "digest")  # parts that say how a result came about, in no digest
 WORDS = 300  # letters of a reason in an error
 DEEPEST = 40  # levels of lists and objects
 
@@ -114,7 +114,7 @@ class ResultDocument(Entry):
 
     ``plugins`` are the packages of others that it was measured with: name -> version. ``request`` is what was
     asked for, by the fields of :class:`jembench.choices.request.Request`: `jembench run RESULT` asks for it again.
-    ``digest`` is the hash of all else, so that a number that was altered in the file is not read.
+    ``digest`` is the hash of what the result says, so that a number that was altered in the file is not read.
     """
 
     schema_version: Literal[1] = 1
@@ -135,9 +135,6 @@ class ResultDocument(Entry):
     plugins: dict[Name, Name] = Field(default_factory=dict)
     request: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
-    _index: tuple[list[Metric], dict[str, Metric]] | None = PrivateAttr(
-        default=None
-    )  # of that very list: copies differ
 
     @model_serializer(mode="wrap")
     def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -150,47 +147,35 @@ class ResultDocument(Entry):
             raise ValueError("protocol_hash is not the hash of protocol")
         return self
 
-    @model_validator(mode="after")
-    def _metrics_possible(self) -> ResultDocument:
-        ids = set()
-        for metric in self.metrics:
-            for word in (metric.name, metric.source, metric.variant, metric.evaluator):
-                plain(word)
-            for word in metric.n:
-                key(word)
-            sentence(metric.reason or "")
-            if metric.id in ids:
-                raise ValueError(f"metric {metric.id} is there twice")
-            ids.add(metric.id)
-            for fault in faults(metric):
-                raise ValueError(fault)
-        return self
-
     def metric(self, name: str) -> Metric | None:
         """The metric with this id; None if there is none."""
-        if self._index is None or self._index[0] is not self.metrics:
-            self._index = (self.metrics, {metric.id: metric for metric in reversed(self.metrics)})
-        return self._index[1].get(name)
+        metrics, index = self.__dict__.get("_index", (None, {}))  # a private attribute would count in an equality
+        if metrics is not self.metrics:  # a copy has those of another
+            index = {metric.id: metric for metric in reversed(self.metrics)}
+            self.__dict__["_index"] = (self.metrics, index)
+        found: Metric | None = index.get(name)
+        return found
 
     def settings(self, evaluator: str) -> dict[str, Any]:
         """The settings of an evaluator, from the protocol; empty if the result is without it."""
         return next((entry for entry in self.protocol.evaluators if entry["name"] == evaluator), {})
 
 
-def write_result(folder: Path, document: ResultDocument, examples: bytes) -> None:
-    """Write both files; ``result.json`` comes last, so that a folder with it is complete."""
+def write_result(folder: Path, document: ResultDocument, examples: bytes) -> ResultDocument:
+    """Write both files; ``result.json`` comes last, so that a folder with it is complete.
+
+    Returns:
+        The document as it was written: with the digest of what it says.
+    """
+    signed = document.model_copy(update={"digest": _digest(document.model_dump(mode="json"))})
     files.write(folder / EXAMPLES, examples)
-    files.write(folder / RESULT, signed(document).file())
-
-
-def signed(document: ResultDocument) -> ResultDocument:
-    """The document with the digest of all else in it."""
-    return document.model_copy(update={"digest": _digest(document.model_dump(mode="json"))})
+    files.write(folder / RESULT, signed.file())
+    return signed
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """The hash of the content of ``result.json`` but for the digest itself."""
-    return identity({name: part for name, part in content.items() if name != "digest"})
+    """The hash of what a result says, whoever computed it: of all but cost, provenance, request and itself."""
+    return identity({name: part for name, part in content.items() if name not in HOW})
 
 
 def copy_result(result: Path, folder: Path) -> None:
@@ -221,6 +206,7 @@ def read_result(folder: Path) -> ResultDocument:
                 "or move it away"
             )
         document = ResultDocument.model_validate(content)
+        _check_metrics(document)
         if document.digest and document.digest != _digest(content):
             raise ValueError("its digest is not that of its content: it was altered")
         examples = (folder / EXAMPLES).read_bytes()
@@ -230,6 +216,27 @@ def read_result(folder: Path) -> ResultDocument:
     if sha256(examples) != document.examples_sha256:
         raise UserError(f"{folder / EXAMPLES}: not the examples that {RESULT} was made with; move the folder away")
     return document
+
+
+def _check_metrics(document: ResultDocument) -> None:
+    """Refuse metrics that there cannot be: names that are none, ids that are there twice, values out of range.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    foreign = bool(document.plugins)
+    ids = set()
+    for metric in document.metrics:
+        for word in (metric.name, metric.source, metric.variant, metric.evaluator):
+            plain(word)
+        for word in metric.n:
+            key(word)
+        sentence(metric.reason or "")
+        if metric.id in ids:
+            raise ValueError(f"metric {metric.id} is there twice")
+        ids.add(metric.id)
+        for fault in faults(metric, known=not foreign):
+            raise ValueError(fault)
 
 
 def printable(words: str) -> str:
@@ -246,11 +253,6 @@ def _parsed(data: bytes) -> dict[str, Any]:
         TypeError: if it is something else than an object.
     """
 
-    def finite(word: str) -> float:
-        if not math.isfinite(number := float(word)):
-            raise ValueError(f"{word[:20]} is no finite number")
-        return number
-
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
@@ -260,7 +262,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
     def refused(word: str) -> Any:
         raise ValueError(f"{word} is no number")
 
-    content = json.loads(data, object_pairs_hook=once, parse_constant=refused, parse_float=finite)
+    content = json.loads(data, object_pairs_hook=once, parse_constant=refused)
     if not isinstance(content, dict):
         raise TypeError("not an object")
     level: list[Any] = [content]

@@ -122,7 +122,7 @@ def golden(ref: ModelRef, *, track: str, place: str = GOLDEN) -> Path:
     Raises:
         UserError: if the model has none.
     """
-    advice = "name a result to compare with by --golden FOLDER"
+    advice = "name a result to compare with by --baseline FILE"
     if ref.form not in ("baseline", "recipe") or ref.place in exact(track):
         raise UserError(f"model {str(ref)!r} has no golden result: {advice}")
     path = recipe_of(ref, track=track).parent / place

@@ -638,10 +638,10 @@ def test_a_run_and_a_gate_take_a_protocol(call: Callable[..., Any], tmp_path: Pa
     assert "protocol" not in answers[0].out
     places = [path.parent for path in tmp_path.rglob("result.json")]
     golden = next(place for place in places if read_result(place).protocol.name == "jem2020")
-    assert call("gate", *common, "--golden", golden, "--protocol", "jem2020").code == 0
-    refused = call("gate", *common, "--golden", golden)
+    assert call("gate", *common, "--baseline", golden, "--protocol", "jem2020").code == 0
+    refused = call("gate", *common, "--baseline", golden, "--protocol", "v1")
     assert refused.code == 2
-    assert "name is 'v1', the golden result has 'jem2020'" in refused.err
+    assert "name is 'v1', not 'jem2020'" in refused.err
     against = call("compare", *places)
     assert against.code == 2
     assert "protocol is" in against.err

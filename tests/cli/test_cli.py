@@ -218,7 +218,7 @@ def test_a_device_that_is_not_there_is_one_line(call: Call, place: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["gate"], "--model"),
+        (["golden", "--model", "jem"], "--output"),
         (["run", "--model", "jem", "--format", "yaml"], "--format"),
         (["run", "--model", "jem", "--limit", "ten"], "--limit"),
         (["run", "--modle", "jem"], "--modle"),

@@ -50,8 +50,8 @@ def test_a_track_is_checked_and_measured_and_has_a_leaderboard(place, call):
     assert "net.Halves" in board
     assert str(place) not in board
     assert "from results of a user; do not edit" in board
-    assert call("golden", "gold", *measured, "-o", "runs").code == 0
-    assert call("gate", "--golden", "gold", *measured, "-o", "runs").code == 0
+    assert call("golden", *measured, "--store", "runs", "-o", "gold.zip").code == 0
+    assert call("gate", "--baseline", "gold.zip", "-m", "net.py:Halves", "-t", "halves.toml", "-o", "runs").code == 0
 
 
 def test_an_extractor_is_trained_once(place, call):

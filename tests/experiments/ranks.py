@@ -25,12 +25,12 @@ def entrant(metric, sources):
     """A model with one metric and the scalars behind it."""
     side = Side("model", None, None)
     side.__dict__.update(metrics={metric.id: metric}, sources=sources)
-    side.__dict__["document"] = Track
+    side.__dict__["document"] = Document
     return Entrant(side, metric, Cell(metric), 1)
 
 
-class Track:
-    """What a test reads of a document: a track without known OOD sets."""
+class Document:
+    """What a test reads of a document: a track without known OOD sets, no noise."""
 
     track, seed = "simulated-v1", 0
 

@@ -23,7 +23,7 @@ COMMANDS = (
     "run --model jem --suite all --workers 2 --output {out}/b",
     "run --model jem --suite all --dry-run --output {out}/c",
     "gate --model jem --suite accuracy --output {out}/d",
-    "golden --model jem --suite accuracy --output {out}/e {out}/golden",
+    "golden --model jem --suite accuracy --store {out}/e --output {out}/golden",
     "check jem",
     "train softmax --output {out}/train",
     "leaderboard --output {out}/board",

@@ -137,5 +137,5 @@ def test_all_golden_results_are_those_of_the_baselines() -> None:
 
 @pytest.mark.parametrize(("name", "track"), [("file.py:build", "digits"), ("oracle", "gauss")])
 def test_a_model_without_golden_result_says_so(name: str, track: str) -> None:
-    with pytest.raises(UserError, match="has no golden result: name a result to compare with by --golden FOLDER"):
+    with pytest.raises(UserError, match="has no golden result: name a result to compare with by --baseline FILE"):
         baselines.golden(parse(name), track=track)

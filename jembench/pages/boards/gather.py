@@ -17,7 +17,7 @@ from jembench.pages.boards.ranking import Entrant, ranked
 from jembench.pages.pairs.fit import excess
 from jembench.pages.seeds import SEEDS, combined, read_seeds
 from jembench.pages.tables.robustness import battery
-from jembench.store.results import RESULT, ProtocolEntry, ResultDocument, read_result
+from jembench.store.results import ProtocolEntry, ResultDocument, read_result
 from jembench.types import UserError
 
 #: Evaluators whose first headline is in the overview, in its order.
@@ -32,7 +32,7 @@ def board(track: Track, about: str, shipped: Iterable[Path], guests: Sequence[Pa
         track: the track as it is now.
         about: what its images are.
         shipped: result folders of baselines, of any suite; ``seeds.json`` may lie beside them.
-        guests: results that a user adds (:func:`added`, :func:`below`).
+        guests: results that a user adds (:func:`added`, :func:`of_track`).
 
     Raises:
         UserError: if a result is damaged, of another track, or of other images than the track has now.
@@ -64,19 +64,17 @@ def added(folder: Path, track: Track) -> Part:
     return Part(document, folder)
 
 
-def below(place: Path, track: Track) -> list[Part]:
-    """All results of a track in or below a folder, in the order of the folders.
+def of_track(folders: Iterable[Path], track: Track) -> list[Part]:
+    """The results of a track among folders that a user names, in their order.
 
     Raises:
         UserError: if a result is damaged, or of other images than the track has now.
     """
-    found = []
-    for folder in sorted({path.parent for path in place.rglob(RESULT)}):
-        document = read_result(folder)
-        if document.track == track.id:
-            check_current(document, track)
-            found.append(Part(document, folder))
-    return found
+    found = [Part(read_result(folder), folder) for folder in folders]
+    mine = [part for part in found if part.document.track == track.id]
+    for part in mine:
+        check_current(part.document, track)
+    return mine
 
 
 def _part(folder: Path, track: Track) -> Part:

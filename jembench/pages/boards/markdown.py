@@ -82,7 +82,7 @@ def _opening(board: Board) -> Iterator[str]:
             yield f"### Headlines, protocol `{group.hash[:12]}`"
             yield _table(section)
     if board.apart:
-        yield "Not ranked together:\n\n" + "\n".join(f"- {reason}" for reason in board.apart)
+        yield "Not ranked together:\n\n" + "\n".join(f"- {report.harmless(reason)}" for reason in board.apart)
 
 
 def _links(bodies: Sequence[str]) -> str:
@@ -135,7 +135,8 @@ def _demoted(text: str) -> str:
 def _table(section: Section) -> str:
     """A section as a table with its notes."""
     header, rows = words.grid(section, words.markdown)
-    notes = "\n".join(f"_{note}_  " for note in words.notes(section))
+    notes = "\n".join(f"_{report.harmless(note)}_  " for note in words.notes(section))
+    rows = [[report.harmless(name), *cells] for name, *cells in rows]
     return f"{report.github(rows, header)}\n\n{notes}".rstrip()
 
 

@@ -22,7 +22,7 @@ from jembench.metrics.paired import holm
 from jembench.metrics.ranks import bands, detectable
 from jembench.pages.boards.board import Cell
 from jembench.pages.pairs.differences import Difference, difference, unpaired
-from jembench.pages.pairs.side import Side
+from jembench.pages.pairs.side import Side, same_noise
 
 LEVEL = 0.05  # of the tests of a column, all together
 MOST = 40  # models of a column that are tested in pairs of examples; more are by their intervals
@@ -104,7 +104,7 @@ def _test(one: Entrant, other: Entrant, *, paired: bool) -> tuple[float, float] 
 
 
 def _difference(one: Entrant, other: Entrant, *, paired: bool) -> Difference | None:
-    if paired and one.side is not None and other.side is not None:
+    if paired and one.side is not None and other.side is not None and same_noise(one.side, other.side):
         return difference(one.side, other.side, one.metric.id)
     test = unpaired(one.metric, other.metric)
     if test is None:

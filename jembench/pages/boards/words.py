@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 
 from jembench.pages.boards.board import OVERVIEW, Board, Cell, Row, Section
@@ -11,7 +12,7 @@ from jembench.pages.tables.figures import BAND, ends, number, short
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 DAGGER = "†"
 PASSES = "passes"  # the column of what measuring took
-ROWS, COLUMNS, NAME = 12, 100, 30  # models, columns of a glance; letters of a name in it
+ROWS, COLUMNS, NAME, APART = 10, 100, 30, 2  # models, columns of a glance; letters of a name; results set apart
 
 
 def grid(section: Section, cell: Callable[[Cell], str]) -> tuple[list[str], list[list[str]]]:
@@ -107,7 +108,7 @@ def _interval(cell: Cell) -> str:
 def glance(board: Board) -> str:
     """The overview of the first group for a terminal: values and bands, at most :data:`ROWS` models; empty without one.
 
-    Guests stand first, then the others in the order of the first column.
+    Guests stand first, then the others in the order of the first column; below, why some results stand apart.
     """
     section = next((section for group in board.groups if (section := group.section(OVERVIEW)) is not None), None)
     if section is None:
@@ -122,6 +123,8 @@ def glance(board: Board) -> str:
     left = len(rows) - len(cells)
     lines += [f"{left} more models"] if left else []
     lines.append("letters: bands that tests have told apart; * yours" if rows[0].guest else "letters: bands told apart")
+    for reason in board.apart[:APART]:
+        lines += textwrap.wrap(reason.replace("`", ""), COLUMNS, subsequent_indent="  ", max_lines=2, placeholder=" …")
     return "\n".join(lines) + "\n"
 
 

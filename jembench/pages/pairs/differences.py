@@ -207,15 +207,19 @@ def _auroc(one: Side, other: Side, before: Metric, _: Metric) -> Tested | None:
     return auroc(one, other, before.source, before.variant)
 
 
-def _robust(one: Side, other: Side, before: Metric, _: Metric) -> Tested | None:
+def _robust(one: Side, other: Side, before: Metric, after: Metric) -> Tested | None:
     """Of an attack by the verdicts on every image."""
-    name = "null" if before.variant == "clean" else before.variant
-    reference, candidate = (side.column("test", name) for side in (one, other))
-    if reference is None or candidate is None:
+    reference, candidate = outcomes(one, before), outcomes(other, after)
+    return None if reference is None or candidate is None else _flags(reference, candidate)
+
+
+def outcomes(side: Side, metric: Metric) -> NDArray[np.bool_] | None:
+    """Whether the model is right on every image that was attacked `(n,)`; None of one whose verdicts are of draws."""
+    verdicts = side.column("test", "null" if metric.variant == "clean" else metric.variant, metric.n.get("test"))
+    if verdicts is None or not np.isin(verdicts, (0, 1)).all():
         return None
-    if not all(np.isin(each, (0, 1)).all() for each in (reference, candidate)):
-        return None
-    return _flags(reference.astype(bool), candidate.astype(bool))
+    robust: NDArray[np.bool_] = verdicts == 1
+    return robust
 
 
 _TESTS: dict[str, Callable[[Side, Side, Metric, Metric], Tested | None]] = {

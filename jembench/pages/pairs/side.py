@@ -56,6 +56,12 @@ class Side:
         return None if absent.any() else values
 
 
+def same_noise(one: Side, other: Side) -> bool:
+    """Whether two results saw the same images: another seed draws other noise, where a protocol adds some."""
+    sources = one.document.protocol.sources.values()
+    return one.document.seed == other.document.seed or not any(facts.noise for facts in sources)
+
+
 def examples(folder: Path) -> dict[str, Columns]:
     """The scalars of a result by source, in order of index.
 

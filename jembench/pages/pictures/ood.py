@@ -103,7 +103,7 @@ def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDo
         track: the track of the result, which says what its OOD sets are.
         document: the result, for its AUROCs.
     """
-    panels = {score.name: by_source(columns, score.name, track) for score in PAPER}
+    panels = {score.name: by_source(columns, score.name, [source.name for source in track.ood]) for score in PAPER}
     panels = {name: positions for name, positions in panels.items() if "test" in positions and len(positions) > 1}
     if not panels:
         return None
@@ -126,7 +126,7 @@ def scores(columns: Mapping[str, NDArray[Any]], track: Track, document: ResultDo
     return figure
 
 
-def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> dict[str, Floats]:
+def by_source(columns: Mapping[str, NDArray[Any]], name: str, sets: Sequence[str]) -> dict[str, Floats]:
     """Positions on its axis of a score's values of the test split and of every OOD set.
 
     NaN is left out, and so is a source without any finite value.
@@ -134,7 +134,7 @@ def by_source(columns: Mapping[str, NDArray[Any]], name: str, track: Track) -> d
     if name not in columns:
         return {}
     positions = {}
-    for source in ("test", *(source.name for source in track.ood)):
+    for source in ("test", *sets):
         values = np.asarray(columns[name][columns["source"] == source], dtype=np.float64)
         values = values[~np.isnan(values)]
         if np.isfinite(values).any():

@@ -158,8 +158,8 @@ def curve(history: History, name: str) -> Figure:
         history: the record of the run.
         name: name of the model.
     """
-    series = _series(history)
-    panels = {title: [name for name in names if name in series] for title, names in PANELS.items()}
+    values = series(history)
+    panels = {title: [name for name in names if name in values] for title, names in PANELS.items()}
     panels = {title: names for title, names in panels.items() if names} or {"no validation": []}
     rows = -(-len(panels) // BLOCK)
     columns = -(-len(panels) // rows)
@@ -170,7 +170,7 @@ def curve(history: History, name: str) -> Figure:
             for each in names:
                 place = list(PANELS[title]).index(each)
                 label, colour, dashes = PANELS[title][each], style.COLOURS[place], style.DASHES[place]
-                axis.plot(*series[each], color=colour, linestyle=dashes, label=label)
+                axis.plot(*values[each], color=colour, linestyle=dashes, label=label)
             _marked(axis, title, history)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
@@ -181,7 +181,7 @@ def curve(history: History, name: str) -> Figure:
 
 def robustness(documents: Sequence[ResultDocument]) -> Figure | None:
     """Worst-case accuracy against eps of all models, a panel for each norm, 95 % intervals; None without any."""
-    panels = {norm: models for norm in NORMS if (models := _curves(documents, norm))}
+    panels = {norm: models for norm in NORMS if (models := curves(documents, norm))}
     if not panels:
         return None
     with blank(style.COLUMN if len(panels) == 1 else style.PAGE, 2.5, (1, len(panels)), sharey=True) as (figure, axes):
@@ -204,7 +204,7 @@ def robustness(documents: Sequence[ResultDocument]) -> Figure | None:
     return figure
 
 
-def _curves(documents: Sequence[ResultDocument], norm: str) -> dict[str, list[tuple[float, Metric]]]:
+def curves(documents: Sequence[ResultDocument], norm: str) -> dict[str, list[tuple[float, Metric]]]:
     """Model -> eps and worst-case accuracy, from the clean accuracy at eps 0."""
     curves: dict[str, list[tuple[float, Metric]]] = {}
     for document in documents:
@@ -221,7 +221,7 @@ def _curves(documents: Sequence[ResultDocument], norm: str) -> dict[str, list[tu
     return curves
 
 
-def _series(history: History) -> dict[str, tuple[list[int], list[float]]]:
+def series(history: History) -> dict[str, tuple[list[int], list[float]]]:
     """Iterations and values of every name that has one."""
     series: dict[str, tuple[list[int], list[float]]] = {}
     for epoch in history.epochs:

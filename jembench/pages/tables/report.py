@@ -89,6 +89,11 @@ def text(cell: Cell) -> str:
     return f"{number(cell.value)} {opening}{ends(number(cell.low), number(cell.high))}{closing}"
 
 
+def texts(table: Table) -> list[list[str]]:
+    """The cells of a table in words."""
+    return [[text(cell) for cell in row] for row in table.rows]
+
+
 def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
     """GitHub markdown of all tables.
 
@@ -107,10 +112,20 @@ def markdown_of(tables: Sequence[Table], *, best: Callable[[Cell, list[Cell]], b
         for row in table.rows:
             columns = [[other[place] for other in table.rows] for place in range(len(row))]
             bold = [best is not None and best(cell, column) for cell, column in zip(row, columns, strict=True)]
-            rows.append([f"**{text(cell)}**" if strong else text(cell) for cell, strong in zip(row, bold, strict=True)])
-        notes = "\n".join(f"_{note}_  " for note in table.notes)
+            cells = [harmless(text(cell)) for cell in row]
+            rows.append([f"**{cell}**" if strong else cell for cell, strong in zip(cells, bold, strict=True)])
+        notes = "\n".join(f"_{harmless(note)}_  " for note in table.notes)
         blocks.append(f"### {table.title}\n\n{github(rows, table.header)}\n\n{notes}".rstrip())
     return "\n\n".join(blocks) + "\n"
+
+
+def harmless(words: str) -> str:
+    r"""Words of whomever as text of markdown: no tag, no link, no picture.
+
+    >>> harmless("<img> ![x](y)")
+    '&lt;img> ![x\\](y)'
+    """
+    return words.replace("<", "&lt;").replace("](", "\\](")
 
 
 def github(rows: list[list[str]], header: list[str]) -> str:

@@ -123,6 +123,9 @@ def test_a_glance_fits_a_terminal(digits: Board) -> None:
     lines = words.glance(digits).splitlines()
     assert len(lines) <= 20
     assert max(map(len, lines)) <= 100
+    apart = words.glance(replace(digits, apart=("mine (`ffff`): not ranked with `eeee`, since " + "x " * 200,) * 9))
+    assert len(apart.splitlines()) <= 20
+    assert "mine (ffff): not ranked with eeee" in apart
     wide = small("m" * 300, *[Cell(VALUE)] * 30)
     assert max(map(len, words.glance(wide).splitlines())) <= 100
 

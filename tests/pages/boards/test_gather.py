@@ -13,7 +13,7 @@ from jembench.api import Result
 from jembench.ground.identity import identity
 from jembench.metrics.metric import Metric
 from jembench.pages.boards.board import OVERVIEW, Board, Group, Row
-from jembench.pages.boards.gather import added, below, board
+from jembench.pages.boards.gather import added, board, of_track
 from jembench.store.results import ProtocolEntry, ResultDocument, write_result
 from jembench.types import UserError
 
@@ -148,9 +148,10 @@ def test_a_users_model_of_a_shipped_name_is_another_row(copy: Copy) -> None:
     assert {name: row.guest for name, row in rows(found.groups[0]).items()} == {"jem": False, "jem (added)": True}
 
 
-def test_results_below_a_folder_are_those_of_the_track(copy: Copy, digits: dict[str, Result]) -> None:
+def test_of_results_those_of_the_track_count(copy: Copy, digits: dict[str, Result]) -> None:
     folder = copy("mine")
-    assert [part.document.model.name for part in below(folder.parent, GAUSS)] == ["mine"]
+    found = of_track([digits["jem"].folder, folder], GAUSS)
+    assert [part.document.model.name for part in found] == ["mine"]
     with pytest.raises(UserError, match="the result of 'jem' is of digits-v1, not gauss-v1"):
         added(digits["jem"].folder, GAUSS)
 

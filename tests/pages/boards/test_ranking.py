@@ -1,5 +1,8 @@
 """Bands of a column: what is equal shares one, what differs does not, as far as the images can tell."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -18,7 +21,8 @@ def entrant(right: np.ndarray, *, spread: float | None = None, trainings: int = 
     """A model by which test images it has right."""
     k, n = int(right.sum()), right.size
     metric = Metric("accuracy", "test", "", k / n, *wilson(k, n), "wilson", {"test": n}, "higher", evaluator="accuracy")
-    side = Side("model", None, None)  # type: ignore[arg-type]  # neither is read: what would be is set
+    document = SimpleNamespace(seed=0, protocol=SimpleNamespace(sources={}))
+    side = Side("model", document, Path())  # type: ignore[arg-type]  # its file is not read: what it holds is set
     side.__dict__["metrics"] = {metric.id: metric}
     side.__dict__["sources"] = {"test": {"label": np.ones(n, int), "prediction": right.astype(int)}}
     return Entrant(side, metric, Cell(metric, spread=spread, fault=fault), trainings)

@@ -66,7 +66,7 @@ def test_far_outliers_do_not_press_the_test_scores_into_a_bin() -> None:
 def test_an_axis_keeps_the_order_of_its_score(name: str) -> None:
     """The AUROC of positions is that of scores: the picture and the number speak of the same."""
     columns = examples(1)
-    found = ood.by_source(columns, name, TRACK)
+    found = ood.by_source(columns, name, SETS)
     for source in SETS:
         scores = [columns[name][columns["source"] == each] for each in ("test", source)]
         assert auroc(found["test"], found[source]) == auroc(*scores)
@@ -77,7 +77,7 @@ def test_certain_predictions_and_flat_densities_have_a_place(
 ) -> None:
     columns = examples(max_py=np.ones(400), mass=np.zeros(400))
     for name in ("max_py", "mass"):
-        assert all(np.isfinite(values).all() for values in ood.by_source(columns, name, TRACK).values())
+        assert all(np.isfinite(values).all() for values in ood.by_source(columns, name, SETS).values())
     legible(ood.scores(columns, TRACK, document("a")))
 
 
@@ -91,7 +91,7 @@ def test_what_is_drawn_is_what_was_counted(document: Callable[..., Any], legible
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names == SETS[::-1]
     for axis, name in zip(figure.axes, ood.SCALES, strict=True):
-        shown = ood.histograms(ood.by_source(columns, name, TRACK))
+        shown = ood.histograms(ood.by_source(columns, name, SETS))
         patches = iter(axis.patches)
         for base, source in reversed(list(enumerate(names))):
             if name == "log_px" and source == SETS[1]:
