@@ -230,7 +230,13 @@ def _check_attacks(names: tuple[str, ...], spec: ModelSpec, balls: tuple[Grid, .
 
 
 def surrogates(track: Track) -> tuple[Surrogate, ...]:
-    """Every trained classifier of the track."""
+    """Every trained classifier of the track.
+
+    Raises:
+        UserError: if they are not on this machine: figures without them are of another protocol.
+    """
+    if words := baselines.absent(track.name):
+        raise UserError(f"adversarials of other models are attacks of suite robustness: {words}")
     models = []
     for name in baselines.recipes(track.name):
         other = catalogue.resolve(ModelRef("baseline", name), track=track.name)

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jembench.cli import judge, lists, maintain, measure, models, pages, results, shelf, site, submissions, track
+from jembench.cli import judge, lists, maintain, measure, models, pages, push, results, shelf, site, submissions, track
 from jembench.types import UserError
 from jembench.version import __version__
 
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "leaderboard": pages.leaderboard,
     "site": site.site,
     "report": site.report,
+    "push": push.push,
     "gallery": results.gallery,
 }
 

@@ -34,6 +34,7 @@ LISTS: Family[Any] = Family(
         "networks": ("jembench.models:NETWORKS", "networks that a recipe can name"),
         "results": ("jembench.cli.lists:results", "what was measured before, the latest last"),
         "metrics": ("jembench.cli.lists:metrics", "every number by its id, direction and unit; * is read first"),
+        "targets": ("jembench.exports:TARGETS", "where `jembench push` writes results"),
         "formats": ("jembench.pages:EXPORTERS", "formats of results"),
         "lists": ("jembench.cli.lists:LISTS", "what can be listed"),
     },

@@ -44,6 +44,11 @@ def converted(key: str) -> Path:
     return root() / "converted" / key[:32]
 
 
+def baselines() -> Path:
+    """Where baselines are put that no wheel carries (:mod:`jembench.zoo.baselines`)."""
+    return root() / "baselines"
+
+
 def zoo() -> Path:
     """Where downloaded weights of other libraries are kept (:mod:`jembench.zoo.named`)."""
     return root() / "models"

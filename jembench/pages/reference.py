@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from jembench.evaluators import EVALUATORS
+from jembench.evaluators.limits import LIMITS
 from jembench.evaluators.quantities import QUANTITIES
 from jembench.store.results import ResultDocument
 
@@ -20,7 +21,7 @@ interval and how that was made (`method`), `n` by source, and a `reason` where t
 
 
 def metrics() -> str:
-    """The markdown of all quantities, a table for each evaluator."""
+    """The markdown of all quantities, a table for each evaluator, with what its numbers do not say."""
     blocks = [INTRODUCTION]
     for name, quantities in QUANTITIES.items():
         headlines = getattr(EVALUATORS[name], "headlines", ())
@@ -30,7 +31,8 @@ def metrics() -> str:
             for each in quantities
         ]
         head = f"## {name}\n\n{EVALUATORS.about(name)[:1].upper()}{EVALUATORS.about(name)[1:]}.\n"
-        blocks.append("\n".join([head, "| id | | unit | what it is |", "| --- | --- | --- | --- |", *rows, ""]))
+        limits = f"**Limits.** {LIMITS[name]}\n"
+        blocks.append("\n".join([head, limits, "| id | | unit | what it is |", "| --- | --- | --- | --- |", *rows, ""]))
     return "\n".join(blocks)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jembench import data
+from jembench.data import cache
 from jembench.ground.files import require_file
 from jembench.models import KINDS
 from jembench.models.recipes import read_recipe
@@ -16,6 +17,8 @@ TWIN = "twin.safetensors"  # weights of the same recipe and another training see
 PUBLISHED = "papers"  # recipes beside this file
 GOLDEN = "golden"  # of suite all
 ROBUSTNESS = "robustness"
+
+APART = ("cifar10",)  # tracks whose baselines a wheel is too small for
 
 ORACLE = "oracle"
 REFERENCES = ("uniform", "class-gaussians")
@@ -29,8 +32,19 @@ def shipped() -> Path:
 
 
 def folder(track: str) -> Path:
-    """The baselines of a track."""
-    return shipped() / track
+    """The baselines of a track: shipped, or in the cache, where those are put that no wheel carries."""
+    place = shipped() / track
+    return cache.baselines() / track if track in APART and not place.is_dir() else place
+
+
+def absent(track: str) -> str:
+    """Why there are no baselines of a track, and where to put them; empty if they are there, or there are none."""
+    if track not in APART or folder(track).is_dir():
+        return ""
+    return (
+        f"the baselines of track {track} are not in a wheel of jembench: put the folder baselines/{track} of its "
+        f"repository, or of its source archive, at {folder(track)}"
+    )
 
 
 def exact(track: str) -> tuple[str, ...]:
@@ -65,6 +79,8 @@ def recipe_path(name: str, *, track: str) -> Path:
         UserError: for an unknown name, or a model that is not trained.
     """
     models = names(track)
+    if name not in models and (words := absent(track)):
+        raise UserError(f"model {name!r}: {words}")
     if name not in models:
         raise unknown(f"model of track {track}", name, models)
     if name in exact(track):

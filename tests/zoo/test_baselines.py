@@ -8,6 +8,7 @@ from torch import nn
 
 from jembench import data
 from jembench.attacks.pgd import pgd
+from jembench.choices import batteries
 from jembench.ground import generators
 from jembench.ground.identity import file_sha256
 from jembench.metrics.scores import PAPER
@@ -94,6 +95,28 @@ def test_what_is_packaged_comes_first(tmp_path: Path, monkeypatch: pytest.Monkey
     assert baselines.folder("digits") == tmp_path / "baselines" / "digits"
     (package / "_baselines").mkdir()
     assert baselines.folder("digits") == package / "_baselines" / "digits"
+
+
+def test_what_no_wheel_carries_is_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the line says where it goes, and suite robustness is not measured without its transfer attacks."""
+    there = baselines.folder("cifar10")
+    package = tmp_path / "jembench"
+    (package / "_baselines").mkdir(parents=True)
+    monkeypatch.setattr(baselines, "__file__", str(package / "zoo" / "baselines.py"))
+    monkeypatch.setenv("JEMBENCH_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "cache" / "baselines" / "cifar10"
+    assert baselines.folder("cifar10") == place
+    assert baselines.absent("digits") == baselines.absent("svhn") == ""
+    with pytest.raises(
+        UserError, match=f"^model 'jem': the baselines of track cifar10 are not in a wheel.* at {place}$"
+    ):
+        baselines.recipe_path("jem", track="cifar10")
+    with pytest.raises(UserError, match=f"suite robustness: .* at {place}$"):
+        batteries.surrogates(data.track("cifar10"))
+    place.parent.mkdir(parents=True)
+    place.symlink_to(there)
+    assert baselines.recipe_path("jem", track="cifar10") == place / "jem" / baselines.RECIPE
+    assert {each.name for each in batteries.surrogates(data.track("cifar10"))} == {"jem", "softmax", "softmax-adv"}
 
 
 def test_a_recipe_is_named_or_given_by_its_path(tmp_path: Path) -> None:
