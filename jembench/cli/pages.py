@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from jembench import data
-from jembench.choices.request import STORE
+from jembench.cli.guests import AddOption, ResultsOption, guests
 from jembench.cli.options import AnyTrackOption
 from jembench.ground import files
 from jembench.ground.progress import patience
@@ -18,7 +17,7 @@ from jembench.types import UserError
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.pages.boards.board import Board
+    from jembench.pages.boards.board import Board, Evidence
 
 Format = Literal["markdown", "csv", "json", "latex"]
 
@@ -26,16 +25,8 @@ Format = Literal["markdown", "csv", "json", "latex"]
 def leaderboard(
     track: AnyTrackOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Of every track that has a leaderboard.")] = False,
-    add: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--add", help="A result, by its name, folder or archive, beside the shipped ones.", metavar="RESULT"
-        ),
-    ] = None,
-    results: Annotated[
-        list[Path] | None,
-        typer.Option("--results", help="All results and archives in or below a folder.", metavar="DIR"),
-    ] = None,
+    add: AddOption = None,
+    results: ResultsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the files.")] = Path("leaderboards"),
     format: Annotated[Format, typer.Option("--format", "-f", help="Of the files.")] = "markdown",
     check: Annotated[
@@ -45,24 +36,19 @@ def leaderboard(
 ) -> None:
     """Write the leaderboard of a track from the results of its baselines, yours, and published rows."""
     from jembench.pages.boards.formats import FORMATS
+    from jembench.pages.boards.gather import of_track
     from jembench.pages.boards.words import glance
-    from jembench.store import archives, shelf
 
     if everything and (track is not None or add):
         raise UserError("--all is of every track: name no track, and add results by --results")
     if check:
         _check(results or ())
-    with patience("reading results, testing pairs of models"), ExitStack() as stack:
-        places = [
-            stack.enter_context(archives.opened(path)) for place in results or () for path in archives.below(place)
-        ]
+    shown = [data.track(name).id for name in (data.TRACKS if everything else [track or data.DEFAULT])]
+    with patience("reading results, testing pairs of models"), guests(add or (), results or (), shown) as found:
         stale = False
         for name in data.TRACKS if everything else [track or data.DEFAULT]:
             description = data.track(name)
-            words = [word for word in add or () if not Path(word).is_file()]
-            own = shelf.collection(words, description.id, STORE)
-            own += [stack.enter_context(archives.opened(Path(word))) for word in add or () if word not in words]
-            board = _board(description, own, places)
+            board = _board(description, of_track(found, description))
             path = output / f"{description.name}.{FORMATS[format][0] if format != 'markdown' else 'md'}"
             content = _content(board, format)
             if content is None and everything:
@@ -93,20 +79,13 @@ def _check(places: Sequence[Path]) -> None:
         raise typer.Exit(2)
 
 
-def _board(track: Track, folders: Sequence[Path], places: Sequence[Path]) -> Board:
+def _board(track: Track, guests: Sequence[Evidence]) -> Board:
     """The board of a track with the results of a user."""
-    from jembench.pages.boards.gather import added, board, of_track
+    from jembench.pages.boards.gather import board
     from jembench.zoo import baselines
 
-    shipped = (
-        []
-        if track.file
-        else [
-            *baselines.all_golden(track.name),
-            *baselines.all_golden(track.name, baselines.attacked("*")),
-        ]
-    )
-    guests = [added(folder, track) for folder in folders] + of_track(places, track)
+    places = (baselines.GOLDEN, baselines.attacked("*"))
+    shipped = [] if track.file else [path for place in places for path in baselines.all_golden(track.name, place)]
     return board(track, data.about(track.ref), shipped, guests)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +10,13 @@ import typer
 
 from jembench import data
 from jembench.choices.request import STORE
+from jembench.cli.guests import AddOption, Guest, ResultsOption, guests
 from jembench.ground import files
 from jembench.ground.progress import patience
 from jembench.types import UserError
 
 if TYPE_CHECKING:
     from jembench.data.sets import Track
-    from jembench.pages.boards.board import Evidence
     from jembench.pages.site.site import Exhibit
 
 INDEX = "index.html"
@@ -29,24 +27,19 @@ def site(
     track: Annotated[
         list[str] | None, typer.Option("--track", "-t", help="Of these tracks; of all that have a leaderboard.")
     ] = None,
-    results: Annotated[
-        list[Path] | None,
-        typer.Option("--results", help="All results in or below a folder, beside the shipped ones.", metavar="DIR"),
-    ] = None,
-    add: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--add", help="A result of yours, by its name or folder, beside the shipped ones.", metavar="RESULT"
-        ),
-    ] = None,
+    add: AddOption = None,
+    results: ResultsOption = None,
 ) -> None:
     """Write the leaderboards as a site that any static host serves, or a browser opens from its folder."""
     from jembench.pages.site.site import site as written
 
     _check_place(output)
     tracks = [data.track(name) for name in dict.fromkeys(track or data.TRACKS)]
-    with patience("reading results, testing pairs of models, drawing"), _uncollected():
-        exhibits = _exhibits(tracks, _guests(tracks, results or (), add or ()), named=bool(track))
+    with (
+        patience("reading results, testing pairs of models, drawing"),
+        guests(add or (), results or (), [each.id for each in tracks]) as found,
+    ):
+        exhibits = _exhibits(tracks, found, named=bool(track))
         if not exhibits:
             raise UserError("no track has results or published rows, so there is no site")
         pages = list(written(exhibits))
@@ -78,18 +71,6 @@ def report(
     typer.echo(str(path))
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Have Python look for no cycles: of a thousand results there are none, and looking takes a quarter of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _check_place(output: Path) -> None:
     """Refuse a folder that holds something else than a site.
 
@@ -107,9 +88,9 @@ def _check_place(output: Path) -> None:
         raise UserError(f"{output} holds something else than a site of jembench: name a new folder")
 
 
-def _exhibits(tracks: Sequence[Track], guests: Mapping[str, Sequence[Evidence]], *, named: bool) -> list[Exhibit]:
+def _exhibits(tracks: Sequence[Track], found: Sequence[Guest], *, named: bool) -> list[Exhibit]:
     """What the site shows: every track that was named, or that has something to show."""
-    from jembench.pages.boards.gather import board
+    from jembench.pages.boards.gather import board, of_track
     from jembench.pages.site.site import Exhibit
     from jembench.pages.tables import publications
     from jembench.zoo import baselines
@@ -118,7 +99,7 @@ def _exhibits(tracks: Sequence[Track], guests: Mapping[str, Sequence[Evidence]],
     for track in tracks:
         places = (baselines.GOLDEN, baselines.attacked("*"))
         shipped = [] if track.file else [path for place in places for path in baselines.all_golden(track.name, place)]
-        whole = board(track, data.about(track.ref), shipped, guests[track.id])
+        whole = board(track, data.about(track.ref), shipped, of_track(found, track))
         literature = publications.tables(track.name)
         if whole.groups or literature:
             about = {} if track.file else baselines.names(track.name)
@@ -126,32 +107,6 @@ def _exhibits(tracks: Sequence[Track], guests: Mapping[str, Sequence[Evidence]],
         elif named:
             raise UserError(f"track {track.name} has no results and no published rows, so no page")
     return exhibits
-
-
-def _guests(tracks: Sequence[Track], places: Sequence[Path], words: Sequence[str]) -> dict[str, list[Evidence]]:
-    """The results of a user by the ids of the tracks, each read once.
-
-    Raises:
-        UserError: if one is damaged or of other images, or if one that is named is of no track of the site.
-    """
-    from jembench.pages.boards.board import Evidence
-    from jembench.pages.boards.current import check_current
-    from jembench.store import shelf
-    from jembench.store.results import RESULT, read_result
-
-    by_id = {track.id: track for track in tracks}
-    guests: dict[str, list[Evidence]] = {track.id: [] for track in tracks}
-    below = [path.parent for place in places for path in sorted(place.rglob(RESULT))]
-    named = [shelf.find([word], STORE)[0] for word in words]
-    for folder in dict.fromkeys([*named, *below]):
-        document = read_result(folder)
-        track = by_id.get(document.track)
-        if track is not None:
-            check_current(document, track)
-            guests[track.id].append(Evidence(document, folder))
-        elif folder in named:
-            raise UserError(f"{folder} is of {document.track}, a track that the site does not show: name it by --track")
-    return guests
 
 
 def _count(number: int, noun: str) -> str:

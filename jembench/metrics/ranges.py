@@ -34,17 +34,20 @@ RANGES = {
     "brier": (0.0, 2.0),
     "inception_score": (1.0, math.inf),
 }
+#: The evaluators whose names of metrics are these; numbers of those of plug-ins may be anything.
+OURS = frozenset(
+    {
+        *("accuracy", "calibration", "shifts", "unlabelled", "ood", "stress", "corruptions", "scores", "detectors"),
+        *("generation", "chains", "likelihood", "robustness", "distance"),
+    }
+)
 SLACK = 1e-9  # of rounding
+MOST = 10**12  # examples behind a metric
 
 
-def faults(metric: Metric, *, known: bool = True) -> Iterator[str]:
-    """What is not possible in a metric: a value out of its range, an interval without a value, its ends crossed.
-
-    Args:
-        metric: the metric.
-        known: whether its name means what it means here; the numbers of a plug-in may be anything.
-    """
-    least, most = RANGES.get(metric.name, (-math.inf, math.inf)) if known else (-math.inf, math.inf)
+def faults(metric: Metric) -> Iterator[str]:
+    """What is not possible in a metric: a value out of its range, an interval without a value, its ends crossed."""
+    least, most = RANGES.get(metric.name, (-math.inf, math.inf)) if metric.evaluator in OURS else (-math.inf, math.inf)
     if metric.value is None:
         if metric.low is not None or metric.high is not None:
             yield f"{metric.id} has an interval and no value"
@@ -52,8 +55,8 @@ def faults(metric: Metric, *, known: bool = True) -> Iterator[str]:
         yield f"{metric.id} is {metric.value:.6g}, which lies outside of {least:g} to {most:g}"
     if metric.low is not None and metric.high is not None and metric.low > metric.high:
         yield f"{metric.id} has its low end {metric.low:.6g} above its high end {metric.high:.6g}"
-    if any(count < 0 for count in metric.n.values()):
-        yield f"{metric.id} is of fewer than 0 examples"
+    if not all(0 <= count <= MOST for count in metric.n.values()):
+        yield f"{metric.id} is of fewer than 0 examples, or more than there can be"
     if metric.p is not None and not -SLACK <= metric.p <= 1 + SLACK:
         yield f"{metric.id} has a p-value of {metric.p:.6g}"
     if metric.tolerance is not None and metric.tolerance < 0:

@@ -160,7 +160,10 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
 
 def _check_size(facts: Any) -> None:
     """Refuse a file that says of itself that it is larger than memory may hold, before it is decoded."""
-    size = sum(facts.row_group(place).total_byte_size for place in range(facts.num_row_groups))
+    groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
+    if any(group.column(place).has_dictionary_page for group in groups for place in range(group.num_columns)):
+        raise ValueError("a column with a dictionary, which records have none of")
+    size = sum(group.total_byte_size for group in groups)
     for what, count, most in (
         ("rows", facts.num_rows, MOST_ROWS),
         ("columns", facts.num_columns, MOST_COLUMNS),

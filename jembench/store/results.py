@@ -26,6 +26,7 @@ LATER = ("warnings", "plugins", "request", "digest")  # parts of a document that
 LARGEST = {RESULT: 64 << 20, EXAMPLES: 256 << 20}  # bytes that are read of a file
 HOW = ("cost", "provenance", "request", "digest")  # parts that say how a result came about, in no digest
 WORDS = 300  # letters of a reason in an error
+PARTS = 4_000_000  # lists, objects and what is in them
 DEEPEST = 40  # levels of lists and objects
 
 
@@ -224,7 +225,6 @@ def _check_metrics(document: ResultDocument) -> None:
     Raises:
         ValueError: naming the first.
     """
-    foreign = bool(document.plugins)
     ids = set()
     for metric in document.metrics:
         for word in (metric.name, metric.source, metric.variant, metric.evaluator):
@@ -235,7 +235,7 @@ def _check_metrics(document: ResultDocument) -> None:
         if metric.id in ids:
             raise ValueError(f"metric {metric.id} is there twice")
         ids.add(metric.id)
-        for fault in faults(metric, known=not foreign):
+        for fault in faults(metric):
             raise ValueError(fault)
 
 
@@ -262,6 +262,9 @@ def _parsed(data: bytes) -> dict[str, Any]:
     def refused(word: str) -> Any:
         raise ValueError(f"{word} is no number")
 
+    parts = sum(data.count(mark) for mark in (b",", b"[", b"{"))
+    if parts > PARTS:
+        raise ValueError(f"{parts:,} parts, no result has more than {PARTS:,}")
     content = json.loads(data, object_pairs_hook=once, parse_constant=refused)
     if not isinstance(content, dict):
         raise TypeError("not an object")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -215,12 +215,12 @@ def find(words: Sequence[str], output: Path) -> list[Path]:
     return [paths[word] for word in words]
 
 
-def collection(words: Sequence[str], track: str, output: Path) -> list[Path]:
-    """The folders of results, each by its path or its name; of the name of a model all its latest ones of a track.
+def collection(words: Sequence[str], tracks: Collection[str], output: Path) -> list[Path]:
+    """The folders of results, each by its path or its name; of the name of a model all its latest ones.
 
     Args:
         words: what the results or their models are called.
-        track: versioned name of the track.
+        tracks: versioned names of the tracks that a model's are of.
         output: the shelf.
 
     Raises:
@@ -237,9 +237,10 @@ def collection(words: Sequence[str], track: str, output: Path) -> list[Path]:
         latest = {
             (entry.document.suite, entry.document.protocol_hash, entry.document.model.weights_sha256): entry.folder
             for entry in shelf
-            if (entry.document.model.name, entry.document.track) == (word, track)
+            if entry.document.model.name == word and entry.document.track in tracks
         }
         if not latest:
-            raise UserError(f"{word}: neither a result nor a model with one of {track} in {output}")
+            whose = ", ".join(tracks)
+            raise UserError(f"{word}: neither a result nor a model with one of {whose} in {output}")
         found |= dict.fromkeys(latest.values())
     return list(found)

@@ -64,14 +64,13 @@ def added(folder: Path, track: Track) -> Evidence:
     return Evidence(document, folder)
 
 
-def of_track(folders: Iterable[Path], track: Track) -> list[Evidence]:
-    """The results of a track among folders that a user names, in their order.
+def of_track(results: Iterable[tuple[ResultDocument, Path]], track: Track) -> list[Evidence]:
+    """The results of a track among documents and their folders, in their order.
 
     Raises:
-        UserError: if a result is damaged, or of other images than the track has now.
+        UserError: if one is of other images than the track has now.
     """
-    found = [Evidence(read_result(folder), folder) for folder in folders]
-    mine = [part for part in found if part.document.track == track.id]
+    mine = [Evidence(document, folder) for document, folder in results if document.track == track.id]
     for part in mine:
         check_current(part.document, track)
     return mine

@@ -14,7 +14,7 @@ from jembench.ground.identity import identity
 from jembench.metrics.metric import Metric
 from jembench.pages.boards.board import OVERVIEW, Board, Group, Standing
 from jembench.pages.boards.gather import added, board, of_track
-from jembench.store.results import ProtocolEntry, ResultDocument, write_result
+from jembench.store.results import ProtocolEntry, ResultDocument, read_result, write_result
 from jembench.types import UserError
 
 GAUSS = data.track("gauss")
@@ -150,7 +150,7 @@ def test_a_users_model_of_a_shipped_name_is_another_row(copy: Copy) -> None:
 
 def test_of_results_those_of_the_track_count(copy: Copy, digits: dict[str, Result]) -> None:
     folder = copy("mine")
-    found = of_track([digits["jem"].folder, folder], GAUSS)
+    found = of_track([(digits["jem"].document, folder), (read_result(folder), folder)], GAUSS)
     assert [part.document.model.name for part in found] == ["mine"]
     with pytest.raises(UserError, match="the result of 'jem' is of digits-v1, not gauss-v1"):
         added(digits["jem"].folder, GAUSS)

@@ -172,7 +172,7 @@ def test_the_command_names_what_is_wrong(call: Call, tmp_path: Path) -> None:
     for words, arguments in (
         ("no results and no published rows", ("site", "--track", "gauss", "-o", tmp_path / "a")),
         (
-            "a track that the site does not show",
+            "a track that is not shown",
             ("site", "-t", "cifar100", "--add", OWN / "glow" / "golden", "-o", tmp_path / "b"),
         ),
         ("a report is an .html", ("report", OWN / "glow" / "golden", "-o", tmp_path / "c.pdf")),
