@@ -21,7 +21,7 @@ from jembench.engine.sanity import checked
 from jembench.ground.progress import Show, shown
 from jembench.pages.gates.rule import PLAIN, Rule
 from jembench.pages.gates.spread import of_golden, spreads, together
-from jembench.pages.gates.verdict import GateVerdict, check_comparable, judge, kind_of
+from jembench.pages.gates.verdict import GateVerdict, check_comparable, judge
 from jembench.pages.pairs.claims import claims
 from jembench.pages.pairs.side import Side
 from jembench.pages.result import Comparison, Result, Results
@@ -288,20 +288,21 @@ def gate(
     if isinstance(fresh, Request):
         place = _golden_of_request(fresh, baseline)
         with archives.opened(place) as folder:
-            reference = read_result(folder)
-            request = replace(fresh, **_settings(reference, inherited, fresh))
-            _single(request)
+            reference = Result(read_result(folder), folder)
+            request = replace(fresh, **_settings(reference.document, inherited, fresh))
+            seeds = _trainings(reference, rule, place, request.output)
 
             def inspect(plan: Plan) -> None:
-                check_comparable(ProtocolEntry.model_validate(plan.protocol), reference)
+                check_comparable(ProtocolEntry.model_validate(plan.protocol), reference.document)
 
             with shown(progress) as show:
                 (evaluation,) = measured(request, inspect=inspect, progress=show)
-            return _judged(_fresh(evaluation), Result(reference, folder), rule, place, request.output)
+            return _judged(_fresh(evaluation), reference, rule, seeds)
     result = fresh if isinstance(fresh, Result) else load_result(fresh, output=output)
     place = _golden_of_result(result.document, baseline, output)
     with archives.opened(place) as folder:
-        return _judged(result, Result(read_result(folder), folder), rule, place, output)
+        reference = Result(read_result(folder), folder)
+        return _judged(result, reference, rule, _trainings(reference, rule, place, output))
 
 
 def _golden_of_request(request: Request, baseline: str | Path | None) -> Path:
@@ -337,15 +338,20 @@ def _settings(golden: ResultDocument, names: Collection[str], request: Request) 
     return {name: value for name, value in values.items() if name in names}
 
 
-def _judged(fresh: Result, golden: Result, rule: Rule, place: Path, output: Path) -> GateVerdict:
-    """The verdict on a result, with the spread of training seeds if it is asked for."""
-    one, other = (Side(each.document.model.name, each.document, each.folder) for each in (fresh, golden))
-    check_comparable(fresh.document.protocol, golden.document)
-    if kind_of(fresh.document, golden.document, rule) != "retrained":
-        return judge(one, other, rule)
+def _trainings(golden: Result, rule: Rule, place: Path, output: Path) -> Seeds | None:
+    """The trainings behind the spread of a rule of retrained models; None for other rules."""
+    if not rule.retrained:
+        return None
     files = [path for path in rule.seeds if not (path / RESULT).is_file() and (path.name == SEEDS or path.is_dir())]
     others = [read_result(path) for path in shelf.find([str(each) for each in rule.seeds if each not in files], output)]
-    seeds = of_golden(golden.document, [golden.folder, place.parent], files, others)
+    return of_golden(golden.document, [golden.folder, place.parent], files, others)
+
+
+def _judged(fresh: Result, golden: Result, rule: Rule, seeds: Seeds | None) -> GateVerdict:
+    """The verdict on a result."""
+    one, other = (Side(each.document.model.name, each.document, each.folder) for each in (fresh, golden))
+    if seeds is None:
+        return judge(one, other, rule)
     return judge(one, other, rule, spreads=spreads(seeds), trainings=len(seeds.runs))
 
 

@@ -85,6 +85,11 @@ def test_it_carries_what_a_run_needs_and_no_more(wheel: Path, repository: Path) 
     with zipfile.ZipFile(wheel) as content:
         names = content.namelist()
     package = [name for name in names if ".dist-info/" not in name]
+    site = repository / "jembench" / "pages" / "site"
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("*.*") if path.suffix in (".html", ".css", ".js")}
+    assert pages == {
+        name.removeprefix("jembench/pages/site/") for name in package if name.endswith((".html", ".css", ".js"))
+    }
     whole = repository / "baselines"
     trained = [path for part in ("digits", "extractors") for path in (whole / part).rglob("*") if path.is_file()]
     shipped = {f"jembench/_baselines/{path.relative_to(whole)}" for path in trained}

@@ -372,7 +372,7 @@ def test_ood_detection_says_what_it_cannot_claim(tmp_path: Path, monkeypatch: py
     assert "celeba" not in sources
     assert sources["interp"].noise == pytest.approx(0.015 * math.sqrt(1.5))
     assert read_result(result.folder).protocol_hash == result.evaluation.plan.protocol_hash
-    (table,) = compare([result.folder, other.folder])
+    table, *_ = compare([result.folder, other.folder])
     assert {row[1] for row in table.rows} == {"svhn", "cifar100"}  # no mean: each has CelebA or interp
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jembench.pages.leaderboard import best
 
 from jembench.choices import published
 from jembench.choices.published import fraction, read
@@ -114,8 +113,8 @@ def test_the_eps_of_eb_jdat_is_said_of_all_its_rows_and_of_no_other() -> None:
 
 def test_nothing_published_can_be_bold_and_tables_fit_100_columns() -> None:
     for table in shipped():
-        assert not any(best(cell, [other[0] for other in table.rows]) for row in table.rows for cell in row)
-    text = report.markdown_of(shipped(), best=best)
+        assert all(isinstance(cell, str) for row in table.rows for cell in row)  # words, which nothing ranks
+    text = report.markdown_of(shipped())
     assert "**" not in text
     assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 100
 

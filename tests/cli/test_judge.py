@@ -149,9 +149,13 @@ def test_trainings_are_kept_with_a_golden_result(place: Path, call: Call) -> Non
     names = [f"net.build-digits-accuracy-{seed}" for seed in range(3)]
     answer = call("golden", "-m", "net.py:build", "-w", "0.pt", "-o", "bare.zip", *SMALL)
     assert answer.code == 0, answer.err
-    answer = call("gate", "--result", names[1], "-b", "bare.zip", "--retrained", "-q")
-    assert answer.code == 2
-    assert "needs the spread of training seeds" in answer.err
+    for words in (("--result", names[1]), ("-m", "net.py:build", "-w", "1.pt", "-o", "new")):
+        answer = call("gate", *words, "-b", "bare.zip", "--retrained", "-q")
+        assert (answer.code, answer.out) == (2, "")
+        assert "needs the spread of training seeds" in answer.err
+    assert not Path("new").exists()  # before anything is measured
+    answer = call("gate", "--result", names[1], "-b", "bare.zip", "--retrained", "--seeds", "a/seeds.json", "-q")
+    assert (answer.code, answer.err) == (2, "jembench: a/seeds.json: no such file\n")
     seeds = ("--seeds", names[1], "--seeds", names[2])
     answer = call("golden", "-m", "net.py:build", "-w", "0.pt", "-o", "gold.zip", *seeds, *SMALL)
     assert answer.code == 0, answer.err

@@ -15,7 +15,7 @@ OVERVIEW = "overview"  # the section with the first headline of every evaluator
 
 
 @dataclass(frozen=True)
-class Part:
+class Evidence:
     """One result of a model.
 
     Attributes:
@@ -52,7 +52,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
+class Heading:
     """A headline of an evaluator, over all models.
 
     Attributes:
@@ -73,7 +73,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class Standing:
     """A model.
 
     Attributes:
@@ -86,7 +86,7 @@ class Row:
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[Evidence, ...]
     trainings: int
     guest: bool
     cells: tuple[Cell, ...]
@@ -94,7 +94,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Section:
+class Ranking:
     """A table of models and headlines.
 
     Attributes:
@@ -107,8 +107,8 @@ class Section:
 
     key: str
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[Heading, ...]
+    rows: tuple[Standing, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -129,10 +129,10 @@ class Group:
     hash: str
     title: str
     bare: bool
-    members: tuple[Part, ...]
-    sections: tuple[Section, ...]
+    members: tuple[Evidence, ...]
+    sections: tuple[Ranking, ...]
 
-    def section(self, key: str) -> Section | None:
+    def section(self, key: str) -> Ranking | None:
         """A section by its key."""
         return next((section for section in self.sections if section.key == key), None)
 
@@ -153,7 +153,7 @@ class Board:
     groups: tuple[Group, ...]
     apart: tuple[str, ...] = field(default=())
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[Standing]:
         """The rows of all overviews."""
         for group in self.groups:
             section = group.section(OVERVIEW)

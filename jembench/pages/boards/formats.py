@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jembench.pages.boards import words
-from jembench.pages.boards.board import OVERVIEW, Board, Cell, Column, Group, Row
+from jembench.pages.boards.board import OVERVIEW, Board, Cell, Group, Heading, Standing
 
 #: Columns of the CSV, and keys of a number in JSON.
 FIELDS = (
@@ -89,7 +89,7 @@ def _numbers(board: Board, group: Group) -> Iterator[dict[str, Any]]:
                     yield _number(board, group, row, column, cell)
 
 
-def _number(board: Board, group: Group, row: Row, column: Column, cell: Cell) -> dict[str, Any]:
+def _number(board: Board, group: Group, row: Standing, column: Heading, cell: Cell) -> dict[str, Any]:
     metric = cell.metric
     content = (
         *(board.track, group.protocol, group.hash, row.name, row.guest, row.trainings, column.evaluator, column.metric),

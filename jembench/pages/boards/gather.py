@@ -10,7 +10,7 @@ from jembench.data.sets import Track
 from jembench.evaluators import EVALUATORS
 from jembench.evaluators.quantities import QUANTITIES
 from jembench.metrics.metric import Metric
-from jembench.pages.boards.board import OVERVIEW, Board, Cell, Column, Group, Part, Row, Section
+from jembench.pages.boards.board import OVERVIEW, Board, Cell, Evidence, Group, Heading, Ranking, Standing
 from jembench.pages.boards.current import check_current
 from jembench.pages.boards.models import Model, Number, models
 from jembench.pages.boards.ranking import Entrant, ranked
@@ -25,7 +25,7 @@ FIRST = ("accuracy", "calibration", "ood", "robustness", "generation", "likeliho
 BARE = -1  # the refinement of what has no defence
 
 
-def board(track: Track, about: str, shipped: Iterable[Path], guests: Sequence[Part] = ()) -> Board:
+def board(track: Track, about: str, shipped: Iterable[Path], guests: Sequence[Evidence] = ()) -> Board:
     """The leaderboard of a track.
 
     Args:
@@ -39,7 +39,7 @@ def board(track: Track, about: str, shipped: Iterable[Path], guests: Sequence[Pa
     """
     own = [_part(folder, track) for folder in shipped]
     strangers = {id(part) for part in guests}
-    kinds: dict[tuple[str, int], list[Part]] = {}
+    kinds: dict[tuple[str, int], list[Evidence]] = {}
     for part in [*own, *guests]:
         kinds.setdefault(kind(part.document), []).append(part)
     groups: list[Group] = []
@@ -53,7 +53,7 @@ def board(track: Track, about: str, shipped: Iterable[Path], guests: Sequence[Pa
     return Board(track.id, about, whole, tuple(dict.fromkeys(reasons)))
 
 
-def added(folder: Path, track: Track) -> Part:
+def added(folder: Path, track: Track) -> Evidence:
     """A result that a user adds.
 
     Raises:
@@ -61,23 +61,23 @@ def added(folder: Path, track: Track) -> Part:
     """
     document = read_result(folder)
     check_current(document, track)
-    return Part(document, folder)
+    return Evidence(document, folder)
 
 
-def of_track(folders: Iterable[Path], track: Track) -> list[Part]:
+def of_track(folders: Iterable[Path], track: Track) -> list[Evidence]:
     """The results of a track among folders that a user names, in their order.
 
     Raises:
         UserError: if a result is damaged, or of other images than the track has now.
     """
-    found = [Part(read_result(folder), folder) for folder in folders]
+    found = [Evidence(read_result(folder), folder) for folder in folders]
     mine = [part for part in found if part.document.track == track.id]
     for part in mine:
         check_current(part.document, track)
     return mine
 
 
-def _part(folder: Path, track: Track) -> Part:
+def _part(folder: Path, track: Track) -> Evidence:
     """A result of a baseline, with the training seeds beside it."""
     part = added(folder, track)
     seeds = None if part.document.settings("robustness") else read_seeds(folder.parent)
@@ -97,13 +97,13 @@ def kind(document: ResultDocument) -> tuple[str, int]:
     return "robustness", int(settings["refinement"]) if settings["copies"] else BARE
 
 
-def _grouped(parts: Sequence[Part], strangers: Collection[int]) -> tuple[list[list[Part]], list[str]]:
+def _grouped(parts: Sequence[Evidence], strangers: Collection[int]) -> tuple[list[list[Evidence]], list[str]]:
     """Parts by what they may share a table with, and why the others may not.
 
     The first group is of the protocol of the most evaluators, and of most results, that of shipped ones before a
     user's; a result of fewer evaluators joins the first group of whose protocol its own is a part.
     """
-    protocols: dict[str, list[Part]] = {}
+    protocols: dict[str, list[Evidence]] = {}
     for part in parts:
         protocols.setdefault(part.document.protocol_hash, []).append(part)
     order = sorted(
@@ -115,7 +115,7 @@ def _grouped(parts: Sequence[Part], strangers: Collection[int]) -> tuple[list[li
             key,
         ),
     )
-    groups: list[list[Part]] = []
+    groups: list[list[Evidence]] = []
     anchors: list[ProtocolEntry] = []
     reasons = []
     for key in order:
@@ -132,7 +132,7 @@ def _grouped(parts: Sequence[Part], strangers: Collection[int]) -> tuple[list[li
     return groups, reasons
 
 
-def _group(members: list[Part], strangers: set[int]) -> Group:
+def _group(members: list[Evidence], strangers: set[int]) -> Group:
     """The tables of results that may be ranked together, a section for each evaluator of the first."""
     first = members[0].document
     found = models(members, strangers)
@@ -147,7 +147,7 @@ def _group(members: list[Part], strangers: set[int]) -> Group:
     return Group(first.protocol.name, first.protocol_hash, title, bare, tuple(members), present)
 
 
-def _section(evaluator: str, found: Sequence[Model]) -> Section:
+def _section(evaluator: str, found: Sequence[Model]) -> Ranking:
     """The headlines of an evaluator, over the models that have one of them."""
     ids = {key: number for model in found for key, number in model.numbers.items() if _evaluator(number) == evaluator}
     rows = [model for model in found if ids.keys() & model.numbers.keys()]
@@ -161,15 +161,15 @@ def _section(evaluator: str, found: Sequence[Model]) -> Section:
         cells, detectable = ranked(entrants)
         quantity = next((each for each in QUANTITIES.get(evaluator, ()) if each.matches(key)), None)
         unit = quantity.unit if quantity is not None else ""
-        columns.append(Column(number.headline, key, evaluator, number.entrant.metric.better, unit, detectable))
+        columns.append(Heading(number.headline, key, evaluator, number.entrant.metric.better, unit, detectable))
         table.append(cells)
     title = f"{evaluator}: {EVALUATORS.about(evaluator)}" if evaluator in EVALUATORS else evaluator
     cells_of = [tuple(column[place] for column in table) for place in range(len(rows))]
-    return Section(evaluator, title, tuple(columns), tuple(map(_row, rows, cells_of)))
+    return Ranking(evaluator, title, tuple(columns), tuple(map(_row, rows, cells_of)))
 
 
-def _row(model: Model, cells: tuple[Cell, ...]) -> Row:
-    return Row(model.name, model.parts, model.trainings, model.guest, cells, model.passes)
+def _row(model: Model, cells: tuple[Cell, ...]) -> Standing:
+    return Standing(model.name, model.parts, model.trainings, model.guest, cells, model.passes)
 
 
 def _evaluator(number: Number) -> str:
@@ -196,11 +196,11 @@ def _with_overview(group: Group, bare: Group | None) -> Group:
             match = next((row for row in section.rows if row.name == name and _same(row, names[name])), None)
             cells.append(Cell(Metric("", "")) if match is None else match.cells[0])
         rows.append(replace(names[name], cells=tuple(cells)))
-    overview = Section(OVERVIEW, "headlines", tuple(section.columns[0] for section in chosen), tuple(rows))
+    overview = Ranking(OVERVIEW, "headlines", tuple(section.columns[0] for section in chosen), tuple(rows))
     return replace(group, sections=(overview, *group.sections))
 
 
-def _same(one: Row, other: Row) -> bool:
+def _same(one: Standing, other: Standing) -> bool:
     """Whether two rows are of the same weights."""
     weights = [{part.document.model.weights_sha256 for part in row.parts} for row in (one, other)]
     return bool(weights[0] & weights[1])

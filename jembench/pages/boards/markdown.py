@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jembench import data
 from jembench.choices import published
 from jembench.pages.boards import words
-from jembench.pages.boards.board import OVERVIEW, Board, Group, Part, Section
+from jembench.pages.boards.board import OVERVIEW, Board, Evidence, Group, Ranking
 from jembench.pages.seeds import Seeds
 from jembench.pages.tables import report
 from jembench.pages.tables.robustness import met
@@ -132,7 +132,7 @@ def _demoted(text: str) -> str:
     return text.replace("### ", "#### ").rstrip()
 
 
-def _table(section: Section) -> str:
+def _table(section: Ranking) -> str:
     """A section as a table with its notes."""
     header, rows = words.grid(section, words.markdown)
     notes = "\n".join(f"_{report.harmless(note)}_  " for note in words.notes(section))
@@ -204,7 +204,7 @@ def _bounds(documents: Sequence[ResultDocument]) -> str:
     return f" Attacks: {words}, no AutoAttack: upper bounds, not to be held against AutoAttack's."
 
 
-def _models(members: Sequence[Part]) -> str:
+def _models(members: Sequence[Evidence]) -> str:
     """Which weights the rows are of, how they were measured, and over how many trainings they are means."""
     lines = ["### models", ""]
     for part in sorted(members, key=lambda part: part.document.model.name):

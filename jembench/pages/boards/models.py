@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from jembench.evaluators.quantities import Headline
 from jembench.metrics.metric import Metric
-from jembench.pages.boards.board import Cell, Part
+from jembench.pages.boards.board import Cell, Evidence
 from jembench.pages.boards.ranking import Entrant
 from jembench.pages.pairs.side import Side
 from jembench.pages.seeds import collect, images
@@ -37,7 +37,7 @@ class Model:
 
     name: str
     guest: bool
-    parts: tuple[Part, ...]
+    parts: tuple[Evidence, ...]
     trainings: int
     numbers: dict[str, Number]
 
@@ -48,7 +48,7 @@ class Model:
         return sum(cost.forwards + cost.gradients for cost in costs)
 
 
-def models(members: Sequence[Part], guests: Collection[int]) -> list[Model]:
+def models(members: Sequence[Evidence], guests: Collection[int]) -> list[Model]:
     """The models behind the results of a group, by name.
 
     Results of one name are one model. Of a user's with several weights under one protocol each is a training of it;
@@ -61,7 +61,7 @@ def models(members: Sequence[Part], guests: Collection[int]) -> list[Model]:
     Raises:
         UserError: if trainings of one name have no common protocol or metrics.
     """
-    found: dict[tuple[str, bool], list[Part]] = {}
+    found: dict[tuple[str, bool], list[Evidence]] = {}
     for part in members:
         found.setdefault((part.document.model.name, id(part) in guests), []).append(part)
     made = []
@@ -74,9 +74,9 @@ def models(members: Sequence[Part], guests: Collection[int]) -> list[Model]:
     return sorted(made, key=lambda model: model.name)
 
 
-def _chosen(parts: Sequence[Part]) -> list[Part]:
+def _chosen(parts: Sequence[Evidence]) -> list[Evidence]:
     """A result for each protocol: the latest, or the first of several trainings with the numbers of all."""
-    protocols: dict[str, dict[str | None, Part]] = {}
+    protocols: dict[str, dict[str | None, Evidence]] = {}
     for part in sorted(parts, key=lambda part: part.document.provenance.created):
         document = part.document
         protocols.setdefault(document.protocol_hash, {})[document.model.weights_sha256] = part
@@ -90,7 +90,7 @@ def _chosen(parts: Sequence[Part]) -> list[Part]:
     return sorted(chosen, key=lambda part: -len(part.document.protocol.evaluators))
 
 
-def _numbers(part: Part, label: str) -> dict[str, Number]:
+def _numbers(part: Evidence, label: str) -> dict[str, Number]:
     """The headlines of a result by id; of several trainings with means and their spread."""
     side = Side(label, part.document, part.folder)
     faults = unreliable(part.document)

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Callable
 
-from jembench.pages.boards.board import OVERVIEW, Board, Cell, Row, Section
+from jembench.pages.boards.board import OVERVIEW, Board, Cell, Ranking, Standing
 from jembench.pages.tables.figures import BAND, ends, number, short
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
@@ -15,7 +15,7 @@ PASSES = "passes"  # the column of what measuring took
 ROWS, COLUMNS, NAME, APART = 10, 100, 30, 2  # models, columns of a glance; letters of a name; results set apart
 
 
-def grid(section: Section, cell: Callable[[Cell], str]) -> tuple[list[str], list[list[str]]]:
+def grid(section: Ranking, cell: Callable[[Cell], str]) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of a section; the overview says what measuring took.
 
     Args:
@@ -31,14 +31,8 @@ def grid(section: Section, cell: Callable[[Cell], str]) -> tuple[list[str], list
     return [*header, *([PASSES] if whole else [])], rows
 
 
-def plain(cell: Cell) -> str:
-    """``0.986 (0.968–0.995) ±0.003 ab``: value, interval of images, spread of training seeds, band; a dagger first."""
-    value, rest = _value(cell), _interval(cell)
-    return " ".join(part for part in (value, rest, cell.band) if part)
-
-
 def markdown(cell: Cell) -> str:
-    """The same with the best in bold and the band raised."""
+    """``0.986 (0.968–0.995) ±0.003``: value, interval of images, spread of seeds; the best bold, the band raised."""
     value = f"**{_value(cell)}**" if cell.best else _value(cell)
     band = f"<sup>{cell.band}</sup>" if cell.band else ""
     return " ".join(part for part in (f"{value}{band}", _interval(cell)) if part)
@@ -54,7 +48,7 @@ def latex(cell: Cell) -> str:
     return " ".join(part for part in (f"{value}{band}", small) if part)
 
 
-def notes(section: Section) -> list[str]:
+def notes(section: Ranking) -> list[str]:
     """What the columns are, why cells are empty or marked, and what a tie may hide."""
     lines = [f"{column.headline.title}: {column.headline.about}" for column in section.columns]
     if section.key == OVERVIEW:
@@ -128,12 +122,12 @@ def glance(board: Board) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _name(row: Row) -> str:
+def _name(row: Standing) -> str:
     name = f"{row.name} *" if row.guest else row.name
     return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
-def _rank(section: Section, row: Row) -> float:
+def _rank(section: Ranking, row: Standing) -> float:
     value = row.cells[0].metric.value if row.cells else None
     return math.inf if value is None else -value if section.columns[0].better == "higher" else value
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from jembench.metrics.metric import Metric
 from jembench.pages.gates.text import bar, change, comparison, facts, sureness, values
-from jembench.pages.gates.verdict import FAILURES, GateVerdict, Row
+from jembench.pages.gates.verdict import FAILURES, GateVerdict, Judgement
 
 ANNOTATIONS = 10  # that GitHub shows of a step
 HEADER = ("", "metric", "golden → fresh", "difference (95 %)", "p (Holm)", "bar")
@@ -40,7 +40,7 @@ def plain(words: str) -> str:
     return MARKUP.sub(lambda match: f"&#{ord(match[0])};", " ".join(words.split()))
 
 
-def _grid(rows: list[Row]) -> str:
+def _grid(rows: list[Judgement]) -> str:
     lines = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
     for row in rows:
         cells = [row.outcome, f"<code>{plain(row.id)}</code>"]
@@ -74,7 +74,7 @@ def _legal(words: str) -> str:
     return ILLEGAL.sub("\ufffd", words)
 
 
-def line(row: Row) -> str:
+def line(row: Judgement) -> str:
     """One metric in words: ``worse: .998 → .941, -.057 [-.081, -.033], p<.001, tolerance .01``."""
     return f"{row.outcome}: {', '.join(filter(None, (values(row), change(row), sureness(row), bar(row))))}"
 
@@ -108,7 +108,7 @@ def _side(result: Any) -> dict[str, Any]:
     return {"model": model.name, "fingerprint": model.fingerprint, "seed": result.seed, "key": result.key}
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Judgement) -> dict[str, Any]:
     difference = row.difference
     estimate = None if difference is None else difference.estimate
     return {

@@ -69,7 +69,10 @@ def of_golden(
     """
     if others:
         return together(golden, others)
-    for place in [path.parent if path.name == SEEDS else path for path in named] or places:
+    folders = [path.parent if path.name == SEEDS else path for path in named]
+    if absent := next((place / SEEDS for place in folders if not (place / SEEDS).is_file()), None):
+        raise UserError(f"{absent}: no such file")
+    for place in folders or places:
         if (seeds := read_seeds(place)) is not None:
             seeds.shipped(golden)
             return seeds

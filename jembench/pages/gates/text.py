@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from jembench.pages.gates.verdict import FAILURES, SAME, GateVerdict, Row
+from jembench.pages.gates.verdict import FAILURES, SAME, GateVerdict, Judgement
 from jembench.pages.summary import COLUMNS, LINES
 from jembench.pages.tables.figures import short, sure
 from jembench.pages.tables.table import subset
@@ -67,13 +67,13 @@ def rule(verdict: GateVerdict) -> str:
     return f"beyond tolerance and Holm's p<{short(verdict.rule.alpha, 2)}"
 
 
-def values(row: Row) -> str:
+def values(row: Judgement) -> str:
     """``.998 → .941``; a dash for what is missing."""
     after = None if row.after is None else row.after.value
     return f"{_number(row.before.value or 0.0, row)} → {'—' if after is None else _number(after, row)}"
 
 
-def change(row: Row) -> str:
+def change(row: Judgement) -> str:
     """``-.057 [-.081, -.033]``, without the interval where there is none; why a value is missing."""
     if row.difference is None:
         return row.reason
@@ -86,12 +86,12 @@ def change(row: Row) -> str:
     return f"{word} [{_number(estimate.low, row)}, {_number(estimate.high, row)}]"
 
 
-def sureness(row: Row) -> str:
+def sureness(row: Judgement) -> str:
     """``p<.001``; the reason if there is no test."""
     return sure(row.p) if row.p is not None else row.reason if row.difference is not None else ""
 
 
-def bar(row: Row) -> str:
+def bar(row: Judgement) -> str:
     """``tolerance .01``, with what training seeds add to it."""
     return f"tolerance {figure(row.tolerance)}{f'+{figure(row.spread, 2)}' if row.spread else ''}"
 
@@ -108,7 +108,7 @@ def cut(line: str, width: int = COLUMNS) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _table(rows: list[Row], width: int | None) -> list[str]:
+def _table(rows: list[Judgement], width: int | None) -> list[str]:
     """Aligned columns; ids too long for the width lose their middle, why a value is missing ends its line."""
     cells = [
         [row.outcome, row.id, values(row), *((change(row), sureness(row), bar(row)) if row.difference else ())]
@@ -136,7 +136,7 @@ def _shortened(name: str, width: int) -> str:
     return name if len(name) <= width else f"{name[:left]}…{name[len(name) - (width - 1 - left) :]}"
 
 
-def _number(value: float, row: Row) -> str:
+def _number(value: float, row: Judgement) -> str:
     """A number of a row without a leading zero, with the decimals by which its difference is told from 0."""
     size = abs(row.before.value or 0.0)
     decimals = 3 if size <= 1 else 2 if size < 100 else 0

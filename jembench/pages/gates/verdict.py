@@ -47,7 +47,7 @@ UNKNOWN = "no spread of training seeds"
 
 
 @dataclass(frozen=True)
-class Row:
+class Judgement:
     """The judgement of one metric.
 
     Attributes:
@@ -106,12 +106,12 @@ class GateVerdict:
     golden: ResultDocument
     kind: Kind
     rule: Rule
-    rows: list[Row]
+    rows: list[Judgement]
     paired: bool = True
     trainings: int = 0
 
     @property
-    def worse(self) -> list[Row]:
+    def worse(self) -> list[Judgement]:
         """What fails, the worst first."""
         return [row for row in self.rows if row.outcome in FAILURES]
 
@@ -180,7 +180,8 @@ def judge(
     rule.check(other)
     kind = kind_of(one, other, rule)
     noisy = one.seed != other.seed and any(facts.noise for facts in one.protocol.sources.values())
-    comparison = _Comparison(fresh, golden, rule, kind, spreads or {}, noisy)
+    wide = spreads if spreads is not None and kind == "retrained" else {}
+    comparison = _Comparison(fresh, golden, rule, kind, wide, noisy)
     evaluators = {entry["name"] for entry in one.protocol.evaluators}
     rows = []
     for name in rule.chosen(other, ALL if kind == SAME else HEADLINES):
@@ -211,7 +212,7 @@ class _Comparison:
     spreads: Mapping[str, float]
     noisy: bool
 
-    def row(self, before: Metric) -> Row | None:
+    def row(self, before: Metric) -> Judgement | None:
         """The row of a metric before its outcome; None if no gate judges it.
 
         Raises:
@@ -223,7 +224,7 @@ class _Comparison:
                 raise UserError(_unjudged(before))
             return None
         after, spread = self.fresh.metrics.get(before.id), self.spreads.get(before.id)
-        row = Row(before, after, "not tested", tolerance, spread or 0.0)
+        row = Judgement(before, after, "not tested", tolerance, spread or 0.0)
         if after is None or after.value is None:
             reason = "not in the fresh result" if after is None else after.reason or "no value"
             return replace(row, outcome="missing", reason=reason)
@@ -244,7 +245,7 @@ class _Comparison:
         tested = differences.unpaired(before, after)
         return plain if tested is None else Difference(before.id, before, after, *tested)
 
-    def judged(self, rows: list[Row]) -> list[Row]:
+    def judged(self, rows: list[Judgement]) -> list[Judgement]:
         """The rows with their outcomes; all tests are one family."""
         tests: dict[str, float] = {}
         for row in rows:
@@ -253,7 +254,7 @@ class _Comparison:
         corrected = dict(zip(tests, paired.holm(list(tests.values())), strict=True))
         return [self._outcome(row, corrected.get(row.id)) for row in rows]
 
-    def _outcome(self, row: Row, p: float | None) -> Row:
+    def _outcome(self, row: Judgement, p: float | None) -> Judgement:
         """One row with its outcome: beyond the bar, and significant if that is asked for."""
         alone = self.kind == SAME or row.reason == ALONE
         if row.difference is None or (p is None and not alone):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from jembench.pages import remarks
-from jembench.pages.boards.board import Group, Part, Row, Section
+from jembench.pages.boards.board import Evidence, Group, Ranking, Standing
 from jembench.pages.site import sheets, sketches
 from jembench.pages.site.sketches import Sketch
 from jembench.store.history import HISTORY, read_history
@@ -82,8 +82,8 @@ class Place(NamedTuple):
     """Where a model is: a row of a section of a group."""
 
     group: Group
-    section: Section
-    row: Row
+    section: Ranking
+    row: Standing
 
 
 def profile(places: Sequence[Place], *, pictures: bool) -> Profile:
@@ -109,7 +109,7 @@ def profile(places: Sequence[Place], *, pictures: bool) -> Profile:
     return Profile(row.name, row.guest, blocks, facts, looks, (*drawn, *training(folders)), images(folders))
 
 
-def of_examples(part: Part) -> Iterator[Sketch]:
+def of_examples(part: Evidence) -> Iterator[Sketch]:
     """The pictures of a result's examples; none of what the file of a stranger does not have as it should."""
     try:
         columns = decode((part.folder / EXAMPLES).read_bytes())
@@ -162,7 +162,7 @@ def cost(documents: Sequence[ResultDocument]) -> Iterator[tuple[str, str]]:
     yield "jembench", ", ".join(dict.fromkeys(each.jembench for each in environments))
 
 
-def _model(row: Row) -> Iterator[tuple[str, str]]:
+def _model(row: Standing) -> Iterator[tuple[str, str]]:
     model = row.parts[0].document.model
     yield "weights", (model.weights_sha256 or "none")[:12]
     yield "fingerprint", model.fingerprint[:12]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from jembench.pages import summary
-from jembench.pages.boards.board import Cell, Part
+from jembench.pages.boards.board import Cell, Evidence
 from jembench.pages.site import profile, render, sheets, sketches
 from jembench.pages.site.site import MARK, SCRIPT, STYLE
 from jembench.pages.tables import report as tables
@@ -13,7 +13,7 @@ from jembench.pages.tables.robustness import unreliable
 from jembench.store.results import ResultDocument
 
 
-def report(part: Part) -> str:
+def report(part: Evidence) -> str:
     """The page of a result.
 
     Args:

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from jembench.metrics.metric import Metric
 from jembench.pages.boards import words
-from jembench.pages.boards.board import OVERVIEW, Cell, Column, Row, Section
+from jembench.pages.boards.board import OVERVIEW, Cell, Heading, Ranking, Standing
 from jembench.pages.site.render import visible
 from jembench.pages.tables.figures import BAND, ends, number
 
@@ -77,7 +77,7 @@ class Sheet:
     band: int
 
 
-def sheet(section: Section, link: Callable[[Row], str]) -> Sheet:
+def sheet(section: Ranking, link: Callable[[Standing], str]) -> Sheet:
     """The table of a section; the overview says what measuring took.
 
     Args:
@@ -95,14 +95,14 @@ def sheet(section: Section, link: Callable[[Row], str]) -> Sheet:
     heads = [head(column) for column in section.columns]
     if whole:
         about = "forward and backward passes of single examples that measuring took, attacks apart"
-        heads.append(Head(f"{words.PASSES} ↓", about, "ascending"))
+        heads.append(Head(f"{words.PASSES}{arrow('lower')}", about, "ascending"))
     title, _, about = section.title.partition(": ")
     band = max((len(each.band) for row in section.rows for each in row.cells), default=0)
     title = HEADLINES if whole else title
     return Sheet(section.key, title, about, tuple(heads), tuple(lines), tuple(notes(section)), band)
 
 
-def head(column: Column) -> Head:
+def head(column: Heading) -> Head:
     """A column of a board as one of a sheet."""
     first = "ascending" if column.better == "lower" else "descending"
     unit = f", {column.unit}" if column.unit not in ("", column.headline.title) else ""
@@ -145,7 +145,7 @@ def interval(cell: Cell) -> str:
     return " ".join(parts)
 
 
-def notes(section: Section) -> list[str]:
+def notes(section: Ranking) -> list[str]:
     """Why numbers of a section are marked or missing, and what else a reader must know."""
     models: dict[str, dict[str, None]] = {}
     for row in section.rows:
@@ -170,7 +170,7 @@ def rank(cell: Cell, better: str) -> tuple[bool, float]:
     return value is None, (1.0 if better == "lower" else -1.0) * (value or 0.0)
 
 
-def _rank(section: Section, row: Row) -> tuple[bool, float]:
+def _rank(section: Ranking, row: Standing) -> tuple[bool, float]:
     return rank(row.cells[0], section.columns[0].better) if row.cells else (True, 0.0)
 
 

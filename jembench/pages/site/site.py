@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from jembench.pages.boards.board import OVERVIEW, Board, Row
+from jembench.pages.boards.board import OVERVIEW, Board, Standing
 from jembench.pages.boards.gather import kind
 from jembench.pages.boards.markdown import PUBLISHED, RULES
 from jembench.pages.site import render, sheets
@@ -63,7 +63,7 @@ class Leaf:
     models: Mapping[Key, str]
     places: Mapping[Key, Sequence[Place]]
 
-    def link(self, row: Row) -> str:
+    def link(self, row: Standing) -> str:
         """The address of a model's page, seen from that of the track."""
         return f"{MODELS}/{self.models[_key(row)]}"
 
@@ -95,7 +95,7 @@ def site(exhibits: Sequence[Exhibit]) -> Iterator[tuple[str, bytes]]:
     yield INDEX, _page("index.html", leaves, "jembench", tracks=[_summary(leaf) for leaf in leaves]).encode()
 
 
-def _key(row: Row) -> Key:
+def _key(row: Standing) -> Key:
     """What tells models apart: a name, whose result it is, and the weights; behind a defence it is the same model."""
     document = row.parts[0].document
     name = row.name.removesuffix(f"-refine-{kind(document)[1]}") if REFINED in row.name else row.name

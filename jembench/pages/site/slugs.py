@@ -20,7 +20,7 @@ class Slugs:
 
         >>> slugs = Slugs()
         >>> slugs.new("jem-1.5"), slugs.new("../JEM 1.5"), slugs.new("jem-1.5")
-        ('jem-1.5', 'jem-1.5-0e6ce8', 'jem-1.5-2')
+        ('jem-1.5', 'jem-1.5-f34836', 'jem-1.5-2')
         """
         plain = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-._")[:LONGEST].strip("-._") or "model"
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:HASH]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jembench.pages.boards.board import OVERVIEW, Board, Cell, Group, Row
+from jembench.pages.boards.board import OVERVIEW, Board, Cell, Group, Standing
 from jembench.pages.site.render import visible
 from jembench.pages.site.sheets import arrow
 from jembench.pages.tables.figures import BAND
@@ -13,7 +13,7 @@ from jembench.pages.tables.figures import BAND
 SECOND = ("ood", "robustness", "generation", "calibration")  # evaluators of the vertical axis, as it is at first
 
 
-def tradeoff(board: Board, page: Callable[[Row], str]) -> dict[str, Any] | None:
+def tradeoff(board: Board, page: Callable[[Standing], str]) -> dict[str, Any] | None:
     """The axes and the points as JSON; None where nothing can be held against another.
 
     An axis is a column of one group, so that no axis has numbers of two protocols.

@@ -94,26 +94,16 @@ def texts(table: Table) -> list[list[str]]:
     return [[text(cell) for cell in row] for row in table.rows]
 
 
-def markdown(documents: Sequence[ResultDocument], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
-    """GitHub markdown of all tables.
-
-    Args:
-        documents: results of one suite and track.
-        best: function of a cell and its column that says whether the cell is set in bold; None for no bold cells.
-    """
-    return markdown_of(tables(documents), best=best)
+def markdown(documents: Sequence[ResultDocument]) -> str:
+    """GitHub markdown of all tables of results of one suite and track."""
+    return markdown_of(tables(documents))
 
 
-def markdown_of(tables: Sequence[Table], *, best: Callable[[Cell, list[Cell]], bool] | None = None) -> str:
-    """GitHub markdown of tables, with bold cells as :func:`markdown` sets them."""
+def markdown_of(tables: Sequence[Table]) -> str:
+    """GitHub markdown of tables."""
     blocks = []
     for table in tables:
-        rows = []
-        for row in table.rows:
-            columns = [[other[place] for other in table.rows] for place in range(len(row))]
-            bold = [best is not None and best(cell, column) for cell, column in zip(row, columns, strict=True)]
-            cells = [harmless(text(cell)) for cell in row]
-            rows.append([f"**{cell}**" if strong else cell for cell, strong in zip(cells, bold, strict=True)])
+        rows = [[harmless(text(cell)) for cell in row] for row in table.rows]
         notes = "\n".join(f"_{harmless(note)}_  " for note in table.notes)
         blocks.append(f"### {table.title}\n\n{github(rows, table.header)}\n\n{notes}".rstrip())
     return "\n\n".join(blocks) + "\n"

@@ -16,7 +16,7 @@ from jembench import data
 from jembench.evaluators.quantities import Headline
 from jembench.metrics.metric import Metric
 from jembench.pages.boards import words
-from jembench.pages.boards.board import OVERVIEW, Board, Cell, Column, Group, Row, Section
+from jembench.pages.boards.board import OVERVIEW, Board, Cell, Group, Heading, Ranking, Standing
 from jembench.pages.boards.formats import FIELDS, FORMATS, as_csv, as_json, as_latex
 from jembench.pages.boards.gather import board
 from jembench.zoo import baselines
@@ -34,13 +34,13 @@ def digits() -> Board:
 def small(name: str, *cells: Cell) -> Board:
     """A board of one model with the given cells."""
     columns = [
-        Column(Headline("test/accuracy", f"acc{place}", "share that is right"), "test/accuracy", "accuracy", "higher")
+        Heading(Headline("test/accuracy", f"acc{place}", "share that is right"), "test/accuracy", "accuracy", "higher")
         for place in range(len(cells))
     ]
-    row = Row(name, (), 1, True, cells, 1234)
+    row = Standing(name, (), 1, True, cells, 1234)
     sections = (
-        Section(OVERVIEW, "headlines", tuple(columns), (row,)),
-        Section("accuracy", "a", tuple(columns), (row,)),
+        Ranking(OVERVIEW, "headlines", tuple(columns), (row,)),
+        Ranking("accuracy", "a", tuple(columns), (row,)),
     )
     return Board("digits-v1", "digits", (Group("v1", "f" * 64, "suite all", False, (), sections),))
 
@@ -101,10 +101,9 @@ def test_every_format_is_one_text_and_ends_in_a_line(digits: Board) -> None:
 
 
 def test_a_cell_says_value_interval_spread_and_band() -> None:
-    assert words.plain(Cell(VALUE, "ab", True, 0.01)) == "0.500 (0.400–0.600) ±0.010 ab"
     assert words.markdown(Cell(VALUE, "ab", True, 0.01)) == "**0.500**<sup>ab</sup> (0.400–0.600) ±0.010"
     assert words.markdown(Cell(replace(VALUE, value=None))) == "—"
-    assert words.plain(Cell(VALUE, fault="masked")) == "0.500† (0.400–0.600)"
+    assert words.markdown(Cell(VALUE, fault="masked")) == "0.500† (0.400–0.600)"
 
 
 def test_notes_say_why_cells_are_marked_and_what_a_tie_may_hide() -> None:

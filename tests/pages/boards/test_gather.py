@@ -12,7 +12,7 @@ from jembench import data
 from jembench.api import Result
 from jembench.ground.identity import identity
 from jembench.metrics.metric import Metric
-from jembench.pages.boards.board import OVERVIEW, Board, Group, Row
+from jembench.pages.boards.board import OVERVIEW, Board, Group, Standing
 from jembench.pages.boards.gather import added, board, of_track
 from jembench.store.results import ProtocolEntry, ResultDocument, write_result
 from jembench.types import UserError
@@ -75,7 +75,7 @@ def gathered(shipped: list[Path], *guests: Path) -> Board:
     return board(GAUSS, "", shipped, [added(folder, GAUSS) for folder in guests])
 
 
-def rows(group: Group, key: str = OVERVIEW) -> dict[str, Row]:
+def rows(group: Group, key: str = OVERVIEW) -> dict[str, Standing]:
     section = group.section(key)
     assert section is not None
     return {row.name: row for row in section.rows}

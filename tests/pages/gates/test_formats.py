@@ -17,7 +17,7 @@ from jembench.metrics.metric import Metric
 from jembench.pages.gates import formats
 from jembench.pages.gates.rule import Rule
 from jembench.pages.gates.text import text
-from jembench.pages.gates.verdict import GateVerdict, Outcome, Row, judge
+from jembench.pages.gates.verdict import GateVerdict, Judgement, Outcome, judge
 from jembench.pages.pairs.differences import Difference
 from jembench.pages.pairs.side import Side
 from jembench.store.results import read_result
@@ -28,11 +28,11 @@ HOSTILE = (
 )
 
 
-def row(name: str, outcome: Outcome, change: float = -0.1, p: float | None = 0.001) -> Row:
+def row(name: str, outcome: Outcome, change: float = -0.1, p: float | None = 0.001) -> Judgement:
     before = Metric(name, "test", value=0.9, better="higher", tolerance=0.01)
     after = replace(before, value=0.9 + change)
     estimate = Estimate(change, change - 0.02, change + 0.02, "newcombe")
-    return Row(before, after, outcome, 0.01, difference=Difference(before.id, before, after, estimate, p), p=p)
+    return Judgement(before, after, outcome, 0.01, difference=Difference(before.id, before, after, estimate, p), p=p)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def verdict() -> GateVerdict:
     """Two regressions, one of them missing, an improvement, one that is the same and one without a test."""
     gone = Metric("gone", "test", value=0.5, better="higher", tolerance=0.01)
     rows = [
-        Row(gone, replace(gone, value=None, reason="no logits"), "missing", 0.01, reason="no logits"),
+        Judgement(gone, replace(gone, value=None, reason="no logits"), "missing", 0.01, reason="no logits"),
         row("worse", "worse"),
         row("better", "better", 0.05),
         replace(row("free", "not tested", p=None), reason="no interval"),

@@ -102,7 +102,9 @@ def test_a_worse_training_fails_and_an_equal_one_passes(trainings: Any) -> None:
     verdict = judge(fresh, golden, rule, spreads=spreads(trainings), trainings=5)
     assert {row.id for row in verdict.worse} == set(PLAN["AUROCS"])
     assert verdict.kind == "retrained"
-    assert judge(golden, golden, rule, spreads=spreads(trainings)).kind == "same weights and seed"
+    same = judge(golden, golden, rule, spreads=spreads(trainings))
+    assert same.kind == "same weights and seed"
+    assert {row.spread for row in same.rows} == {0.0}
     assert json.loads((place / "jem" / "seeds.json").read_bytes())["runs"][0]["seed"] == 0
 
 

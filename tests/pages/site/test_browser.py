@@ -10,7 +10,7 @@ import pytest
 
 from jembench import data
 from jembench.pages.boards import gather
-from jembench.pages.boards.board import Part
+from jembench.pages.boards.board import Evidence
 from jembench.pages.site.report import report
 from jembench.pages.site.site import Exhibit, site
 from jembench.pages.tables import publications
@@ -40,24 +40,24 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site of four shipped models and of results with names that attack it, with a report beside it."""
+    """A site of three shipped models and of results with names that attack it, with a report beside it."""
     place = tmp_path_factory.mktemp("site")
     track, own = data.track("digits"), baselines.folder("digits")
-    shipped = [own / name / "golden" for name in ("jem", "softmax", "igebm", "glow")]
-    shipped += [own / name / "robustness" / "plain" for name in ("jem", "softmax")]
+    shipped = [own / name / "golden" for name in ("jem", "softmax", "glow")]
+    shipped.append(own / "jem" / "robustness" / "plain")
     guests = []
     document = read_result(shipped[1])
     for number, name in enumerate(HOSTILE):
         model = document.model.model_copy(update={"name": name, "weights_sha256": f"{number:064x}"})
         update = {"model": model, "warnings": (f"beware of {name}",)}  # which no file of a stranger could have
-        guests.append(Part(document.model_copy(update=update), shipped[1]))
+        guests.append(Evidence(document.model_copy(update=update), shipped[1]))
     board = gather.board(track, f"digits & {HOSTILE[0]}", shipped, guests)
     exhibits = [Exhibit(board, publications.tables("cifar10"), {"jem": HOSTILE[1]})]
     for name, content in site(exhibits):
         path = place / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    (place / "report.html").write_text(report(Part(read_result(shipped[0]), shipped[0])), encoding="utf-8")
+    (place / "report.html").write_text(report(Evidence(read_result(shipped[0]), shipped[0])), encoding="utf-8")
     (place / "hostile.html").write_text(report(guests[1]), encoding="utf-8")
     return place
 
@@ -155,7 +155,7 @@ def test_a_name_filters_all_tables_and_the_picture(visit: Visit) -> None:
         for name in page.evaluate("""
         [...document.querySelectorAll("table.sheet")].map(table => table.id)""")
     )
-    assert page.locator("output.count").inner_text() == "1 of 9 models"
+    assert page.locator("output.count").inner_text() == "1 of 8 models"
     assert points.count() == 1
     page.get_by_label("Find a model").fill("")
     assert points.count() == before > 1
@@ -174,7 +174,7 @@ def test_axes_are_chosen(visit: Visit) -> None:
     before = page.locator(".plot .dot").first.get_attribute("cx")
     across.select_option(label="NLL\u00a0↓")
     assert (
-        page.locator(".plot svg").get_attribute("aria-label").startswith("AUROC log p\u00a0↑ against NLL, nats\u00a0↓")
+        page.locator(".plot svg").get_attribute("aria-label").startswith("AUROC log p\u00a0↑ against NLL\u00a0↓, nats")
     )
     assert page.locator(".plot .dot").first.get_attribute("cx") != before
     place = options.index("NLL\u00a0↓")
@@ -216,7 +216,7 @@ def test_light_and_dark_are_chosen_and_kept(visit: Visit) -> None:
 def test_every_page_opens_without_a_request_or_a_complaint(visit: Visit) -> None:
     """All links lead to files of the site."""
     pages = [path.relative_to(visit.folder).as_posix() for path in visit.folder.rglob("*.html")]
-    assert len(pages) == 13
+    assert len(pages) == 12
     for name in pages:
         page = visit.open(name)
         for address in page.eval_on_selector_all(
