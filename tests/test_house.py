@@ -20,6 +20,7 @@ WINGS = sorted(each.name for each in pkgutil.iter_modules(jembench.__path__) if 
 PLANTS = {
     "attic.py": ("", "Layers"),
     "cellar/__init__.py": ("", "Layers"),
+    "exports/tensors.py": ("import torch", "Pages and"),
     "evaluators/peek.py": ("import jembench.models.softmax", "Measurements and evaluators"),
     "measurements/keep.py": ("import jembench.store.records", "Measurements and evaluators"),
     "metrics/tensors.py": ("import torch", "Metrics"),

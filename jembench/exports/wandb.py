@@ -28,6 +28,8 @@ SETTINGS = {
 def push(contents: Sequence[Content], place: str, options: Options) -> list[str]:
     """Write an offline run for each result; its id is the result's, so that one that is synced twice is one run.
 
+    Runs of wandb that this process has open are ended by it.
+
     Args:
         contents: the results.
         place: the folder; it need not exist.
@@ -46,6 +48,7 @@ def push(contents: Sequence[Content], place: str, options: Options) -> list[str]
         with guarded(f"{folder}: Weights & Biases cannot write there"):
             folder.mkdir(parents=True, exist_ok=True)
             runs = [_run(wandb, each, folder) for each in contents]
+            wandb.teardown()  # its process writes the ends of the files when it ends
     lines = [f"{run}: {each.name}, {len(each.numbers):,} numbers" for run, each in zip(runs, contents, strict=True)]
     return [*lines, f"wandb sync {' '.join(map(str, runs))}"]
 
