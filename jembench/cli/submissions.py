@@ -42,6 +42,11 @@ def submit(
         copy = Path(place)
         copy_result(folder, copy)
         document = read_result(copy)
+        if found := archives.places(document):
+            raise UserError(
+                f"{folder}: names a place of this machine, {found[0]!r}, which readers would see: "
+                "measure it under a --name of its own, from files of the working directory"
+            )
         track = document.track.rpartition("-v")[0]
         name = shelf.word(document.model.name, track, document.suite, shelf.own(document.protocol.name))
         path = file or Path(f"{name}-{document.digest[:8]}{archives.SUFFIX}")

@@ -50,6 +50,7 @@ class Check:
         title: what it is of.
         exact: whether its records are equal to the bit.
         gap: largest distance of a published scalar, relative to its size where that is above 1; 0 if exact.
+        told: whether anything could be compared: equal records, or a scalar that is published.
         fault: what does not hold; empty if all does.
     """
 
@@ -57,6 +58,7 @@ class Check:
     exact: bool
     gap: float = 0.0
     fault: str = ""
+    told: bool = True
 
 
 def recomputed(
@@ -103,6 +105,8 @@ def recomputed(
             _check(plan, plan.jobs[place], store, entries[place].sha256, examples, needs[plan.jobs[place]])
             for place in picked
         ]
+    if checks and not any(check.told for check in checks):
+        raise UserError("none of these chunks can be compared: other bits, and no published scalars; raise --chunks")
     return faults, checks, len(published)
 
 
@@ -175,16 +179,19 @@ def _check(plan: Plan, job: Job, store: Store, claimed: str, examples: Mapping[s
     """A chunk against what the result claims of it: its scalars always, its hash where machines are alike."""
     columns, _ = store.records(job.key)
     exact = sha256(store.get(job.key)) == claimed
-    gap = 0.0
+    gap, told = 0.0, exact
     for name, fresh in _scalars(plan, job, columns, need):
+        told = True
         there = examples.get(job.source, {}).get(name)
-        if there is None or len(there) < job.stop:
-            continue
+        if there is None or len(there) < job.stop:  # what was left out cannot be held against the model
+            return Check(
+                job.title, exact, np.inf, f"{job.title}: {name} is not in the examples, all of it is published"
+            )
         distance, fault = _distance(fresh, there[job.start : job.stop])
         gap = max(gap, distance)
         if fault:
             return Check(job.title, exact, gap, f"{job.title}: {name} {fault}")
-    return Check(job.title, exact, gap)
+    return Check(job.title, exact, gap, told=told)
 
 
 def _scalars(plan: Plan, job: Job, columns: Columns, need: Need) -> Iterator[tuple[str, NDArray[Any]]]:

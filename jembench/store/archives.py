@@ -6,6 +6,7 @@ file is read by its name up to the size that a result may have, and never extrac
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ WORDS = "README.txt"
 NAMES = {**LARGEST, SEEDS: 64 << 20, WORDS: 1 << 20}  # file -> bytes that are read of it
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes every time
 PIECE = 1 << 20
+PLACE = re.compile(r"(?:^|[\s'\"(=:@,])((?:/[\w.+@~-]+){2,}|~/\S+|[A-Za-z]:[\\/]\S+)")  # a path from the root or home
 
 
 def pack(folder: Path, path: Path, words: str = "") -> None:
@@ -88,6 +90,24 @@ def _extract(archive: zipfile.ZipFile, name: str, path: Path, most: int) -> None
             if size > most:
                 raise ValueError(f"{name} has more than {most >> 20} MiB")
             target.write(piece)
+
+
+def places(document: ResultDocument) -> list[str]:
+    """The paths of a machine that a result names, apart from its request: in a name, a setting, a warning."""
+    found: list[str] = []
+
+    def text(value: object) -> None:
+        if isinstance(value, str):
+            found.extend(match[1] for match in PLACE.finditer(value))
+        elif isinstance(value, dict):
+            for part in (*value, *value.values()):
+                text(part)
+        elif isinstance(value, list):
+            for part in value:
+                text(part)
+
+    text(document.model_dump(mode="json", exclude={"request"}))
+    return found
 
 
 def below(place: Path) -> list[Path]:

@@ -29,8 +29,8 @@ from jembench.types import UserError
 
 SCHEMA = 1
 HIDDEN = ".store"
-MOST_ROWS, MOST_COLUMNS, MOST_BYTES = 100_000_000, 10_000, 8 << 30  # of a file that is decoded
-LETTERS = 1000  # of a word in a column
+MOST_ROWS, MOST_COLUMNS, MOST_NUMBERS, MOST_BYTES = 100_000_000, 10_000, 10**9, 8 << 30  # of a file that is decoded
+LETTERS = 1000  # bytes of a word in a column
 DIGEST = "jembench.sha256"  # in a record's Parquet metadata: the hash of its columns
 
 
@@ -147,7 +147,11 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
 
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        _check_size(file.metadata)
+        _check_size(file.metadata, file.schema_arrow)
+        if text := [each.name for each in file.schema_arrow if pa.types.is_string(each.type)]:
+            file = pq.ParquetFile(
+                pa.BufferReader(data), read_dictionary=text
+            )  # a word is there once, however often used
         table = file.read()  # read_table is six times as slow on small files
         columns = _arrays(table)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -158,19 +162,33 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _check_size(facts: Any) -> None:
-    """Refuse a file that says of itself that it is larger than memory may hold, before it is decoded."""
-    groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
-    if any(group.column(place).has_dictionary_page for group in groups for place in range(group.num_columns)):
-        raise ValueError("a column with a dictionary, which records have none of")
-    size = sum(group.total_byte_size for group in groups)
+def _check_size(facts: Any, schema: Any) -> None:
+    """Refuse a file that says of itself that it is larger than memory may hold, before it is decoded.
+
+    A column chunk is not asked for its encoding: on damaged bytes pyarrow ends the process.
+    """
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError("two columns of one name")
+    if strange := next((each.type for each in schema if not _ours(each.type)), None):
+        raise ValueError(f"a column of type {str(strange)[:40]}, which records have none of")
+    width = sum(max(1, getattr(each.type, "list_size", 1)) for each in schema)
     for what, count, most in (
         ("rows", facts.num_rows, MOST_ROWS),
         ("columns", facts.num_columns, MOST_COLUMNS),
-        ("bytes", size, MOST_BYTES),
+        ("numbers", facts.num_rows * width, MOST_NUMBERS),
+        ("bytes", sum(facts.row_group(place).total_byte_size for place in range(facts.num_row_groups)), MOST_BYTES),
     ):
         if not 0 <= count <= most:
             raise ValueError(f"{count:,} {what}, no records have more than {most:,}")
+
+
+def _ours(kind: Any) -> bool:
+    """Whether a column of records may be of an Arrow type: numbers, flags, text, rows of as many numbers."""
+    from pyarrow import types
+
+    inner = kind.value_type if types.is_fixed_size_list(kind) else kind
+    number = types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner)
+    return bool(number or types.is_string(kind))
 
 
 def _arrays(table: Any) -> dict[str, NDArray[Any]]:
@@ -191,12 +209,14 @@ def _arrays(table: Any) -> dict[str, NDArray[Any]]:
 def _values(column: Any) -> NDArray[Any]:
     """The values of an Arrow array ``(N,)``, as its own ``to_numpy`` has them, which would load pandas first."""
     import pyarrow as pa
+    import pyarrow.compute
 
-    if pa.types.is_string(column.type):
-        words = column.to_pylist()
-        if any(word is None or len(word) > LETTERS for word in words):
+    if pa.types.is_dictionary(column.type):
+        if column.null_count or any(size.as_py() > LETTERS for size in pa.compute.binary_length(column.dictionary)):
             raise ValueError(f"a column has words of more than {LETTERS} letters, or none")
-        return np.array(words, dtype=object)
+        words = np.array([*column.dictionary.to_pylist(), None], dtype=object)  # text, whatever its words look like
+        text: NDArray[Any] = words[np.from_dlpack(column.indices)]
+        return text
     if pa.types.is_boolean(column.type):
         return np.from_dlpack(column.cast(pa.uint8())).astype(bool)
     return np.from_dlpack(column)

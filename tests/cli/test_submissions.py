@@ -122,3 +122,57 @@ def test_a_folder_of_strangers_is_checked(call: Call, claimed: Path, tmp_path: P
     answer = call("leaderboard", "--results", tmp_path, "--check", "--output", tmp_path)
     assert answer.code == 2
     assert answer.err.count("has result schema None") == 2
+
+
+FORGERIES: dict[str, tuple[Callable[[str], bool], Callable[[Any], Any]]] = {
+    "columns left out": (lambda column: column in ("source", "index"), lambda metric: metric.n),
+    "no n": (lambda column: True, lambda metric: {}),
+    "another n": (lambda column: True, lambda metric: {"elsewhere": 9}),
+    "one set of a mean": (lambda column: True, lambda metric: dict(list(metric.n.items())[:2])),
+}
+
+
+@pytest.mark.parametrize(("kept", "n"), FORGERIES.values(), ids=FORGERIES)
+def test_what_is_left_out_is_not_taken_on_trust(
+    call: Call, claimed: Path, kept: Callable[[str], bool], n: Callable[[Any], Any]
+) -> None:
+    """Every AUROC is near 1, every hash made anew, every chunk of another machine: nothing may pass for checked."""
+    document = read_result(claimed)
+    columns = {name: column for name, column in decode((claimed / EXAMPLES).read_bytes()).items() if kept(name)}
+    examples = encode(
+        {name: np.asarray(column.tolist()) if column.dtype.kind == "O" else column for name, column in columns.items()}
+    )
+    metrics = [
+        replace(each, value=0.9999, low=None, high=None, method="none", n=n(each))
+        if each.name == "auroc" and each.value is not None
+        else each
+        for each in document.metrics
+    ]
+    chunks = [each.model_copy(update={"sha256": "0" * 64}) for each in document.chunks]
+    forged = {"metrics": metrics, "chunks": chunks, "examples_sha256": sha256(examples)}
+    write_result(claimed, document.model_copy(update=forged), examples)
+    answer = call("verify", claimed, "--model", "jem", "--choice", 1)
+    assert answer.code == 1, answer.out
+    assert answer.out.endswith("does not hold\n")
+    assert len(answer.out.splitlines()) <= 20
+
+
+def test_a_claim_of_fewer_images_does_not_hold(call: Call, claimed: Path) -> None:
+    document = read_result(claimed)
+    metrics = [
+        replace(each, n={**each.n, "test": 7}) if each.id == "noise/mass/auroc" else each for each in document.metrics
+    ]
+    write_result(claimed, document.model_copy(update={"metrics": metrics}), (claimed / EXAMPLES).read_bytes())
+    answer = call("verify", claimed, "--model", "jem", "--chunks", 0)
+    assert answer.code == 1
+    assert ", n test 7 + noise" in answer.out
+
+
+@pytest.mark.parametrize("place", ["/home/someone/net.py", "C:\\work\\net.pt", "~/runs/net.pt"])
+def test_no_path_of_a_machine_travels(call: Call, claimed: Path, tmp_path: Path, place: str) -> None:
+    document = read_result(claimed).model_copy(update={"warnings": (f"mine: {place} is not a file",)})
+    write_result(claimed, document, (claimed / EXAMPLES).read_bytes())
+    answer = call("submit", claimed, "--to", tmp_path / "mine.zip")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "names a place of this machine" in answer.err
+    assert not (tmp_path / "mine.zip").exists()

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import resource
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -185,13 +186,42 @@ def test_examples_that_claim_too_much_are_not_decoded(monkeypatch: pytest.Monkey
     with pytest.raises(ValueError, match="5,000,000 rows, no records have more than 1,000,000"):
         decode(bytes(sink.getvalue()))
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"x": ["y"] * 100}), sink)
-    with pytest.raises(ValueError, match="a column with a dictionary"):
-        decode(bytes(sink.getvalue()))
-    sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"x": ["y" * 10_000] * 100}), sink, use_dictionary=False)
     with pytest.raises(ValueError, match="words of more than 1000 letters"):
         decode(bytes(sink.getvalue()))
+
+
+def test_a_word_that_is_used_often_is_not_written_out() -> None:
+    """Of a dictionary of one long word, 6 KB that would be 8 GB, no more than the word is decoded."""
+    words = pa.DictionaryArray.from_arrays(pa.array(np.zeros(60_000, np.int32)), pa.array(["y" * (1 << 17)]))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": words}), sink, dictionary_pagesize_limit=1 << 28, store_schema=False)
+    assert sink.tell() < 10_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="words of more than 1000 letters"):
+        decode(bytes(sink.getvalue()))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
+
+
+STRANGE = {
+    "missing numbers": pa.table({"x": pa.array([1.0, None])}),
+    "objects": pa.table({"x": [{"a": 1}]}),
+    "lists": pa.table({"x": [[1, 2], [3]]}),
+    "bytes": pa.table({"x": [b"y"]}),
+    "rows of text": pa.table({"x": pa.array([["a"]], type=pa.list_(pa.string(), 1))}),
+    "no numbers a row": pa.table({"x": pa.array([[], []], type=pa.list_(pa.float64(), 0))}),
+    "two of one name": pa.table([pa.array([1]), pa.array([2])], names=["x", "x"]),
+    "nothing": pa.table({"x": pa.nulls(3)}),
+}
+
+
+@pytest.mark.parametrize("table", STRANGE.values(), ids=STRANGE)
+def test_columns_that_no_record_has_are_one_line(table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    with pytest.raises(ValueError, match=r"\w") as error:
+        decode(bytes(sink.getvalue()))
+    assert "\n" not in str(error.value)
 
 
 def bomb(path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,10 +32,12 @@ class Claim:
     Attributes:
         metric: as the result has it.
         found: as the examples have it, with the ends of its interval where these follow too.
+        n: number of examples of every source that it follows from, whatever the result says of them.
     """
 
     metric: Metric
     found: Estimate
+    n: Mapping[str, int]
 
     @property
     def gap(self) -> float:
@@ -48,28 +50,39 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the two agree."""
-        return self.gap <= TOLERANCE * max(1.0, abs(self.found.value))
+        """Whether the two agree, in value and in number of examples."""
+        return self.metric.n == self.n and self.gap <= TOLERANCE * max(1.0, abs(self.found.value))
+
+
+Found = tuple[Estimate, dict[str, int]]
 
 
 def claims(side: Side) -> Iterator[Claim]:
-    """The metrics of a result that follow from its examples: accuracy, losses, calibration, detection, attacks."""
+    """The metrics of a result that follow from its examples: accuracy, losses, calibration, detection, attacks.
+
+    Which examples a metric is of is read off the examples: what a result says of its n is a claim too.
+    """
     for metric in side.metrics.values():
         if metric.value is None:
             continue
-        found = _found(side, metric)
+        found = _detection(side, metric) if metric.name in DETECTION else _test(side, metric)
         if found is not None:
-            yield Claim(metric, found)
+            yield Claim(metric, *found)
 
 
-def _found(side: Side, metric: Metric) -> Estimate | None:
-    if metric.name in DETECTION:
-        return _detection(side, metric)
+def _test(side: Side, metric: Metric) -> Found | None:
+    """A metric of the test images alone."""
     if metric.source != "test":
         return None
     if metric.name == "robust_accuracy":
-        outcome = outcomes(side, metric)
-        return None if outcome is None else classification.accuracy(outcome)
+        size = _count(side, "test", "null" if metric.variant == "clean" else metric.variant)
+        outcome = outcomes(side, replace(metric, n={"test": size})) if size else None
+        return None if outcome is None else (classification.accuracy(outcome), {"test": size})
+    found = _classified(side, metric)
+    return None if found is None else (found, {"test": len(side.sources["test"]["label"])})
+
+
+def _classified(side: Side, metric: Metric) -> Estimate | None:
     if metric.id == "test/accuracy":
         correct = right(side)
         return None if correct is None else classification.accuracy(correct)
@@ -83,17 +96,31 @@ def _found(side: Side, metric: Metric) -> Estimate | None:
     return None
 
 
-def _detection(side: Side, metric: Metric) -> Estimate | None:
-    """One set has an interval too, which follows; a mean over several is checked by its value."""
-    sets = [source for source in metric.n if source != "test"]
-    positive = side.column("test", metric.variant, metric.n.get("test"))
-    negatives = [side.column(source, metric.variant, metric.n[source]) for source in sets]
-    if positive is None or not sets:
-        return None
-    known = [negative for negative in negatives if negative is not None and len(negative)]
-    if len(known) < len(sets):
+def _detection(side: Side, metric: Metric) -> Found | None:
+    """One set has an interval too, which follows; a mean over several is checked by its value.
+
+    ``mean`` is over every set of which the result has the same metric, whichever its n names.
+    """
+    single = metric.source in side.sources
+    sets = [metric.source] if single else [source for source in metric.n if source != "test"]
+    if metric.source == "mean":
+        ids = {source: f"{source}/{metric.variant}/{metric.name}" for source in side.sources}
+        sets = [source for source, name in ids.items() if name in side.metrics]
+    n = {source: _count(side, source, metric.variant) for source in ("test", *sets)}
+    columns = {source: side.column(source, metric.variant, count) for source, count in n.items() if count}
+    positive, *negatives = (columns.get(source) for source in n)
+    known = [negative for negative in negatives if negative is not None]
+    if positive is None or not known or len(known) < len(negatives):
         return None
     found = [detection_estimates(positive, negative)[metric.name] for negative in known]
-    if len(found) == 1 and metric.source == sets[0] and metric.low is not None:
-        return found[0]
-    return Estimate(float(np.mean([each.value for each in found])))
+    if single and metric.low is not None:
+        return found[0], n
+    return Estimate(float(np.mean([each.value for each in found]))), n
+
+
+def _count(side: Side, source: str, name: str) -> int:
+    """How many examples of a source have a scalar: a costly one is of the first ones only."""
+    values = side.sources.get(source, {}).get(name)
+    if values is None:
+        return 0
+    return int((~np.isnan(values) if values.dtype.kind == "f" else values >= 0).sum())
