@@ -136,15 +136,18 @@ def test_golden_results_are_made_gated_and_shown(
     monkeypatch.undo()
 
     from jembench import data
-    from jembench.pages import leaderboard
+    from jembench.pages.boards import gather, markdown
 
-    documents = leaderboard.robustness(data.track("digits"), [output / place for place in places])
-    assert [document.model.name for document in documents] == ["jem", "softmax", "jem-refine-1", "softmax-refine-1"]
-    assert [leaderboard.bare(document) for document in documents] == [True, True, False, False]
-    blocks = "\n".join(leaderboard._robustness(data.track("digits"), documents))
-    assert blocks.count("## Robustness") == 2
-    assert "refined by 1 SGLD step:" in blocks
-    assert "digits-robustness.png" in blocks
+    board = gather.board(data.track("digits"), "", [output / place for place in places])
+    found = [([part.document.model.name for part in group.members], group.bare) for group in board.groups]
+    assert [(sorted(names), bare) for names, bare in found] == [
+        (["jem", "softmax"], True),
+        (["jem-refine-1", "softmax-refine-1"], False),
+    ]
+    text = markdown.page(board)
+    assert "## Attacks, no defence:" in text
+    assert "## Attacks, refined by 1 SGLD step:" in text
+    assert "digits-robustness.png" in text
 
 
 def test_golden_results_of_suite_all_are_those_of_run(

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 import jembench
 from jembench import data
 from jembench.metrics.metric import Metric
-from jembench.pages import leaderboard
+from jembench.pages.boards import gather, markdown
+from jembench.pages.boards.board import Board
 from jembench.pages.pictures import calibration, generation, plots, shifts
 from jembench.pages.seeds import combined, read_seeds
 from jembench.pages.tables import robustness, samples
@@ -40,8 +41,10 @@ def rows(track: str) -> list[ResultDocument]:
 
 
 @cache
-def attacked(track: str) -> list[ResultDocument]:
-    return leaderboard.robustness(data.track(track), baselines.all_golden(track, baselines.attacked("*")))
+def board(track: str) -> Board:
+    """The leaderboard of what is shipped."""
+    folders = [*baselines.all_golden(track), *baselines.all_golden(track, baselines.attacked("*"))]
+    return gather.board(data.track(track), "", folders)
 
 
 def protocols(documents: Sequence[ResultDocument]) -> list[list[ResultDocument]]:
@@ -71,7 +74,7 @@ def segments(axis: Axes) -> set[tuple[float, ...]]:
 @pytest.mark.parametrize("track", TRACKS)
 def test_the_tradeoff(track: str, legible: Callable[..., Figure]) -> None:
     """Of the leaderboard: points, intervals and lines are the cells of its table hybrid."""
-    figures = leaderboard.pictures(data.track(track), baselines.all_golden(track), [])
+    figures = markdown.pictures(board(track))
     (axis,) = legible(figures[f"{track}-hybrid.png"]).axes
     (documents,) = [group for group in protocols(rows(track)) if generation.tradeoff(group) is not None]
     (table,) = samples.hybrid(documents)
@@ -95,7 +98,7 @@ def test_the_tradeoff(track: str, legible: Callable[..., Figure]) -> None:
 @pytest.mark.parametrize("track", TRACKS)
 def test_robust_accuracy(track: str, legible: Callable[..., Figure]) -> None:
     """Every point and interval is a cell of the table of its norm."""
-    for documents in protocols([each for each in attacked(track) if leaderboard.bare(each)]):
+    for documents in [markdown.documents_of(group) for group in board(track).groups if group.bare]:
         figure = legible(plots.robustness(documents))
         tables = [table for table in robustness.robustness(documents) if table.title.startswith("robustness")]
         assert len(tables) == len(figure.axes) == 2
@@ -185,9 +188,9 @@ def test_reliability(track: str, legible: Callable[..., Figure]) -> None:
             assert counts.sum() == found.n["test"]
 
 
-def printed(board: str, title: str) -> dict[str, list[list[str]]]:
+def printed(text: str, title: str) -> dict[str, list[list[str]]]:
     """The first table with a title in a leaderboard: name of a row -> numbers in each of its cells, as printed."""
-    lines = board.partition(f"### {title}")[2].splitlines()[4:]
+    lines = text.partition(f"### {title}")[2].splitlines()[4:]
     table = {}
     for line in lines:
         if not line.startswith("|"):
@@ -200,10 +203,10 @@ def printed(board: str, title: str) -> dict[str, list[list[str]]]:
 @pytest.mark.parametrize("track", TRACKS)
 def test_pictures_show_what_leaderboards_print(track: str) -> None:
     """From the markdown itself, to its digits: a mean over training seeds beside one training is another number."""
-    board = (BOARDS / f"{track}.md").read_text(encoding="utf-8")
-    figures = leaderboard.pictures(data.track(track), baselines.all_golden(track), attacked(track))
+    text = (BOARDS / f"{track}.md").read_text(encoding="utf-8")
+    figures = markdown.pictures(board(track))
     (axis,) = figures[f"{track}-hybrid.png"].axes
-    hybrid = printed(board, "hybrid")
+    hybrid = printed(text, "hybrid")
     named = {str(line.get_label()): line for line in axis.lines}
     points = {name.split(" ×")[0]: line.get_xydata()[0] for name, line in named.items() if "," not in name}
     del points["_nolegend_"]  # the ends of intervals
@@ -213,7 +216,7 @@ def test_pictures_show_what_leaderboards_print(track: str) -> None:
             digits = len(words.partition(".")[2])
             assert f"{value:.{digits}f}" == words.replace(",", ""), name
     for axis in figures[f"{track}-robustness.png"].axes:
-        robust = printed(board, f"robustness {axis.get_title(loc='left').split(', ')[1]}")
+        robust = printed(text, f"robustness {axis.get_title(loc='left').split(', ')[1]}")
         for line in axis.lines:
             values = [words[0] for words in robust[str(line.get_label())][1:]]
             assert [f"{y:.3f}" for y in line.get_ydata()] == values

@@ -47,7 +47,7 @@ def lines(markdown: str) -> list[list[list[str]]]:
 @pytest.mark.parametrize("names", [("jem",), ("softmax",), ("jem", "softmax")])
 def test_markdown_is_tables_of_equal_rows(digits: dict[str, Result], names: tuple[str, ...]) -> None:
     documents = [digits[name].document for name in names]
-    markdown = report.markdown(documents, best=lambda cell, column: isinstance(cell, Metric))
+    markdown = report.markdown(documents)
     tables = lines(markdown)
     assert len(tables) == len(report.tables(documents)) >= 16
     for rows, table in zip(tables, report.tables(documents), strict=True):
@@ -55,16 +55,6 @@ def test_markdown_is_tables_of_equal_rows(digits: dict[str, Result], names: tupl
         assert len(rows) == len(table.rows) + 2
         assert [cell.strip() for cell in rows[0]] == table.header
         assert all(re.fullmatch(r":?-+:?", cell.strip()) for cell in rows[1])
-
-
-def test_bold_is_the_whole_cell_and_only_where_it_is_asked_for(digits: dict[str, Result]) -> None:
-    documents = [result.document for result in digits.values()]
-    assert "**" not in report.markdown(documents)
-    strong = report.markdown(documents, best=lambda cell, column: cell is column[0])
-    first = [row[1].strip() for row in lines(strong)[0][2:]]
-    assert first[0].startswith("**")
-    assert first[0].endswith("**")
-    assert "*" not in first[1]
 
 
 @pytest.mark.parametrize("names", [("jem",), ("softmax",), ("jem", "softmax")])
