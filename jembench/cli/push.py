@@ -24,7 +24,7 @@ def push(
 ) -> None:
     """Write results as runs of MLflow or Weights & Biases, offline, or into a model card of Hugging Face."""
     from jembench.exports import TARGETS
-    from jembench.exports.content import Options, content
+    from jembench.exports.content import Delivery, content
     from jembench.store.shelf import find
 
     kind, _, place = target.partition(":")
@@ -34,5 +34,5 @@ def push(
     if kind != "hf" and (output is not None or upload):
         raise UserError(f"--output and --upload go with hf:ORG/NAME; {kind} writes into the folder behind the colon")
     with patience(f"writing for {kind}"):
-        for line in function([content(folder) for folder in find(results, shelf)], place, Options(output, upload)):
+        for line in function([content(folder) for folder in find(results, shelf)], place, Delivery(output, upload)):
             typer.echo(line)

@@ -15,9 +15,9 @@ from jembench.ground.families import Family
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jembench.exports.content import Content, Options
+    from jembench.exports.content import Content, Delivery
 
-TARGETS: Family[Callable[[Sequence[Content], str, Options], list[str]]] = Family(
+TARGETS: Family[Callable[[Sequence[Content], str, Delivery], list[str]]] = Family(
     "target",
     {
         "mlflow": (".mlflow:push", "mlflow:DIR, a run of MLflow in DIR/mlflow.db"),

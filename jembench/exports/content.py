@@ -19,7 +19,7 @@ PICTURES = "*.png"
 
 
 @dataclass(frozen=True)
-class Options:
+class Delivery:
     """What a user may ask of a target.
 
     Attributes:

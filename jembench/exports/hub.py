@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jembench.exports.content import Content, Options, package
+from jembench.exports.content import Content, Delivery, package
 from jembench.ground import files
 from jembench.ground.guard import guarded
 from jembench.pages import summary
@@ -19,7 +19,7 @@ TASK = "image-classification"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")  # of a repository
 
 
-def push(contents: Sequence[Content], place: str, options: Options) -> list[str]:
+def push(contents: Sequence[Content], place: str, options: Delivery) -> list[str]:
     """Write the headlines of results into the metadata of a model card, whose words stay as they are.
 
     Args:

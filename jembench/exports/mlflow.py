@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jembench.exports.content import TABLES, Content, Options, environment, package
+from jembench.exports.content import TABLES, Content, Delivery, environment, package
 from jembench.ground.guard import guarded
 from jembench.types import UserError
 
@@ -21,7 +21,7 @@ FORBIDDEN = re.compile(r"[^\w\-. /]")  # in a metric's name
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
 
-def push(contents: Sequence[Content], place: str, options: Options) -> list[str]:
+def push(contents: Sequence[Content], place: str, options: Delivery) -> list[str]:
     """Write a run for each result, in the experiment of its track; one that is there already is not written again.
 
     Args:

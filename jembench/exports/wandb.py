@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jembench.exports.content import TABLES, Content, Options, environment, package
+from jembench.exports.content import TABLES, Content, Delivery, environment, package
 from jembench.ground.guard import guarded
 
 PROJECT = "jembench"
@@ -25,7 +25,7 @@ SETTINGS = {
 }
 
 
-def push(contents: Sequence[Content], place: str, options: Options) -> list[str]:
+def push(contents: Sequence[Content], place: str, options: Delivery) -> list[str]:
     """Write an offline run for each result; its id is the result's, so that one that is synced twice is one run.
 
     Runs of wandb that this process has open are ended by it.

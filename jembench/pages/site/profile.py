@@ -36,7 +36,7 @@ DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) 
 
 
 @dataclass(frozen=True)
-class Entry:
+class Fact:
     """A headline on the page of a model: what it is, its number as an element ``td``, and of how many examples."""
 
     title: str
@@ -51,7 +51,7 @@ class Block:
 
     title: str
     protocol: str
-    entries: tuple[Entry, ...]
+    entries: tuple[Fact, ...]
     notes: tuple[str, ...]
 
 
@@ -175,7 +175,7 @@ def _block(place: Place) -> Block:
     group, section, row = place
     heads = map(sheets.head, section.columns)
     entries = tuple(
-        Entry(head.title, head.about, sheets.cell(cell, None), size(cell.metric.n))
+        Fact(head.title, head.about, sheets.cell(cell, None), size(cell.metric.n))
         for head, cell in zip(heads, row.cells, strict=True)
     )
     notes = [f"† not reliable: {cell.fault}" for cell in row.cells if cell.fault]

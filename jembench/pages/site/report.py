@@ -48,7 +48,7 @@ def report(part: Evidence) -> str:
     )
 
 
-def _entries(document: ResultDocument) -> list[profile.Entry]:
+def _entries(document: ResultDocument) -> list[profile.Fact]:
     """The headlines; those that failed a check with a dagger."""
     faults = unreliable(document)
     entries = []
@@ -56,7 +56,7 @@ def _entries(document: ResultDocument) -> list[profile.Entry]:
         fault = any(metric.variant.startswith(f"{norm}-") for norm in faults) and metric.name == "robust_accuracy"
         cell = sheets.cell(Cell(metric, fault="a check failed" if fault else ""), None)
         title = f"{headline.title}{sheets.arrow(metric.better)}"
-        entries.append(profile.Entry(title, headline.about, cell, profile.size(metric.n)))
+        entries.append(profile.Fact(title, headline.about, cell, profile.size(metric.n)))
     return entries
 
 

@@ -48,7 +48,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
-class Leaf:
+class TrackPage:
     """Where the pages of a track are.
 
     Attributes:
@@ -84,7 +84,7 @@ def site(exhibits: Sequence[Exhibit]) -> Iterator[tuple[str, bytes]]:
         slug = tracks.new(f"track-{slug}") if f"{slug}.html" == INDEX else slug
         places = _places(exhibit.board)
         files = {key: f"{models.new(f'{slug}-{key[0]}')}.html" for key in places}
-        leaves.append(Leaf(exhibit, f"{slug}.html", files, places))
+        leaves.append(TrackPage(exhibit, f"{slug}.html", files, places))
     pictures = sum(len(leaf.models) for leaf in leaves) <= MOST
     yield STYLE, render.asset(STYLE).encode()
     yield SCRIPT, render.asset(SCRIPT).encode()
@@ -112,12 +112,12 @@ def _places(board: Board) -> dict[Key, list[Place]]:
     return places
 
 
-def _page(template: str, leaves: Sequence[Leaf], title: str, *, root: str = "", **content: object) -> str:
+def _page(template: str, leaves: Sequence[TrackPage], title: str, *, root: str = "", **content: object) -> str:
     links = [(leaf.exhibit.name, f"{root}{leaf.file}") for leaf in leaves]
     return render.page(template, title=title, links=links, root=root, mark=Markup(MARK), inline=None, **content)
 
 
-def _summary(leaf: Leaf) -> dict[str, object]:
+def _summary(leaf: TrackPage) -> dict[str, object]:
     """What the index says of a track: its first headlines, the best models of each."""
     board = leaf.exhibit.board
     section = next((found for group in board.groups if (found := group.section(OVERVIEW)) is not None), None)
@@ -138,7 +138,7 @@ def _summary(leaf: Leaf) -> dict[str, object]:
     }
 
 
-def _track(leaf: Leaf, leaves: Sequence[Leaf]) -> str:
+def _track(leaf: TrackPage, leaves: Sequence[TrackPage]) -> str:
     """The page of a track."""
     board = leaf.exhibit.board
     groups = []
@@ -166,7 +166,7 @@ def _track(leaf: Leaf, leaves: Sequence[Leaf]) -> str:
     )
 
 
-def _model(leaf: Leaf, key: Key, leaves: Sequence[Leaf], *, pictures: bool) -> str:
+def _model(leaf: TrackPage, key: Key, leaves: Sequence[TrackPage], *, pictures: bool) -> str:
     """The page of a model."""
     shown = profile(leaf.places[key], pictures=pictures)
     return _page(
