@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jembench.exports import TARGETS
-from jembench.exports.content import Content, Options, content, environment, package
+from jembench.exports.content import Content, Delivery, content, environment, package
 from jembench.types import UserError
 
 GOLDEN = Path(__file__).parents[2] / "baselines" / "digits" / "jem" / "golden"
@@ -64,7 +64,7 @@ def test_mlflow_holds_the_result_and_takes_it_once(
 ) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
-    lines = TARGETS["mlflow"]([result], "runs", Options())
+    lines = TARGETS["mlflow"]([result], "runs", Delivery())
     assert lines[-1] == "mlflow server --backend-store-uri sqlite:///runs/mlflow.db"
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db")
     experiment = client.get_experiment_by_name("jembench/digits-v1")
@@ -77,7 +77,7 @@ def test_mlflow_holds_the_result_and_takes_it_once(
     assert (held / "tables.md").read_text() == result.tables
     for path in result.files:
         assert (held / path.name).read_bytes() == path.read_bytes()
-    assert "is there already" in TARGETS["mlflow"]([result], "runs", Options())[0]
+    assert "is there already" in TARGETS["mlflow"]([result], "runs", Delivery())[0]
     assert len(client.search_runs([experiment.experiment_id])) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "jem-digits-all"}
     assert offline == []
@@ -108,7 +108,7 @@ def test_wandb_holds_the_result_offline(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(home))
     monkeypatch.chdir(tmp_path)
-    lines = TARGETS["wandb"]([result], "runs", Options())
+    lines = TARGETS["wandb"]([result], "runs", Delivery())
     place = Path(lines[0].partition(":")[0])
     assert lines[-1] == f"wandb sync {place}"
     (file,) = place.glob("run-*.wandb")
@@ -142,7 +142,7 @@ def test_a_model_card_has_the_headlines_and_keeps_its_words(
     first = hub.ModelCardData(license="mit", model_name="mine", eval_results=[other])
     card.write_text(f"---\n{first.to_yaml()}\n---\n# Mine\n\nWords that I wrote: ünïcode.\n")
     for _ in range(2):  # the second time replaces what the first one wrote
-        lines = TARGETS["hf"]([result], "org/name", Options(output=card.parent))
+        lines = TARGETS["hf"]([result], "org/name", Delivery(output=card.parent))
         assert lines == [f"{card}: {len(entries(hub, card)) - 1} numbers in its model-index"]
     assert card.read_text().endswith("# Mine\n\nWords that I wrote: ünïcode.\n")
     data = hub.ModelCard(card.read_text()).data
@@ -175,12 +175,12 @@ def test_a_new_card_is_of_the_repository_and_is_not_uploaded(
         raise hub.errors.EntryNotFoundError("404")
 
     monkeypatch.setattr(hub.ModelCard, "load", absent)
-    TARGETS["hf"]([result], "org/name", Options(output=tmp_path))
+    TARGETS["hf"]([result], "org/name", Delivery(output=tmp_path))
     assert sent == []
     card = hub.ModelCard((tmp_path / "README.md").read_text())
     assert (card.data.model_name, card.data.tags) == ("name", ["jembench"])
     assert result.tables.strip() in card.text
-    lines = TARGETS["hf"]([result], "org/name", Options(output=tmp_path, upload=True))
+    lines = TARGETS["hf"]([result], "org/name", Delivery(output=tmp_path, upload=True))
     assert lines[-1] == "there"
     assert [(hub.ModelCard(text).data.to_dict(), place) for text, place in sent] == [(card.data.to_dict(), "org/name")]
 
@@ -193,7 +193,7 @@ def test_an_upload_keeps_the_card_that_the_hub_has(
     there = hub.ModelCard("---\nlicense: mit\n---\n# Theirs\n")
     monkeypatch.setattr(hub.ModelCard, "push_to_hub", lambda self, place: sent.append(str(self)) or "there")
     monkeypatch.setattr(hub.ModelCard, "load", lambda place: there)
-    TARGETS["hf"]([result], "org/name", Options(output=tmp_path, upload=True))
+    TARGETS["hf"]([result], "org/name", Delivery(output=tmp_path, upload=True))
     (text,) = sent
     assert text.endswith("# Theirs\n")
     assert "license: mit" in text
