@@ -115,7 +115,7 @@ def glance(board: Board) -> str:
         widths.pop()
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in [header, *cells]]
     left = len(rows) - len(cells)
-    lines += [f"{left} more models"] if left else []
+    lines += [f"{left} more model{'' if left == 1 else 's'}"] if left else []
     lines.append("letters: bands that tests have told apart; * yours" if rows[0].guest else "letters: bands told apart")
     for reason in board.apart[:APART]:
         lines += textwrap.wrap(reason.replace("`", ""), COLUMNS, subsequent_indent="  ", max_lines=2, placeholder=" …")
